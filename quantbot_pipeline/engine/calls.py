@@ -1,0 +1,40 @@
+"""Calls, as the engine reads them."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    """Direction of a call."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class SignalType(StrEnum):
+    """What a call asks for."""
+
+    ENTRY = "entry"
+    EXIT = "exit"
+    SCALE_IN = "scale_in"
+    SCALE_OUT = "scale_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call on the token whose candles it is simulated on.
+
+    Attributes:
+        call_id: Identity of the call; unique among the calls of one simulation.
+        caller_id: Identity of who made it; exit and scale calls act on trades of the same caller.
+        signal_timestamp: When it was made, whole seconds since the epoch, UTC (fractions are rounded up,
+            so that nothing happens before the call was known).
+        signal_type: What it asks for.
+        side: Direction; a `sell` is an exit, whatever its signal type.
+    """
+
+    call_id: int
+    caller_id: int
+    signal_timestamp: int
+    signal_type: SignalType = SignalType.ENTRY
+    side: Side = Side.BUY

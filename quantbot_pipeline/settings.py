@@ -1,0 +1,82 @@
+"""Settings: the only reader of environment variables.
+
+Everything else gets a `Settings` object. Nothing here opens a connection or a file.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from quantbot_pipeline.errors import ConfigError
+
+
+class Settings(BaseSettings):
+    """What can be set from outside, as `QUANTBOT_*` environment variables.
+
+    Attributes:
+        home: Folder of the embedded servers, inbox, models and reports (`QUANTBOT_HOME`).
+        postgres_url: External Postgres, `postgresql://user:password@host:port/database`; embedded when unset.
+        clickhouse_url: External ClickHouse, `http(s)://user:password@host:port/database`; embedded when unset.
+        first_month: First month, `YYYY-MM`, that has Dagster partitions.
+        dagster_ui_port: Port of the Dagster UI on 127.0.0.1.
+        server_start_timeout_seconds: How long a server may take to answer after its start.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="QUANTBOT_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=lambda: Path.cwd() / ".quantbot")
+    postgres_url: SecretStr | None = None
+    clickhouse_url: SecretStr | None = None
+    first_month: str = Field(default="2015-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    dagster_ui_port: int = Field(default=3333, ge=1024, le=65535)
+    server_start_timeout_seconds: float = Field(default=60.0, gt=0)
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+    @field_validator("postgres_url", "clickhouse_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, url: Any) -> Any:
+        return url or None
+
+    @cached_property
+    def inbox(self) -> Path:
+        """Folder whose new alert and candle files the sensor ingests."""
+        return self.home / "inbox"
+
+    @cached_property
+    def models_directory(self) -> Path:
+        """Folder of trained models."""
+        return self.home / "models"
+
+    @cached_property
+    def reports_directory(self) -> Path:
+        """Folder of HTML reports."""
+        return self.home / "reports"
+
+    @cached_property
+    def dagster_home(self) -> Path:
+        """Folder that holds this instance's `dagster.yaml`."""
+        return self.home / "dagster"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Return the settings of this process.
+
+    Args:
+        **overrides: Fields that win over the environment.
+
+    Raises:
+        ConfigError: a variable has a value that is not allowed; the message names it.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "QUANTBOT_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"{name}: {first['msg']} (found {first.get('input')!r})") from error
