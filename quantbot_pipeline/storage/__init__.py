@@ -1,0 +1,1 @@
+"""Stores: what is kept in Postgres and ClickHouse, and how it is read and written. No Dagster here."""

@@ -1,0 +1,212 @@
+"""What workflows may ask of the two databases.
+
+`StateStore` is Postgres, the source of truth for state; `HistoryStore` is ClickHouse, the source of truth
+for history. The conformance suite in `tests/storage` holds both to what is written here.
+
+Common rules: every write is idempotent; a write that raised left nothing behind that a reader sees;
+times are UTC; prices are float64 on every hop.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.storage.records import (
+    AlertRow,
+    CallRow,
+    ImportRecord,
+    InsertCounts,
+    ModelRow,
+    NewAlert,
+    NewCall,
+    NewModel,
+    NewRun,
+    NewTrial,
+    RunClaim,
+    RunSummary,
+    StrategyRow,
+)
+
+
+class StateStore(Protocol):
+    """Entities and relationships, in Postgres."""
+
+    # --- tokens, callers, alerts, calls -------------------------------------------------------------
+    def upsert_tokens(self, tokens: Mapping[TokenKey, str | None]) -> dict[TokenKey, int]:
+        """Store tokens (key → symbol, None keeps what is known) and return their ids."""
+        ...
+
+    def store_alerts(self, alerts: Sequence[NewAlert], record: ImportRecord | None) -> InsertCounts:
+        """Store alerts with their tokens and callers, in one transaction, by COPY.
+
+        With `record`, the import and its quarantined rows are recorded in the same transaction; its
+        `rows_stored` and `rows_duplicate` are corrected by what the insert found stored already.
+        """
+        ...
+
+    def load_alerts_without_call(self) -> list[AlertRow]:
+        """Return alerts from which no call was derived yet, oldest first."""
+        ...
+
+    def insert_calls(self, calls: Sequence[NewCall]) -> InsertCounts:
+        """Store calls by COPY; an alert that has its call already counts as duplicate."""
+        ...
+
+    def load_calls(
+        self,
+        tokens: Collection[TokenKey] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[CallRow]:
+        """Return calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
+        ...
+
+    # --- imports and quarantine ---------------------------------------------------------------------
+    def find_import(self, kind: str, sha256: str, options_key: str) -> ImportRecord | None:
+        """Return the import of a file with this content and these options, if it was completed."""
+        ...
+
+    def record_import(self, record: ImportRecord) -> None:
+        """Record a completed import and its quarantined rows in one transaction; again is a no-op."""
+        ...
+
+    # --- strategies ----------------------------------------------------------------------------------
+    def store_strategy(
+        self,
+        *,
+        name: str,
+        version: str,
+        category: str,
+        description: str,
+        config: Mapping[str, Any],
+        config_hash: str,
+    ) -> StrategyRow:
+        """Store a strategy version, or return the stored one.
+
+        Raises:
+            InputError: this (name, version) is stored with another config; the message says what to do.
+        """
+        ...
+
+    def load_strategies(self, names: Collection[str] | None = None) -> list[StrategyRow]:
+        """Return active strategies, all or those named, ordered by (name, version)."""
+        ...
+
+    # --- runs ----------------------------------------------------------------------------------------
+    def claim_runs(self, runs: Sequence[NewRun], *, force: bool = False) -> list[RunClaim]:
+        """Insert or take over runs as `running`, in bulk, and say which are complete already.
+
+        A run key has one row for ever: a failed or dead attempt's row is taken over. Completed rows are
+        left as they are, also with `force` (the caller then compares digests).
+        """
+        ...
+
+    def complete_runs(self, summaries: Sequence[RunSummary]) -> None:
+        """Write summaries, set `completed`, and supersede older runs of the same scope: one transaction.
+
+        Runs that are complete already are left alone.
+        """
+        ...
+
+    def reactivate_runs(self, run_ids: Sequence[int]) -> None:
+        """Make reused completed runs the current ones of their scopes again, superseding others."""
+        ...
+
+    def fail_runs(self, failures: Mapping[int, str]) -> None:
+        """Set `failed` with the error message for runs that are not complete."""
+        ...
+
+    def load_published_runs(self) -> pa.Table:
+        """Return all completed runs as rows of ClickHouse's `published_runs`."""
+        ...
+
+    def load_published_calls(self) -> pa.Table:
+        """Return all calls as rows of ClickHouse's `published_calls`."""
+        ...
+
+    # --- optimization ----------------------------------------------------------------------------------
+    def create_job(
+        self, *, name: str, strategy_template_id: int, search_space: Mapping[str, Any], objective: str, job_key: str
+    ) -> tuple[int, bool]:
+        """Insert a job as `running` or take over the one with this key: (job id, is complete already)."""
+        ...
+
+    def store_trials(self, job_id: int, trials: Sequence[NewTrial]) -> InsertCounts:
+        """Store trials by COPY; a trial index that is stored already counts as duplicate."""
+        ...
+
+    def finish_job(self, job_id: int, *, status: str, error_message: str | None = None) -> None:
+        """Set a job `completed` or `failed`."""
+        ...
+
+    # --- models ------------------------------------------------------------------------------------------
+    def register_model(self, model: NewModel) -> int:
+        """Store or replace a model version; a `ready` one deprecates other ready versions of its name."""
+        ...
+
+    def load_models(self, name: str | None = None) -> list[ModelRow]:
+        """Return registered models, newest first."""
+        ...
+
+    # --- reading for reports and features ----------------------------------------------------------------
+    def read(self, query: str, **parameters: Any) -> pa.Table:
+        """Run `sql/postgres/queries/<query>.sql` with named parameters and return all rows."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """Time series and high-volume events, in ClickHouse."""
+
+    def insert_candles(self, candles: pa.Table) -> None:
+        """Insert rows of `ingest.candle_files.CANDLE_SCHEMA`; the newest import of a key wins."""
+        ...
+
+    def load_candle_rows(self, chain: str, token_address: str, interval: str, start: int, end: int) -> pa.Table:
+        """Return stored candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp."""
+        ...
+
+    def load_candles(
+        self, windows: Mapping[TokenKey, tuple[int, int]], *, interval: str | None = None
+    ) -> dict[TokenKey, Candles]:
+        """Return one interval's candles per token for `[start, end)` windows in seconds, in bulk.
+
+        Without `interval`, the finest stored one within the window of each token. A token without
+        candles in its window is absent.
+        """
+        ...
+
+    def load_coverage(self) -> pa.Table:
+        """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
+        ...
+
+    def insert_events(self, events: pa.Table) -> None:
+        """Insert simulation events; the same (run, call, seq) again is the same row, once."""
+        ...
+
+    def insert_aggregates(self, aggregates: pa.Table) -> None:
+        """Insert simulation aggregates; the same (run, token) again is the same row, once."""
+        ...
+
+    def load_events(self, run_ids: Collection[int]) -> pa.Table:
+        """Return the events of runs, ordered by (simulation_run_id, call_id, seq)."""
+        ...
+
+    def publish(self, runs: pa.Table, calls: pa.Table) -> None:
+        """Mirror completed runs and calls, so that views in ClickHouse know what may be shown."""
+        ...
+
+    def insert_features(self, features: pa.Table) -> None:
+        """Insert rows of `ml_features`: feature_set, call_id, chain, token_address, signal_timestamp, values."""
+        ...
+
+    def insert_scores(self, scores: pa.Table) -> None:
+        """Insert rows of `ml_scores`: model_id, call_id, score."""
+        ...
+
+    def read(self, query: str, **parameters: Any) -> pa.Table:
+        """Run `sql/clickhouse/queries/<query>.sql` with named parameters and return all rows."""
+        ...

@@ -1,0 +1,233 @@
+"""Rows that cross the border between workflows and stores.
+
+Times are tz-aware UTC datetimes here; the engine's int seconds and Arrow's columns are converted at the
+border. Bulk rows of ClickHouse travel as Arrow tables, see `protocols.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from quantbot_pipeline.engine.calls import Side, SignalType
+from quantbot_pipeline.ingest.quarantine import QuarantinedRow
+from quantbot_pipeline.ingest.tokens import TokenKey
+
+
+class CallerKey(NamedTuple):
+    """Natural key of a caller."""
+
+    source: str
+    handle: str
+
+
+class InsertCounts(NamedTuple):
+    """What an idempotent insert did: `stored + duplicates` = rows given."""
+
+    stored: int
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewAlert:
+    """One parsed alert, ready to be stored; `content_key` is its natural key (sha256 hex)."""
+
+    token: TokenKey
+    symbol: str | None
+    caller: CallerKey
+    side: Side
+    signal_type: SignalType
+    confidence: float | None
+    alert_price: float | None
+    alert_market_cap: float | None
+    alert_timestamp: datetime
+    content_key: str
+    raw_payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """A stored alert, as far as calls are derived from it."""
+
+    alert_id: int
+    token_id: int
+    caller_id: int
+    side: Side
+    signal_type: SignalType
+    confidence: float | None
+    alert_price: float | None
+    alert_market_cap: float | None
+    alert_timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewCall:
+    """A call derived from one alert; `alert_id` is its natural key."""
+
+    alert_id: int
+    token_id: int
+    caller_id: int
+    side: Side
+    signal_type: SignalType
+    signal_strength: float | None
+    signal_timestamp: datetime
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """A stored call with the natural keys of its token and caller."""
+
+    call_id: int
+    token_id: int
+    token: TokenKey
+    caller_id: int
+    caller: CallerKey
+    side: Side
+    signal_type: SignalType
+    signal_timestamp: datetime
+    alert_price: float | None
+    alert_market_cap: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyRow:
+    """A stored strategy version; `config` is the canonical JSON document."""
+
+    strategy_id: int
+    name: str
+    version: str
+    category: str
+    config: Mapping[str, Any]
+    config_hash: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A simulation run that is about to be computed.
+
+    Attributes:
+        run_key: sha256 hex over engine version, config hash, data selection and the fingerprint of what
+            was read: the identity of the run's result.
+        scope_key: sha256 hex over run type, strategy name, token and window (without data fingerprint,
+            version and engine): a newer completed run of the same scope supersedes the older one.
+        strategy_id: The strategy version (for a trial: the template that it varies).
+        token_id: The token; None for a run over many tokens.
+        caller_id: The caller when only one caller's calls were read, else None.
+        run_type: backtest, optimization, what_if or live_eval.
+        engine_version: Version of the engine's semantics.
+        config_hash: Hash of the configuration that was simulated.
+        config: The full configuration that was simulated.
+        data_selection: Tokens, interval, window and fingerprint, as JSON.
+        window_start: Start of the window, inclusive.
+        window_end: End of the window, exclusive.
+    """
+
+    run_key: str
+    scope_key: str
+    strategy_id: int
+    token_id: int | None
+    caller_id: int | None
+    run_type: str
+    engine_version: str
+    config_hash: str
+    config: Mapping[str, Any]
+    data_selection: Mapping[str, Any]
+    window_start: datetime
+    window_end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunClaim:
+    """Answer to a claim: the run's id, and whether it is complete already (then it is reused)."""
+
+    run_key: str
+    run_id: int
+    is_complete: bool
+    events_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What completes a run: one row of `simulation_results_summary` and the digest of its events."""
+
+    run_id: int
+    events_digest: str
+    final_pnl: float
+    max_drawdown: float | None
+    volatility: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    win_rate: float | None
+    trade_count: int
+    avg_trade_return: float | None
+    median_trade_return: float | None
+    reentry_count: int
+    ladder_entries_used: int
+    ladder_exits_used: int
+    average_holding_minutes: float | None
+    max_holding_minutes: float | None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRecord:
+    """One file's import; the counts are those of its first import and never change afterwards.
+
+    `rows_read == rows_stored + rows_duplicate + rows_quarantined`. `details` holds what was touched,
+    such as the token-months of a candle file.
+    """
+
+    kind: str
+    file: str
+    sha256: str
+    options_key: str
+    rows_read: int
+    rows_stored: int
+    rows_duplicate: int
+    rows_quarantined: int
+    details: Mapping[str, Any]
+    quarantined: tuple[QuarantinedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewTrial:
+    """One trial of an optimization job."""
+
+    trial_index: int
+    params: Mapping[str, Any]
+    simulation_run_id: int
+    metrics: Mapping[str, Any]
+    score: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewModel:
+    """A trained model to register; unique by (name, version)."""
+
+    name: str
+    version: str
+    model_type: str
+    input_features: tuple[str, ...]
+    label_definition: Mapping[str, Any]
+    storage_uri: str
+    sha256: str
+    metrics: Mapping[str, Any]
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A registered model."""
+
+    model_id: int
+    name: str
+    version: str
+    model_type: str
+    input_features: tuple[str, ...]
+    label_definition: Mapping[str, Any]
+    storage_uri: str
+    sha256: str
+    metrics: Mapping[str, Any]
+    status: str
