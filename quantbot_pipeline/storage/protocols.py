@@ -70,8 +70,17 @@ class StateStore(Protocol):
         """Return the import of a file with this content and these options, if it was completed."""
         ...
 
-    def record_import(self, record: ImportRecord) -> None:
-        """Record a completed import and its quarantined rows in one transaction; again is a no-op."""
+    def begin_import(self, record: ImportRecord) -> ImportRecord:
+        """Record an import as `started`, with the counts that it will have, before its rows are inserted.
+
+        Where an attempt that died left a started import of the same (kind, sha256, options_key), that
+        one's counts are returned instead: a repeated attempt finds the rows of the first one stored and
+        would count them as duplicates.
+        """
+        ...
+
+    def complete_import(self, record: ImportRecord) -> None:
+        """Set a begun import `completed` and store its quarantined rows, in one transaction; again is a no-op."""
         ...
 
     # --- strategies ----------------------------------------------------------------------------------
