@@ -193,11 +193,11 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewTrial:
-    """One trial of an optimization job."""
+    """One trial of an optimization job; a trial whose parameters make no valid strategy has no run."""
 
     trial_index: int
     params: Mapping[str, Any]
-    simulation_run_id: int
+    simulation_run_id: int | None
     metrics: Mapping[str, Any]
     score: float | None
 
