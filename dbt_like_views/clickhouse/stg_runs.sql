@@ -1,0 +1,26 @@
+-- Completed simulation runs under clear names, as Postgres last published them.
+-- grain: one row per completed run
+-- keys: simulation_run_id
+-- units: windows and times in UTC; the window holds its start and not its end
+-- upstream: published_runs, the mirror of Postgres' completed runs (the newest row_version of a run counts).
+--   A run that is running or failed was never published; a superseded one is here with is_current = 0.
+-- depends: published_runs
+-- test: unique(simulation_run_id)
+-- test: not_null(simulation_run_id)
+-- test: accepted(run_type, backtest, optimization, what_if, live_eval)
+-- test: holds(window_start < window_end)
+select
+    simulation_run_id,
+    run_type,
+    strategy_name,
+    strategy_version,
+    config_hash,
+    engine_version,
+    chain,
+    token_address,
+    window_start,
+    window_end,
+    is_current,
+    trade_count,
+    completed_at
+from published_runs final

@@ -1,0 +1,130 @@
+-- Who calls how much, how far that was simulated, and what is certain about the results.
+-- grain: one row per caller and strategy version with a completed, current backtest; every caller has a row under
+--   every such strategy, also one who only lost or was never simulated
+-- keys: strategy_name, strategy_version, caller_source, caller_handle
+-- units: pnl on capital 1 per trade (0.25 = 25 %); times in UTC
+--   call_count, token_count, first_call_at, last_call_at   all that the caller said
+--   simulated_call_count   calls that lie in the window of a current run on their token
+--   shared_run_count       runs in which other callers called as well: their results can't be told apart here
+--   sole_run_count, sole_trade_count, sole_win_count, sole_win_rate, sole_win_rate_lower (95 % Wilson),
+--   sole_mean_pnl, sole_total_pnl   of the runs in which this caller alone called: these results are the caller's
+--   is_small_sample        fewer than 20 such trades
+--   caller_rank            within the strategy version: enough trades first, then sole_win_rate_lower, then calls
+-- upstream: int_caller_activity, int_run_callers. Postgres keeps no trades, so that this view claims only what
+--   follows from runs. The exact results per caller are in ClickHouse's view of the same name.
+-- depends: int_caller_activity, int_run_callers, int_run_results
+-- test: unique(strategy_name, strategy_version, caller_source, caller_handle)
+-- test: unique(strategy_name, strategy_version, caller_rank)
+-- test: holds(sole_win_count <= sole_trade_count)
+with
+    strategies_run as (
+        select distinct
+            strategy_name,
+            strategy_version
+        from int_run_results
+    ),
+
+    attributed as (
+        select
+            strategy_name,
+            strategy_version,
+            caller_id,
+            sum(call_count)::bigint as simulated_call_count,
+            count(*) filter (where caller_count > 1) as shared_run_count,
+            count(*) filter (where caller_count = 1) as sole_run_count,
+            coalesce(sum(trade_count) filter (where caller_count = 1), 0)::bigint as sole_trade_count,
+            coalesce(sum(win_count) filter (where caller_count = 1), 0)::bigint as sole_win_count,
+            coalesce(sum(total_pnl) filter (where caller_count = 1), 0) as sole_total_pnl
+        from int_run_callers
+        group by
+            strategy_name,
+            strategy_version,
+            caller_id
+    ),
+
+    results as (
+        select
+            strategies_run.strategy_name,
+            strategies_run.strategy_version,
+            callers.caller_source,
+            callers.caller_handle,
+            callers.alert_count,
+            callers.call_count,
+            callers.token_count,
+            callers.first_call_at,
+            callers.last_call_at,
+            coalesce(attributed.simulated_call_count, 0) as simulated_call_count,
+            coalesce(attributed.shared_run_count, 0) as shared_run_count,
+            coalesce(attributed.sole_run_count, 0) as sole_run_count,
+            coalesce(attributed.sole_trade_count, 0) as sole_trade_count,
+            coalesce(attributed.sole_win_count, 0) as sole_win_count,
+            coalesce(attributed.sole_total_pnl, 0) as sole_total_pnl,
+            nullif(attributed.sole_trade_count, 0)::double precision as trades,
+            attributed.sole_win_count / nullif(attributed.sole_trade_count, 0)::double precision as sole_win_rate
+        from strategies_run
+        cross join int_caller_activity as callers
+        left join attributed
+            on strategies_run.strategy_name = attributed.strategy_name
+            and strategies_run.strategy_version = attributed.strategy_version
+            and callers.caller_id = attributed.caller_id
+    ),
+
+    bounded as (
+        select
+            strategy_name,
+            strategy_version,
+            caller_source,
+            caller_handle,
+            alert_count,
+            call_count,
+            token_count,
+            first_call_at,
+            last_call_at,
+            simulated_call_count,
+            shared_run_count,
+            sole_run_count,
+            sole_trade_count,
+            sole_win_count,
+            sole_win_rate,
+            (
+                sole_win_rate + 1.9208 / trades
+                - 1.96 * sqrt(sole_win_rate * (1 - sole_win_rate) / trades + 0.9604 / power(trades, 2))
+            ) / (1 + 3.8416 / trades) as sole_win_rate_lower,
+            sole_total_pnl / trades as sole_mean_pnl,
+            sole_total_pnl,
+            sole_trade_count < 20 as is_small_sample
+        from results
+    )
+
+select
+    row_number() over (
+        partition by
+            strategy_name,
+            strategy_version
+        order by
+            is_small_sample,
+            sole_win_rate_lower desc nulls last,
+            call_count desc,
+            caller_source,
+            caller_handle
+    ) as caller_rank,
+    strategy_name,
+    strategy_version,
+    caller_source,
+    caller_handle,
+    alert_count,
+    call_count,
+    token_count,
+    first_call_at,
+    last_call_at,
+    simulated_call_count,
+    shared_run_count,
+    sole_run_count,
+    sole_trade_count,
+    sole_win_count,
+    sole_win_rate,
+    sole_win_rate_lower,
+    sole_mean_pnl,
+    sole_total_pnl,
+    is_small_sample
+from bounded
