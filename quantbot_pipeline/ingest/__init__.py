@@ -1,0 +1,1 @@
+"""Files in, checked rows out: candles, alerts, and what was refused. Pure parsers, no database."""

@@ -1,0 +1,192 @@
+"""Opening what a user gave: bytes, fingerprint, lines, and CSV records that know where they start.
+
+A broken quotation mark in a CSV file must not swallow the rows after it, so the record reader here gives
+the first line of such a record up and goes on with the next one.
+"""
+
+import csv
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from quantbot_pipeline.errors import DataError
+
+MAX_RECORD_LINES = 1000
+"""Lines that one quoted CSV record may span; a longer one has an unclosed quotation mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file's content, with the fingerprint of its bytes on disk.
+
+    Attributes:
+        name: The path as it was given.
+        kind: Suffix in lower case without `.gz`, such as `.csv`.
+        sha256: Hex digest of the bytes on disk (before decompression).
+        content: The bytes, decompressed.
+    """
+
+    name: str
+    kind: str
+    sha256: str
+    content: bytes
+
+
+def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
+    """Read a file whole; `.gz` is decompressed.
+
+    Args:
+        path: The file.
+        allowed: Suffixes that may be read; text kinds may end in `.gz` too.
+
+    Raises:
+        DataError: wrong kind of file, not readable, empty, or a broken gzip stream.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    is_compressed = bool(suffixes) and suffixes[-1] == ".gz"
+    kind = (
+        (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
+    )
+    if kind not in allowed or (is_compressed and kind == ".parquet"):
+        kinds = ", ".join(allowed)
+        raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
+    try:
+        stored = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+    if not stored:
+        raise DataError(f"{path}: the file is empty (zero bytes); make it again or leave it out")
+    sha256 = hashlib.sha256(stored).hexdigest()
+    content = stored
+    if is_compressed:
+        try:
+            content = gzip.decompress(stored)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{path}: the gzip stream is broken: {error}") from error
+        if not content:
+            raise DataError(f"{path}: the file is empty (zero bytes after decompression)")
+    return SourceFile(name=str(path), kind=kind, sha256=sha256, content=content)
+
+
+def text_lines(source: SourceFile) -> list[str]:
+    r"""Return the lines of a text file with their line ends (`\n`, `\r\n` or `\r`).
+
+    Bytes that are no UTF-8 become lone surrogates (`surrogateescape`), so that one bad row can be told
+    from the others.
+
+    Raises:
+        DataError: the file is UTF-16 or UTF-32.
+    """
+    if source.content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{source.name}: the text is UTF-16; save the file as UTF-8")
+    stream = io.TextIOWrapper(
+        io.BytesIO(source.content), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    )
+    return stream.readlines()
+
+
+class CsvRecord(NamedTuple):
+    """One record of a CSV text.
+
+    Attributes:
+        line: Line at which it starts, from 1.
+        next_line: Line after its last one.
+        fields: Its values; empty when it can't be split.
+        problem: Why it can't be split, or that the number of fields is wrong; None for a good record.
+    """
+
+    line: int
+    next_line: int
+    fields: list[str]
+    problem: str | None
+
+    def raw_text(self, lines: list[str]) -> str:
+        """Return its text among the lines of its file, without the last line end."""
+        return "".join(lines[self.line - 1 : self.next_line - 1]).rstrip("\r\n")
+
+
+class _LineFeed:
+    """Hands lines to a csv reader and knows how far it has read."""
+
+    def __init__(self, lines: list[str], position: int) -> None:
+        self.lines = lines
+        self.position = position
+        self.limit = len(lines)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.position >= self.limit:
+            raise StopIteration
+        line = self.lines[self.position]
+        self.position += 1
+        return line
+
+
+def csv_records(lines: list[str]) -> Iterator[CsvRecord]:
+    """Yield the records of a CSV text, the header first; blank lines are no records.
+
+    Every record must have as many fields as the header. One that spans several lines and does not, or whose
+    quotation never closes, is given up as its first line alone; reading goes on with the line after that.
+    """
+    feed = _LineFeed(lines, 0)
+    reader = csv.reader(feed, strict=True)
+    field_count: int | None = None
+    while feed.position < len(lines):
+        start = feed.position
+        feed.limit = min(len(lines), start + MAX_RECORD_LINES)
+        problem: str | None = None
+        fields: list[str] = []
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            problem = f"the record can't be split into fields: {error}"
+        if problem is None:
+            if not fields or (len(fields) == 1 and not fields[0].strip()):
+                continue
+            if field_count is None:
+                field_count = len(fields)
+            elif len(fields) != field_count:
+                problem = f"the record has {len(fields)} fields, the header has {field_count}"
+        if problem is not None and feed.position - start > 1:
+            if "quot" not in problem:
+                problem += " (an unclosed quotation mark?)"
+            feed.position = start + 1
+            reader = csv.reader(feed, strict=True)
+        yield CsvRecord(start + 1, feed.position + 1, fields, problem)
+
+
+def column_positions(names: list[str], wanted: tuple[str, ...], *, file: str) -> dict[str, int]:
+    """Return where the wanted columns are, by name, whatever their order and case.
+
+    Raises:
+        DataError: a wanted column occurs twice.
+    """
+    positions: dict[str, int] = {}
+    for position, name in enumerate(names):
+        folded = name.strip().casefold()
+        if folded not in wanted:
+            continue
+        if folded in positions:
+            raise DataError(f"{file}: column {folded!r} occurs twice; keep one of them")
+        positions[folded] = position
+    return positions
+
+
+def has_undecodable_bytes(text: str) -> bool:
+    """Return whether a text from `text_lines` holds bytes that were no UTF-8."""
+    if text.isascii():
+        return False
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return True
+    return False
