@@ -1,0 +1,160 @@
+"""Commands that start, stop and show the servers: `up`, `down`, `status`. Argument parsing and printing only."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from quantbot_pipeline.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.servers.embedded import ServerStatus
+
+# What takes less than this needs no progress display, which would only flicker.
+_QUIET_SECONDS = 2.0
+_COLOURS = {"running": "green", "external": "cyan", "stopped": "dim", "unreachable": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module to an app."""
+    app.command("up")(up)
+    app.command("down")(down)
+    app.command("status")(status)
+
+
+def up(
+    *,
+    ui: Annotated[bool, typer.Option("--ui", help="Also start Dagster's UI and its daemon.")] = False,
+) -> None:
+    """Start the embedded Postgres and ClickHouse, or find them running.
+
+    They go on after this command; 'quantbot down' stops them.
+    """
+    from quantbot_pipeline.servers.dagster_ui import start_dagster_ui
+    from quantbot_pipeline.servers.embedded import ensure_servers, server_status
+
+    settings = load_settings()
+    ui_address = None
+    notes: list[str] = []
+    with _progress() as tell:
+        urls = ensure_servers(settings, on_progress=tell)
+        if ui:
+
+            def tell_and_keep(message: str) -> None:
+                if message.startswith("port "):
+                    notes.append(message)
+                tell(message)
+
+            ui_address = start_dagster_ui(settings, urls, on_progress=tell_and_keep)
+    for note in notes:
+        typer.echo(f"note: {note}")
+    _print_table(settings, server_status(settings))
+    if ui_address is not None:
+        typer.echo(f"Dagster UI: {ui_address}")
+
+
+def down() -> None:
+    """Stop everything that 'quantbot up' started, cleanly."""
+    from quantbot_pipeline.servers.dagster_ui import stop_dagster_ui
+    from quantbot_pipeline.servers.embedded import stop_servers
+
+    settings = load_settings()
+    with _progress() as tell:
+        tell("stopping")
+        stopped = [*stop_dagster_ui(settings), *stop_servers(settings)]
+    typer.echo(f"stopped: {', '.join(stopped)}" if stopped else f"nothing was running in {settings.home}")
+
+
+def status(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
+    ] = False,
+) -> None:
+    """Show how the servers are.
+
+    Exit code 0 when Postgres and ClickHouse run here or are external, and no started Dagster process is
+    unreachable; else 1.
+    """
+    from quantbot_pipeline.servers.embedded import server_status
+
+    settings = load_settings()
+    statuses = server_status(settings)
+    is_up = _is_up(statuses)
+    if as_json:
+        document = {
+            "home": str(settings.home),
+            "is_up": is_up,
+            "servers": [asdict(server) for server in statuses],
+        }
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        _print_table(settings, statuses)
+    raise typer.Exit(0 if is_up else 1)
+
+
+def _is_up(statuses: "list[ServerStatus]") -> bool:
+    """Return whether the databases are there; Dagster's processes are optional, but must not hang."""
+    needed = {"postgres", "clickhouse"}
+    return all(
+        server.state in ("running", "external") if server.name in needed else server.state != "unreachable"
+        for server in statuses
+    )
+
+
+def _print_table(settings: Settings, statuses: "list[ServerStatus]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"quantbot servers in {settings.home}", title_justify="left")
+    for heading in ("server", "state", "pid", "address", "version", "uptime"):
+        table.add_column(heading, overflow="fold")
+    for server in statuses:
+        table.add_row(
+            server.name,
+            Text(server.state, style=_COLOURS[server.state]),
+            str(server.pid or ""),
+            server.address or "",
+            server.version or "",
+            "" if server.uptime_seconds is None else _duration(server.uptime_seconds),
+        )
+    Console().print(table)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show what is waited for, on the error output, once it takes longer than a moment."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    display = console.status("starting")
+    shown_at = time.monotonic() + _QUIET_SECONDS
+    is_done = threading.Event()
+
+    def show_later() -> None:
+        if not is_done.wait(max(0.0, shown_at - time.monotonic())):
+            display.start()
+
+    def tell(message: str) -> None:
+        display.update(f"{message} …")
+
+    thread = threading.Thread(target=show_later, daemon=True)
+    thread.start()
+    try:
+        yield tell
+    finally:
+        is_done.set()
+        thread.join()
+        display.stop()

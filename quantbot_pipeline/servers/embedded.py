@@ -1,0 +1,302 @@
+"""Embedded Postgres and ClickHouse of one home: attach to them or start them, once.
+
+Both outlive the command that starts them. Nothing here reads or writes tables.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import psycopg
+from filelock import FileLock, Timeout
+from psycopg import sql
+
+from quantbot_pipeline.errors import ConfigError, ServerError
+from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
+from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
+from quantbot_pipeline.settings import Settings
+
+ServerName = Literal["postgres", "clickhouse", "dagster-webserver", "dagster-daemon"]
+ServerState = Literal["running", "stopped", "unreachable", "external"]
+DAGSTER_DATABASE = "dagster"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServerUrls:
+    """What clients connect with. Holds passwords: never print or log one.
+
+    Attributes:
+        postgres: libpq URL of the database `quantbot`, or of the external one.
+        dagster_postgres: SQLAlchemy URL of Dagster's own database, scheme `postgresql+psycopg2`.
+        clickhouse: `http(s)://user:password@host:port/database`.
+    """
+
+    postgres: str
+    dagster_postgres: str
+    clickhouse: str
+
+    def __repr__(self) -> str:
+        return "ServerUrls(hidden: they hold passwords)"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """How one server is. Holds no password.
+
+    Attributes:
+        name: Which.
+        state: `unreachable` is a process that runs and does not let us in; `external` is one that this
+            project does not run.
+        pid: Its process when it runs here.
+        address: Socket folder or host and port.
+        version: Of the server, where known without asking it.
+        data_directory: Where its data is, for embedded ones.
+        uptime_seconds: Since its start.
+        log: Where to read on.
+    """
+
+    name: ServerName
+    state: ServerState
+    pid: int | None = None
+    address: str | None = None
+    version: str | None = None
+    data_directory: str | None = None
+    uptime_seconds: float | None = None
+    log: str | None = None
+
+
+def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
+    """Return the embedded Postgres of this home, running or not."""
+    return EmbeddedPostgres(settings.home / "postgres")
+
+
+def embedded_clickhouse(settings: Settings) -> EmbeddedClickHouse:
+    """Return the embedded ClickHouse of this home, running or not."""
+    return EmbeddedClickHouse(settings.home / "clickhouse")
+
+
+def ensure_servers(settings: Settings, *, on_progress: Callable[[str], None] | None = None) -> ServerUrls:
+    """Attach to the servers of this home, starting what does not run.
+
+    Any number of processes may call this at once; each server is started by one of them. A server whose
+    URL is set is used as it is. When all run, this takes a few milliseconds.
+
+    Args:
+        settings: Home, URLs of external servers, time to wait.
+        on_progress: Told what is being waited for, only when something has to be started.
+
+    Raises:
+        ServerError: a server does not start, answer or let us in.
+        ConfigError: the URL of an external server is not one.
+    """
+    tell = on_progress or (lambda _: None)
+    postgres = _external_postgres(settings) or embedded_postgres(settings).urls()
+    clickhouse = _external_clickhouse(settings) or embedded_clickhouse(settings).url()
+    if postgres is None or clickhouse is None:
+        with _lock(settings, tell):
+            if postgres is None:
+                postgres = _start_postgres(settings, tell)
+            if clickhouse is None:
+                clickhouse = _start_clickhouse(settings, tell)
+    return ServerUrls(postgres=postgres[0], dagster_postgres=postgres[1], clickhouse=clickhouse)
+
+
+def stop_servers(settings: Settings) -> list[str]:
+    """Stop the embedded servers of this home cleanly.
+
+    Returns:
+        Names of those that ran.
+
+    Raises:
+        ServerError: one does not end.
+    """
+    if not settings.home.exists():
+        return []
+    with _lock(settings, lambda _: None):
+        stopped = []
+        if embedded_clickhouse(settings).stop():
+            stopped.append("clickhouse")
+        if embedded_postgres(settings).stop():
+            stopped.append("postgres")
+    return stopped
+
+
+def server_status(settings: Settings) -> list[ServerStatus]:
+    """Return how Postgres, ClickHouse and the Dagster processes are, without starting any."""
+    from quantbot_pipeline.servers.dagster_ui import dagster_status
+
+    return [_postgres_status(settings), _clickhouse_status(settings), *dagster_status(settings)]
+
+
+def _postgres_status(settings: Settings) -> ServerStatus:
+    if settings.postgres_url is not None:
+        return ServerStatus(
+            "postgres", "external", address=_address(settings.postgres_url.get_secret_value())
+        )
+    server = embedded_postgres(settings)
+    postmaster = server.postmaster()
+    return ServerStatus(
+        "postgres",
+        "stopped" if postmaster is None else "running" if server.urls() else "unreachable",
+        pid=postmaster.process.pid if postmaster else None,
+        address=str(postmaster.socket_directory) if postmaster else None,
+        version=server.version(),
+        data_directory=str(server.data_directory),
+        uptime_seconds=round(postmaster.process.uptime_seconds(), 1) if postmaster else None,
+        log=str(server.log_directory),
+    )
+
+
+def _clickhouse_status(settings: Settings) -> ServerStatus:
+    if settings.clickhouse_url is not None:
+        return ServerStatus(
+            "clickhouse", "external", address=_address(settings.clickhouse_url.get_secret_value())
+        )
+    server = embedded_clickhouse(settings)
+    owner = server.state()
+    return ServerStatus(
+        "clickhouse",
+        "stopped" if owner is None else "running" if server.url() else "unreachable",
+        pid=owner.process.pid if owner else None,
+        address=f"http://127.0.0.1:{owner.port}" if owner else None,
+        version=owner.version if owner else None,
+        data_directory=str(server.layout.data_directory),
+        uptime_seconds=round(owner.process.uptime_seconds(), 1) if owner else None,
+        log=str(server.layout.log_file),
+    )
+
+
+def _start_postgres(settings: Settings, tell: Callable[[str], None]) -> tuple[str, str]:
+    server = embedded_postgres(settings)
+    urls = server.urls()  # another process may have started it while we waited for the lock
+    if urls is None:
+        tell("starting Postgres")
+        server.start(settings.server_start_timeout_seconds)
+        urls = server.urls()
+    if urls is None:
+        raise ServerError(
+            f"the embedded Postgres in {server.directory} ended right after its start; "
+            f"see {server.log_directory}"
+        )
+    return urls
+
+
+def _start_clickhouse(settings: Settings, tell: Callable[[str], None]) -> str:
+    server = embedded_clickhouse(settings)
+    url = server.url()
+    if url is None:
+        tell("starting ClickHouse")
+        server.start(settings.server_start_timeout_seconds)
+        url = server.url()
+    if url is None:
+        raise ServerError(
+            f"the embedded ClickHouse ended right after its start; see {server.layout.log_file}"
+        )
+    return url
+
+
+@contextmanager
+def _lock(settings: Settings, tell: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock under which servers of this home are started and stopped; it goes with its process."""
+    lock = FileLock(_make_home(settings.home) / "servers.lock")
+    try:
+        lock.acquire(timeout=0.2)
+    except Timeout:
+        tell("waiting for another command that starts or stops the servers")
+        # The other one may start both servers, one after the other, each within its time.
+        seconds = 2 * settings.server_start_timeout_seconds + 30.0
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout as error:
+            raise ServerError(
+                f"another command has been starting or stopping the servers of {settings.home} "
+                f"for {seconds:.0f} s; wait for it or end it"
+            ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _make_home(home: Path) -> Path:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        # A home inside of a checkout must not show up as something to commit.
+        ignore = home / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+    except OSError as error:
+        raise ServerError(
+            f"folder {home} can't be made: {error.strerror}; set QUANTBOT_HOME to one that can be written"
+        ) from error
+    return home
+
+
+def _external_clickhouse(settings: Settings) -> str | None:
+    if settings.clickhouse_url is None:
+        return None
+    url = settings.clickhouse_url.get_secret_value()
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"QUANTBOT_CLICKHOUSE_URL: found the scheme {parts.scheme!r} and the host {parts.hostname!r}; "
+            "allowed is http(s)://user:password@host:port/database"
+        )
+    return url
+
+
+def _external_postgres(settings: Settings) -> tuple[str, str] | None:
+    if settings.postgres_url is None:
+        return None
+    url = settings.postgres_url.get_secret_value()
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ConfigError(
+            f"QUANTBOT_POSTGRES_URL: found the scheme {parts.scheme!r}; "
+            "allowed is postgresql://user:password@host:port/database"
+        )
+    dagster_url = parts._replace(scheme="postgresql+psycopg2", path=f"/{DAGSTER_DATABASE}").geturl()
+    _ensure_dagster_database(url)
+    return url, dagster_url
+
+
+def _ensure_dagster_database(url: str) -> None:
+    """Create Dagster's database on an external server when it is missing."""
+    address = _address(url)
+    try:
+        with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
+            found = connection.execute(
+                "select 1 from pg_database where datname = %s", (DAGSTER_DATABASE,)
+            ).fetchone()
+            if found is not None:
+                return
+            try:
+                connection.execute(sql.SQL("create database {}").format(sql.Identifier(DAGSTER_DATABASE)))
+            except psycopg.errors.DuplicateDatabase:
+                return  # another process was quicker
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise ServerError(
+                    f"Postgres at {address} has no database {DAGSTER_DATABASE!r} and this user may not "
+                    f"create it; have it created: create database {DAGSTER_DATABASE}"
+                ) from error
+    except psycopg.Error as error:
+        raise ServerError(
+            f"Postgres at {address} does not answer or let us in: {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _address(url: str) -> str:
+    """Return where a URL leads, without user and password."""
+    parts = urlsplit(url)
+    try:
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        port = ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"

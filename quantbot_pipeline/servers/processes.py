@@ -1,0 +1,198 @@
+"""Background processes that outlive the command that starts them: identity, start, stop, their files."""
+
+import os
+import secrets
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
+
+from quantbot_pipeline.errors import ServerError
+
+# `python -m` looks for modules in its working directory first: here it finds this package, installed or
+# not, and nothing that lies around where the user happens to be.
+PACKAGE_PARENT = Path(__file__).resolve().parents[2]
+
+_LOG_BYTES_BEFORE_ROTATION = 10 << 20
+# Boot time, from which start times are computed, may be corrected by the clock's discipline.
+_START_TIME_TOLERANCE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """A process, told apart from a later one that got the same number.
+
+    Attributes:
+        pid: Its number.
+        started_at_s: When it started, seconds since 1970.
+    """
+
+    pid: int
+    started_at_s: float
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessIdentity | None":
+        """Return the identity of a process that runs now, None when there is none."""
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return cls(pid, process.create_time())
+        except psutil.Error:
+            return None
+
+    @classmethod
+    def of_this_process(cls) -> "ProcessIdentity":
+        """Return the identity of the process that asks."""
+        return cls(os.getpid(), psutil.Process().create_time())
+
+    def is_running(self) -> bool:
+        """Return whether this very process runs; one that is dead and not yet reaped does not."""
+        now = ProcessIdentity.of(self.pid)
+        return now is not None and abs(now.started_at_s - self.started_at_s) < _START_TIME_TOLERANCE_SECONDS
+
+    def uptime_seconds(self) -> float:
+        """Return for how long it has been running."""
+        return max(0.0, time.time() - self.started_at_s)
+
+
+def start_detached(
+    command: Sequence[str], log_file: Path, *, directory: Path | None = None
+) -> ProcessIdentity:
+    """Start a process in a session of its own that nobody waits for.
+
+    Args:
+        command: Program and arguments; no secrets, others can read them.
+        log_file: Where its output is appended.
+        directory: Working directory.
+
+    Raises:
+        ServerError: it did not start.
+    """
+    rotate_log(log_file)
+    # The shell in between ends at once, so that the process is nobody's child and leaves no zombie here.
+    # Its own output is the number; the process's goes to the log.
+    script = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+    finished = subprocess.run(  # noqa: S603 - the command is this project's own
+        ["/bin/sh", "-c", script, "sh", str(log_file), *command],
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )
+    identity = ProcessIdentity.of(int(finished.stdout)) if finished.stdout.strip().isdigit() else None
+    if identity is None:
+        raise ServerError(
+            f"{' '.join(command[:3])} ended at once: "
+            f"{finished.stderr.strip() or last_lines(log_file)}; see {log_file}"
+        )
+    return identity
+
+
+def stop_process(
+    process: ProcessIdentity,
+    *,
+    timeout_seconds: float,
+    number: signal.Signals = signal.SIGTERM,
+    with_descendants: bool = False,
+) -> None:
+    """Ask a process to end, and kill it when it does not in time.
+
+    Args:
+        process: Which; one that runs no more is done already.
+        timeout_seconds: Time for an orderly end.
+        number: How to ask.
+        with_descendants: Also end processes that it started and leaves behind.
+
+    Raises:
+        ServerError: it does not even end when killed.
+    """
+    descendants = _descendants(process) if with_descendants and process.is_running() else []
+    _stop_one(process, timeout_seconds, number)
+    for descendant in descendants:
+        _stop_one(descendant, timeout_seconds, number)
+
+
+def _descendants(process: ProcessIdentity) -> list[ProcessIdentity]:
+    try:
+        children = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    found = [ProcessIdentity.of(child.pid) for child in children]
+    return [identity for identity in found if identity is not None]
+
+
+def _stop_one(process: ProcessIdentity, timeout_seconds: float, number: signal.Signals) -> None:
+    for signal_number, seconds in ((number, timeout_seconds), (signal.SIGKILL, 10.0)):
+        if not process.is_running():
+            return
+        try:
+            os.kill(process.pid, signal_number)
+        except ProcessLookupError:
+            return
+        deadline = time.monotonic() + seconds
+        while process.is_running() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    if process.is_running():
+        raise ServerError(f"process {process.pid} does not end, not even by SIGKILL")
+
+
+def rotate_log(log_file: Path) -> None:
+    """Move a log that has grown large aside, keeping one older one."""
+    if log_file.exists() and log_file.stat().st_size > _LOG_BYTES_BEFORE_ROTATION:
+        log_file.replace(log_file.with_name(log_file.name + ".1"))
+
+
+def last_lines(log_file: Path, count: int = 5) -> str:
+    """Return the end of a log for an error message, on one line."""
+    try:
+        with log_file.open("rb") as stream:
+            stream.seek(max(0, log_file.stat().st_size - 8192))
+            lines = stream.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return "no log"
+    return " | ".join(line.strip() for line in lines[-count:] if line.strip()) or "an empty log"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file of mode 0600 that readers see either whole or not at all."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def ensure_password(path: Path) -> str:
+    """Return the password in a file, made at the first call.
+
+    Raises:
+        ServerError: it can't be read, or others can read it.
+    """
+    try:
+        if not path.exists():
+            write_atomically(path, secrets.token_urlsafe(32))
+        mode = path.stat().st_mode & 0o777
+        password = path.read_text().strip()
+    except OSError as error:
+        raise ServerError(
+            f"password file {path} can't be used: {error.strerror}; it belongs to who made it"
+        ) from error
+    if mode & 0o077:
+        raise ServerError(
+            f"password file {path} has mode {mode:04o}, others can read it; run: chmod 600 {path}"
+        )
+    if not password:
+        raise ServerError(
+            f"password file {path} is empty; restore it, or remove the server's folder to begin anew"
+        )
+    return password
