@@ -3,10 +3,13 @@
 from quantbot_pipeline.engine.calls import Side, SignalType
 
 
-def classify_call(side: Side, signal_type: SignalType) -> SignalType:
-    """Return what the call of an alert asks for.
+def classify_call(side: Side, signal_type: SignalType) -> tuple[Side, SignalType]:
+    """Return the side and signal type of the call that an alert becomes.
 
-    A sell is an exit, whatever its signal type: these are spot tokens, so it is never a short, and the
-    engine reads a call with `side = sell` as an exit. A buy asks for what its signal type says.
+    A sell is an exit, whatever its signal type, and an exit is a sell: these are spot tokens, so a sell is
+    never a short. Everything else stays as the alert says. A `scale_out` keeps the side `buy`, the direction
+    of the trade that it trims; as a sell it would end the trade.
     """
-    return SignalType.EXIT if side is Side.SELL else signal_type
+    if side is Side.SELL or signal_type is SignalType.EXIT:
+        return Side.SELL, SignalType.EXIT
+    return side, signal_type
