@@ -1,0 +1,147 @@
+"""The connection to ClickHouse: opening, reading and inserting Arrow, errors in the project's own words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+
+CONNECT_TIMEOUT_SECONDS = 10
+SEND_RECEIVE_TIMEOUT_SECONDS = 300
+
+# Codes of ClickHouse's ErrorCodes.cpp.
+_MISSING_SCHEMA_CODES = frozenset({16, 47, 60, 81})  # column in table, identifier, table, database
+_REFUSED_LOGIN_CODES = frozenset({192, 193, 194, 497, 516})
+
+_DEFAULT_PORTS = {"http": 8123, "https": 8443}
+
+
+@dataclass(frozen=True, slots=True)
+class ClickHouseAddress:
+    """The parts of `http(s)://user:password@host:port/database`."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str
+    password: str
+    database: str
+
+    @classmethod
+    def parse(cls, url: str) -> "ClickHouseAddress":
+        """Return the parts of a URL; user and database are `default` where it has none.
+
+        Raises:
+            ServerError: it is not such a URL. The message does not repeat it: it may hold a password.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+            raise ServerError(
+                "the ClickHouse URL can't be read: allowed is http(s)://user:password@host:port/database; "
+                "check QUANTBOT_CLICKHOUSE_URL"
+            )
+        return cls(
+            scheme=parts.scheme,
+            host=parts.hostname,
+            port=port or _DEFAULT_PORTS[parts.scheme],
+            username=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            database=unquote(parts.path.strip("/")) or "default",
+        )
+
+    def describe(self) -> str:
+        """Return where it points, without user and password, for messages."""
+        return f"ClickHouse at {self.host}:{self.port}"
+
+
+class ClickHouseConnection:
+    """A thread-safe connection: requests of several threads run side by side.
+
+    Raises, in every method: MigrationError where a table or the database is missing, ServerError where the
+    server is out of reach or refuses the login, StorageError with the server's message for the rest.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = ClickHouseAddress.parse(url)
+        self._client = self._connect()
+
+    @property
+    def server(self) -> str:
+        """Where this connection points, for messages."""
+        return self._address.describe()
+
+    def close(self) -> None:
+        """Close the connections to the server."""
+        self._client.close()
+
+    def command(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that returns nothing; `name` says in messages which one."""
+        try:
+            self._client.command(sql, parameters=dict(parameters or {}))
+        except (ClickHouseError, OSError) as error:
+            raise self._translated(error, name) from error
+
+    def fetch_table(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run a query and return its rows as Arrow, strings as strings."""
+        try:
+            return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
+        except (ClickHouseError, OSError) as error:
+            raise self._translated(error, name) from error
+
+    def insert_table(self, table: str, rows: pa.Table) -> None:
+        """Insert rows by column name; columns of the table that are not given take their defaults."""
+        if rows.num_rows == 0:
+            return
+        try:
+            self._client.insert_arrow(table, rows)
+        except (ClickHouseError, OSError) as error:
+            raise self._translated(error, f"insert into {table}") from error
+
+    def _connect(self) -> Client:
+        address = self._address
+        try:
+            return clickhouse_connect.get_client(
+                interface=address.scheme,
+                host=address.host,
+                port=address.port,
+                username=address.username,
+                password=address.password,
+                database=address.database,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                send_receive_timeout=SEND_RECEIVE_TIMEOUT_SECONDS,
+                # A session allows one request at a time; without one, threads can share the client.
+                autogenerate_session_id=False,
+                # Parameters of bulk reads hold thousands of addresses: too long for a URL.
+                form_encode_query_params=True,
+            )
+        except (ClickHouseError, OSError) as error:
+            raise self._translated(error, "connect") from error
+
+    def _translated(self, error: Exception, name: str) -> StorageError:
+        message = " ".join(str(error).split())
+        code = getattr(error, "code", None)
+        if code in _MISSING_SCHEMA_CODES:
+            return MigrationError(
+                f"clickhouse query {name!r}: {message}; the schema is not up to date: run 'quantbot migrate'"
+            )
+        if code in _REFUSED_LOGIN_CODES:
+            return ServerError(
+                f"{self.server} does not let user {self._address.username!r} in (code {code}); "
+                "check user and password in QUANTBOT_CLICKHOUSE_URL"
+            )
+        if code is None:
+            return ServerError(
+                f"{self.server} does not answer {name!r}: {message}; start the embedded servers with "
+                "'quantbot up', or check QUANTBOT_CLICKHOUSE_URL"
+            )
+        return StorageError(f"clickhouse query {name!r} failed: {message}")

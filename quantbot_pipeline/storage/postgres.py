@@ -1,0 +1,252 @@
+"""`PostgresStore`: the state store. Each method is one transaction."""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.storage import postgres_entities, postgres_research, postgres_runs
+from quantbot_pipeline.storage.postgres_connection import PostgresConnections
+from quantbot_pipeline.storage.records import (
+    AlertRow,
+    CallRow,
+    ImportRecord,
+    InsertCounts,
+    ModelRow,
+    NewAlert,
+    NewCall,
+    NewModel,
+    NewRun,
+    NewTrial,
+    RunClaim,
+    RunSummary,
+    StrategyRow,
+)
+
+
+class PostgresStore:
+    """Entities and relationships in Postgres, as `protocols.StateStore` says.
+
+    Usable from several threads at once; connections are opened when first needed and opened anew after the
+    server restarted. Every method raises ServerError when the server is out of reach, MigrationError when
+    the schema is missing, and StorageError with the server's message when it refuses a statement; in all
+    cases nothing of the method's work is kept.
+
+    Args:
+        url: `postgresql://user:password@host:port/database`, or with `?host=/directory` a Unix socket.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._connections = PostgresConnections(url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the idle connections; the store opens new ones should it be used again."""
+        self._connections.close()
+
+    # --- tokens, callers, alerts, calls -------------------------------------------------------------
+    def upsert_tokens(self, tokens: Mapping[TokenKey, str | None]) -> dict[TokenKey, int]:
+        """Store tokens (key → symbol, None keeps what is known) and return their ids."""
+        return self._connections.run(lambda t: postgres_entities.upsert_tokens(t, tokens))
+
+    def store_alerts(self, alerts: Sequence[NewAlert], record: ImportRecord | None) -> InsertCounts:
+        """Store alerts with their tokens and callers, and the import that brought them.
+
+        Raises:
+            IntegrityError: the record's counts do not add up; nothing was stored.
+            DataError: a time states no zone; nothing was stored.
+        """
+        return self._connections.run(lambda t: postgres_entities.store_alerts(t, alerts, record))
+
+    def load_alerts_without_call(self) -> list[AlertRow]:
+        """Return alerts from which no call was derived yet, oldest first."""
+        return self._connections.run(postgres_entities.load_alerts_without_call)
+
+    def insert_calls(self, calls: Sequence[NewCall]) -> InsertCounts:
+        """Store calls; an alert that has its call already counts as duplicate."""
+        return self._connections.run(lambda t: postgres_entities.insert_calls(t, calls))
+
+    def load_calls(
+        self,
+        tokens: Collection[TokenKey] | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> list[CallRow]:
+        """Return calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
+        return self._connections.run(lambda t: postgres_entities.load_calls(t, tokens, start, end))
+
+    # --- imports and quarantine ---------------------------------------------------------------------
+    def find_import(self, kind: str, sha256: str, options_key: str) -> ImportRecord | None:
+        """Return the completed import of this content with these options, with its quarantined rows."""
+        return self._connections.run(lambda t: postgres_entities.find_import(t, kind, sha256, options_key))
+
+    def begin_import(self, record: ImportRecord) -> ImportRecord:
+        """Record an import as `started`; the counts of the first attempt are returned and stay.
+
+        Raises:
+            IntegrityError: the counts do not add up; nothing was recorded.
+        """
+        return self._connections.run(lambda t: postgres_entities.begin_import(t, record))
+
+    def complete_import(self, record: ImportRecord) -> None:
+        """Set a begun import `completed` and keep its quarantined rows; again is a no-op.
+
+        Raises:
+            StorageError: the import was never begun.
+            IntegrityError: the quarantined rows are not as many as were counted.
+        """
+        self._connections.run(lambda t: postgres_entities.complete_import(t, record))
+
+    # --- strategies ---------------------------------------------------------------------------------
+    def store_strategy(
+        self,
+        *,
+        name: str,
+        version: str,
+        category: str,
+        description: str,
+        config: Mapping[str, Any],
+        config_hash: str,
+    ) -> StrategyRow:
+        """Store a strategy version, or return the stored one with its category and description renewed.
+
+        Raises:
+            InputError: this (name, version) is stored with another config.
+        """
+        return self._connections.run(
+            lambda t: postgres_runs.store_strategy(
+                t,
+                name=name,
+                version=version,
+                category=category,
+                description=description,
+                config=config,
+                config_hash=config_hash,
+            )
+        )
+
+    def load_strategies(self, names: Collection[str] | None = None) -> list[StrategyRow]:
+        """Return active strategies, all or those named, ordered by (name, version)."""
+        return self._connections.run(lambda t: postgres_runs.load_strategies(t, names))
+
+    # --- runs ---------------------------------------------------------------------------------------
+    def claim_runs(self, runs: Sequence[NewRun], *, force: bool = False) -> list[RunClaim]:
+        """Insert or take over runs as `running`, and say which are complete already, in the order given.
+
+        Args:
+            runs: What is about to be computed; a key may come more than once.
+            force: Said for the caller's sake: completed rows are left as they are with it too, and the
+                caller computes them again to compare digests.
+
+        Raises:
+            IntegrityError: a run key is stored for another scope.
+        """
+        del force
+        return self._connections.run(lambda t: postgres_runs.claim_runs(t, runs))
+
+    def complete_runs(self, summaries: Sequence[RunSummary]) -> None:
+        """Write summaries, set `completed`, and supersede other runs of the same scopes.
+
+        Of a scope's completed runs the last claimed one is current, also when an earlier one is
+        completed later. Runs that are complete already are left alone.
+
+        Raises:
+            StorageError: a run does not exist.
+        """
+        self._connections.run(lambda t: postgres_runs.complete_runs(t, summaries))
+
+    def reactivate_runs(self, run_ids: Sequence[int]) -> None:
+        """Make completed runs the current ones of their scopes again, superseding others.
+
+        Raises:
+            StorageError: a run does not exist or is not completed, or two runs have one scope.
+        """
+        self._connections.run(lambda t: postgres_runs.reactivate_runs(t, run_ids))
+
+    def fail_runs(self, failures: Mapping[int, str]) -> None:
+        """Set `failed` with the error message for runs that are not complete.
+
+        Raises:
+            StorageError: a run does not exist.
+        """
+        self._connections.run(lambda t: postgres_runs.fail_runs(t, failures))
+
+    def load_unfinished_run_ids(self, claimed_before: datetime) -> list[int]:
+        """Return runs that are not complete and were last begun before a time: what may be cleared away."""
+        return self._connections.run(lambda t: postgres_runs.load_unfinished_run_ids(t, claimed_before))
+
+    def load_published_runs(self) -> pa.Table:
+        """Return all completed runs as rows of ClickHouse's `published_runs`."""
+        return self.read("published/load_runs")
+
+    def load_published_calls(self) -> pa.Table:
+        """Return all calls as rows of ClickHouse's `published_calls`."""
+        return self.read("published/load_calls")
+
+    # --- optimization -------------------------------------------------------------------------------
+    def create_job(
+        self,
+        *,
+        name: str,
+        strategy_template_id: int,
+        search_space: Mapping[str, Any],
+        objective: str,
+        job_key: str,
+    ) -> tuple[int, bool]:
+        """Insert a job as `running` or take over the one with this key: (job id, is complete already)."""
+        return self._connections.run(
+            lambda t: postgres_research.create_job(
+                t,
+                name=name,
+                strategy_template_id=strategy_template_id,
+                search_space=search_space,
+                objective=objective,
+                job_key=job_key,
+            )
+        )
+
+    def store_trials(self, job_id: int, trials: Sequence[NewTrial]) -> InsertCounts:
+        """Store trials; a trial index that is stored already counts as duplicate."""
+        return self._connections.run(lambda t: postgres_research.store_trials(t, job_id, trials))
+
+    def finish_job(self, job_id: int, *, status: str, error_message: str | None = None) -> None:
+        """Set a job `completed` or `failed` (which needs a message); a completed one stays so.
+
+        Raises:
+            StorageError: the job does not exist, or the status is another one.
+        """
+        self._connections.run(
+            lambda t: postgres_research.finish_job(t, job_id, status=status, error_message=error_message)
+        )
+
+    # --- models -------------------------------------------------------------------------------------
+    def register_model(self, model: NewModel) -> int:
+        """Store or replace a model version; a `ready` one deprecates the other ready version of its name."""
+        return self._connections.run(lambda t: postgres_research.register_model(t, model))
+
+    def load_models(self, name: str | None = None) -> list[ModelRow]:
+        """Return registered models, newest first."""
+        return self._connections.run(lambda t: postgres_research.load_models(t, name))
+
+    # --- reading for reports and features -----------------------------------------------------------
+    def read(self, query: str, **parameters: Any) -> pa.Table:
+        """Run `sql/postgres/queries/<query>.sql` with named parameters and return all rows.
+
+        Raises:
+            ConfigError: there is no such query.
+            StorageError: the query fails, or a column's type has no Arrow form here.
+        """
+        return self._connections.run(lambda t: t.fetch_table(query, **parameters))

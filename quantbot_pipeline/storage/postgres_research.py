@@ -1,0 +1,115 @@
+"""Optimization jobs, their trials, and models: what happens inside one Postgres transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from quantbot_pipeline.errors import StorageError
+from quantbot_pipeline.storage.json_text import storable_text, to_json_text
+from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
+from quantbot_pipeline.storage.records import InsertCounts, ModelRow, NewModel, NewTrial
+
+FINAL_JOB_STATUSES = ("completed", "failed")
+
+
+def create_job(
+    transaction: PostgresTransaction,
+    *,
+    name: str,
+    strategy_template_id: int,
+    search_space: Mapping[str, Any],
+    objective: str,
+    job_key: str,
+) -> tuple[int, bool]:
+    """Insert a job or take it over; see `StateStore.create_job`."""
+    transaction.execute(
+        "optimization/claim_job",
+        name=name,
+        strategy_template_id=strategy_template_id,
+        search_space_json=to_json_text(search_space),
+        objective=objective,
+        job_key=job_key,
+    )
+    row = transaction.fetch_row("optimization/load_job", job_key=job_key)
+    if row is None:
+        raise StorageError(f"optimization job {name!r} vanished while it was stored; try again")
+    return row["job_id"], row["is_complete"]
+
+
+def store_trials(transaction: PostgresTransaction, job_id: int, trials: Sequence[NewTrial]) -> InsertCounts:
+    """Store trials; one whose index is stored already is a duplicate."""
+    if not trials:
+        return InsertCounts(stored=0, duplicates=0)
+    transaction.execute("optimization/stage_trials")
+    transaction.copy_rows(
+        "optimization/copy_staged_trials",
+        (
+            (
+                job_id,
+                trial.trial_index,
+                to_json_text(trial.params),
+                trial.simulation_run_id,
+                to_json_text(trial.metrics),
+                trial.score,
+            )
+            for trial in trials
+        ),
+    )
+    stored = transaction.execute("optimization/insert_staged_trials")
+    return InsertCounts(stored=stored, duplicates=len(trials) - stored)
+
+
+def finish_job(transaction: PostgresTransaction, job_id: int, *, status: str, error_message: str | None) -> None:
+    """Set a job completed or failed, unless it is completed already."""
+    if status not in FINAL_JOB_STATUSES:
+        raise StorageError(
+            f"optimization job {job_id} can't be finished as {status!r}; allowed are {', '.join(FINAL_JOB_STATUSES)}"
+        )
+    finished = transaction.execute(
+        "optimization/finish_job",
+        job_id=job_id,
+        status=status,
+        error_message=None if error_message is None else storable_text(error_message),
+    )
+    if not finished and transaction.fetch_row("optimization/find_job_status", job_id=job_id) is None:
+        raise StorageError(f"optimization job {job_id} does not exist; create_job comes before finish_job")
+
+
+def register_model(transaction: PostgresTransaction, model: NewModel) -> int:
+    """Store or replace a model version; see `StateStore.register_model`."""
+    transaction.execute("models/lock_name", name=model.name)
+    if model.status == "ready":
+        transaction.execute("models/deprecate_other_versions", name=model.name, version=model.version)
+    row = transaction.fetch_row(
+        "models/upsert_model",
+        name=model.name,
+        version=model.version,
+        model_type=model.model_type,
+        input_features_json=to_json_text(list(model.input_features)),
+        label_definition=to_json_text(model.label_definition),
+        storage_uri=model.storage_uri,
+        sha256=model.sha256,
+        metrics_json=to_json_text(model.metrics),
+        status=model.status,
+    )
+    if row is None:
+        raise StorageError(f"model {model.name!r} version {model.version!r} was not stored; try again")
+    return int(row["id"])
+
+
+def load_models(transaction: PostgresTransaction, name: str | None) -> list[ModelRow]:
+    """Return registered models, newest first."""
+    return [
+        ModelRow(
+            model_id=row["model_id"],
+            name=row["name"],
+            version=row["version"],
+            model_type=row["model_type"],
+            input_features=tuple(row["input_features_json"]),
+            label_definition=row["label_definition"],
+            storage_uri=row["storage_uri"],
+            sha256=row["sha256"],
+            metrics=row["metrics_json"],
+            status=row["status"],
+        )
+        for row in transaction.fetch_rows("models/load_models", name=name)
+    ]

@@ -1,0 +1,8 @@
+-- grain: one row per caller of the staged alerts; sorted by key against deadlocks.
+insert into callers (source, handle)
+select distinct
+    staged.caller_source,
+    staged.caller_handle
+from staged_alerts as staged
+order by staged.caller_source, staged.caller_handle
+on conflict (source, handle) do nothing

@@ -1,0 +1,10 @@
+copy staged_calls (
+    alert_id,
+    token_id,
+    caller_id,
+    side,
+    signal_type,
+    signal_strength,
+    signal_timestamp,
+    metadata_json
+) from stdin

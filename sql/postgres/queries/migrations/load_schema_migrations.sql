@@ -1,0 +1,7 @@
+-- grain: one row per applied migration
+select
+    number,
+    name,
+    sha256
+from schema_migrations
+order by number

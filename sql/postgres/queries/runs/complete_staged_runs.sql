@@ -1,0 +1,15 @@
+-- grain: one row per staged run that is not completed yet; current, or superseded at once when the scope
+-- has a run that was claimed later.
+update simulation_runs as runs
+set
+    status = 'completed',
+    completed_at = clock_timestamp(),
+    events_digest = staged.events_digest,
+    error_message = null,
+    superseded_by = nullif(successors.id, runs.id),
+    superseded_at = case when successors.id <> runs.id then clock_timestamp() end
+from staged_summaries as staged, staged_successors as successors
+where
+    runs.id = staged.simulation_run_id
+    and runs.scope_key = successors.scope_key
+    and runs.status <> 'completed'

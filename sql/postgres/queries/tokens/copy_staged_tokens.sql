@@ -1,0 +1,1 @@
+copy staged_tokens (chain, address, symbol) from stdin
