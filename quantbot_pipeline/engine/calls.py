@@ -30,7 +30,8 @@ class Call:
         signal_timestamp: When it was made, whole seconds since the epoch, UTC (fractions are rounded up,
             so that nothing happens before the call was known).
         signal_type: What it asks for.
-        side: Direction; a `sell` is an exit, whatever its signal type.
+        side: Direction; a `sell` is an exit, whatever its signal type, except a `scale_out`, which sells a
+            part whatever its side.
     """
 
     call_id: int

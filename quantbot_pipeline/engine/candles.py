@@ -56,7 +56,7 @@ class Candles:
         return len(self.timestamp)
 
     def slice(self, start: int, stop: int) -> "Candles":
-        """Return candles `start … stop − 1` as views of the same arrays."""
+        """Return candles `start … stop - 1` as views of the same arrays."""
         return Candles(
             self.interval_seconds,
             self.timestamp[start:stop],

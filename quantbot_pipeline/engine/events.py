@@ -25,9 +25,7 @@ class EventType(StrEnum):
     ENTRY_SKIPPED = "entry_skipped"
 
 
-BUY_EVENTS = frozenset(
-    {EventType.ENTRY, EventType.LADDER_ENTRY, EventType.SCALE_IN, EventType.RE_ENTRY}
-)
+BUY_EVENTS = frozenset({EventType.ENTRY, EventType.LADDER_ENTRY, EventType.SCALE_IN, EventType.RE_ENTRY})
 SELL_EVENTS = frozenset(
     {
         EventType.TARGET_HIT,
@@ -82,16 +80,16 @@ class Trade:
         caller_id: Who made it.
         signal_timestamp: When it was made, seconds since the epoch, UTC.
         events: In order of `seq`; a skipped call has the one event `entry_skipped`.
-        pnl: Proceeds − cash spent, on capital 1; 0 for a trade that never bought.
+        pnl: Proceeds - cash spent, on capital 1; 0 for a trade that never bought.
         cash_spent: Cash of all buys, fees included.
         entered_at: Time of the first buy, seconds; None if the trade never bought.
         done_at: Time of the last event, seconds.
-        holding_seconds: Sum over cycles of exit time − entry time.
-        max_adverse_excursion: Lowest price while open / average entry − 1, at most 0.
-        max_favourable_excursion: Highest price while open / average entry − 1, at least 0.
+        holding_seconds: Sum over cycles of exit time - entry time.
+        max_adverse_excursion: Lowest price while open / average entry - 1, at most 0.
+        max_favourable_excursion: Highest price while open / average entry - 1, at least 0.
         mark_timestamp: Open time of every candle from the first buy to the candle in which the trade last
             was open, int64 seconds, shape (n_marks,).
-        mark_value: At each of these candles' closes: cash in − cash out so far + the open position at
+        mark_value: At each of these candles' closes: cash in - cash out so far + the open position at
             the close after exit costs; float64, fraction of capital, shape (n_marks,). The last one
             equals `pnl`.
         interval_seconds: Length of a candle, so that close time = mark_timestamp + interval_seconds.

@@ -1,0 +1,200 @@
+"""Metrics of a run: what `docs/engine.md` section 8 defines, over trades of one or many tokens.
+
+Equal capital of 1 per trade; *n* is the number of trades that bought at least once, and a call that never
+bought appears in `skipped_count` alone. Curves are read from the marks of the trades: their value at every
+candle close, after exit costs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.events import EventType, Trade
+
+DAY_SECONDS = 86_400
+DAYS_PER_YEAR = 365
+
+SQN_TRADES = 100
+"""Trades above this number do not raise the system quality number."""
+
+NO_SPREAD = 1e-12
+"""A deviation below this share of the largest value is 0: what rounding leaves of equal values."""
+
+
+@dataclass(frozen=True, slots=True)
+class EquityCurve:
+    """Result per trade at the end of each UTC day, from the first fill's day to the last event's.
+
+    Attributes:
+        day: Days since the epoch, int64, consecutive, shape (n_days,).
+        equity: Cash in - cash out so far + open positions, divided by n; float64, shape (n_days,).
+    """
+
+    day: IntArray
+    equity: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Every metric of a run; None where it isn't defined.
+
+    Attributes:
+        final_pnl: Mean net result per trade, fraction of its capital; 0 without trades.
+        total_pnl: Sum of the results.
+        win_rate: Share of trades with a result above 0.
+        avg_trade_return: Mean result.
+        median_trade_return: Median result.
+        profit_factor: Gains / losses; None without losses.
+        expectancy: Mean result.
+        sqn: sqrt(min(n, 100)) · mean / deviation of the results; None below 2 trades or without deviation.
+        volatility: Deviation of the daily equity changes · sqrt(365); None below 2 days.
+        sharpe_ratio: Mean / deviation of the daily changes · sqrt(365); None below 2 days or without deviation.
+        sortino_ratio: The same with the downside deviation; None below 2 days or without a falling day.
+        max_drawdown: Largest fall of (1 + equity) from its running peak, which starts at 1, as a fraction.
+        calmar: Mean daily change · 365 / max_drawdown; None without a drawdown.
+        trade_count: Trades that bought.
+        skipped_count: Calls that never bought.
+        reentry_count: `re_entry` events.
+        ladder_entries_used: `ladder_entry` events.
+        ladder_exits_used: `target_hit` events.
+        average_holding_minutes: Mean holding time of a trade.
+        max_holding_minutes: Longest holding time of a trade.
+        average_return_deployed: Mean of result / cash spent.
+        max_adverse_excursion: Worst of all trades, at most 0.
+        max_favourable_excursion: Best of all trades, at least 0.
+    """
+
+    final_pnl: float
+    total_pnl: float
+    win_rate: float | None
+    avg_trade_return: float | None
+    median_trade_return: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    sqn: float | None
+    volatility: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    max_drawdown: float
+    calmar: float | None
+    trade_count: int
+    skipped_count: int
+    reentry_count: int
+    ladder_entries_used: int
+    ladder_exits_used: int
+    average_holding_minutes: float | None
+    max_holding_minutes: float | None
+    average_return_deployed: float | None
+    max_adverse_excursion: float | None
+    max_favourable_excursion: float | None
+
+
+def return_deployed(trade: Trade) -> float | None:
+    """Return a trade's result per cash spent; None if it never bought."""
+    return trade.pnl / trade.cash_spent if trade.has_bought else None
+
+
+def equity_curve(trades: Sequence[Trade]) -> EquityCurve:
+    """Return the daily equity of a run; empty when nothing was bought.
+
+    A candle belongs to the UTC day in which it opens; days without candles carry the value forward.
+    """
+    bought = [trade for trade in trades if trade.has_bought]
+    if not bought:
+        return EquityCurve(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64))
+    first = min(int(trade.mark_timestamp[0]) for trade in bought) // DAY_SECONDS
+    last = max(trade.done_at for trade in bought) // DAY_SECONDS
+    days = np.arange(first, last + 1, dtype=np.int64)
+    changes = np.zeros(len(days))
+    for trade in bought:
+        mark_days = trade.mark_timestamp // DAY_SECONDS
+        is_last_of_day = np.append(mark_days[1:] != mark_days[:-1], [True])
+        values = trade.mark_value[is_last_of_day]
+        changes[mark_days[is_last_of_day] - first] += np.diff(values, prepend=0.0)
+    return EquityCurve(days, np.cumsum(changes) / len(bought))
+
+
+def max_drawdown(trades: Sequence[Trade]) -> float:
+    """Return the largest fall of (1 + equity) from its running peak on all candle closes, as a fraction.
+
+    The peak starts at 1. Trades of other tokens or intervals keep their last value between their closes.
+    """
+    bought = [trade for trade in trades if trade.has_bought]
+    if not bought:
+        return 0.0
+    closes_at = np.concatenate([trade.mark_timestamp + trade.interval_seconds for trade in bought])
+    changes = np.concatenate([np.diff(trade.mark_value, prepend=0.0) for trade in bought])
+    times, position = np.unique(closes_at, return_inverse=True)
+    change = np.bincount(position, weights=changes, minlength=len(times))
+    return fall_from_peak(np.cumsum(change) / len(bought))
+
+
+def fall_from_peak(equity: FloatArray) -> float:
+    """Return the largest fall of (1 + equity) from its running peak, which starts at 1, as a fraction."""
+    wealth = np.concatenate([[1.0], 1.0 + equity])
+    peak = np.maximum.accumulate(wealth)
+    return float(((peak - wealth) / peak).max())
+
+
+def _deviation(values: FloatArray) -> float:
+    """Return std(ddof=1), and 0 for values that only rounding tells apart."""
+    deviation = float(np.std(values, ddof=1))
+    return 0.0 if deviation <= NO_SPREAD * float(np.abs(values).max()) else deviation
+
+
+def _ratio(numerator: float, denominator: float) -> float | None:
+    return numerator / denominator if denominator != 0 else None
+
+
+def run_metrics(trades: Sequence[Trade]) -> Metrics:
+    """Return the metrics of all trades of a run, of one or many tokens and intervals."""
+    bought = [trade for trade in trades if trade.has_bought]
+    n = len(bought)
+    pnl = np.array([trade.pnl for trade in bought], dtype=np.float64)
+    counts = dict.fromkeys(EventType, 0)
+    for trade in bought:
+        for event in trade.events:
+            counts[event.event_type] += 1
+    total = math.fsum(pnl)
+    mean = total / n if n else None
+    losses = -math.fsum(pnl[pnl < 0])
+    pnl_deviation = _deviation(pnl) if n > 1 else 0.0
+
+    equity = equity_curve(bought).equity
+    changes = np.diff(equity, prepend=0.0)
+    has_days = len(changes) >= 2
+    daily_mean = float(changes.mean()) if len(changes) else 0.0
+    daily_deviation = _deviation(changes) if has_days else 0.0
+    downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
+    drawdown = max_drawdown(bought)
+    year = math.sqrt(DAYS_PER_YEAR)
+
+    minutes = [trade.holding_seconds / 60.0 for trade in bought]
+    return Metrics(
+        final_pnl=mean if mean is not None else 0.0,
+        total_pnl=total,
+        win_rate=float((pnl > 0).mean()) if n else None,
+        avg_trade_return=mean,
+        median_trade_return=float(np.median(pnl)) if n else None,
+        profit_factor=_ratio(math.fsum(pnl[pnl > 0]), losses),
+        expectancy=mean,
+        sqn=_ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
+        volatility=daily_deviation * year if has_days else None,
+        sharpe_ratio=_ratio(daily_mean * year, daily_deviation),
+        sortino_ratio=_ratio(daily_mean * year, downside),
+        max_drawdown=drawdown,
+        calmar=_ratio(daily_mean * DAYS_PER_YEAR, drawdown),
+        trade_count=n,
+        skipped_count=len(trades) - n,
+        reentry_count=counts[EventType.RE_ENTRY],
+        ladder_entries_used=counts[EventType.LADDER_ENTRY],
+        ladder_exits_used=counts[EventType.TARGET_HIT],
+        average_holding_minutes=math.fsum(minutes) / n if n else None,
+        max_holding_minutes=max(minutes) if n else None,
+        average_return_deployed=math.fsum(trade.pnl / trade.cash_spent for trade in bought) / n if n else None,
+        max_adverse_excursion=min(trade.max_adverse_excursion for trade in bought) if n else None,
+        max_favourable_excursion=max(trade.max_favourable_excursion for trade in bought) if n else None,
+    )
