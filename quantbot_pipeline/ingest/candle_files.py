@@ -129,9 +129,16 @@ def _require_columns(rows: CandleRows, given: dict[str, str | None]) -> None:
 def _parquet_rows(source: SourceFile) -> CandleRows:
     wanted = ("timestamp", *VALUE_COLUMNS, *IDENTITY_COLUMNS)
     try:
-        parquet = pq.ParquetFile(pa.BufferReader(source.content), read_dictionary=list(IDENTITY_COLUMNS))
-        names = list(parquet.schema_arrow.names)
+        schema = pq.read_schema(pa.BufferReader(source.content))
+        names = list(schema.names)
         positions = column_positions(names, wanted, file=source.name)
+        # Identities repeat on every row: as dictionaries they cost next to nothing.
+        as_dictionary = [
+            names[positions[name]]
+            for name in IDENTITY_COLUMNS
+            if name in positions and pa.types.is_string(schema.field(positions[name]).type)
+        ]
+        parquet = pq.ParquetFile(pa.BufferReader(source.content), read_dictionary=as_dictionary)
         table = parquet.read(columns=[names[position] for position in positions.values()])
     except (pa.ArrowException, OSError) as error:
         first_line = (str(error).splitlines() or ["unknown error"])[0]

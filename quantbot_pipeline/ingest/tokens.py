@@ -18,6 +18,7 @@ CHAIN_ALIASES: dict[str, str] = {
     "mainnet": "ethereum",
     "bnb": "bsc",
     "bep20": "bsc",
+    "bnb-chain": "bsc",
     "bnbchain": "bsc",
     "binance-smart-chain": "bsc",
     "arb": "arbitrum",
