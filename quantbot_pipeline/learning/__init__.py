@@ -1,0 +1,1 @@
+"""Learning from calls: features, labels, splits, training, model files and scores. Pure."""

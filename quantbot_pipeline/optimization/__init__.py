@@ -1,0 +1,1 @@
+"""Parameter search: search spaces, objectives and studies over strategy documents. Pure."""

@@ -1,0 +1,268 @@
+"""Model files: stored with skops, loaded without ever running code from the file.
+
+What is checked before anything in a file is built: its SHA-256 against the registry's, that it is a plain
+skops archive, and that it holds nothing but the node kinds and types listed here. What is checked after:
+that it is a pipeline, and that every tree's indices lie within the tree, because scikit-learn follows them
+without bounds checks.
+
+Files are canonical: skops names nodes by memory address and archives carry the time of day, so both are
+replaced, and the same model gives the same bytes.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import skops.io
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.pipeline import Pipeline
+
+from quantbot_pipeline.errors import LearningError
+
+_TREE_PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+
+_TRUSTED_NODES: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("DTypeNode", "numpy.dtype"),
+        ("DictNode", "builtins.dict"),
+        ("JsonNode", "builtins.str"),
+        ("ListNode", "builtins.list"),
+        ("LossNode", "sklearn._loss._loss.CyHalfBinomialLoss"),
+        ("NdArrayNode", "numpy.float64"),
+        ("NdArrayNode", "numpy.int64"),
+        ("NdArrayNode", "numpy.ndarray"),
+        ("NdArrayNode", "numpy.uint64"),
+        ("ObjectNode", "sklearn._loss.link.Interval"),
+        ("ObjectNode", "sklearn._loss.link.LogitLink"),
+        ("ObjectNode", "sklearn._loss.loss.HalfBinomialLoss"),
+        ("ObjectNode", "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"),
+        (
+            "ObjectNode",
+            "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
+        ),
+        ("ObjectNode", _TREE_PREDICTOR),
+        ("ObjectNode", "sklearn.impute._base.SimpleImputer"),
+        ("ObjectNode", "sklearn.linear_model._logistic.LogisticRegression"),
+        ("ObjectNode", "sklearn.pipeline.Pipeline"),
+        ("ObjectNode", "sklearn.preprocessing._data.StandardScaler"),
+        ("ObjectNode", "sklearn.preprocessing._label.LabelEncoder"),
+        ("RandomGeneratorNode", "numpy.random._generator.Generator"),
+        ("TupleNode", "builtins.tuple"),
+        ("TypeNode", "builtins.str"),
+    }
+)
+"""Everything a model file may hold: how skops builds it, and its type. Never taken from a file."""
+
+# Beyond what skops trusts by itself. It leaves TreePredictor out because a crafted tree reads outside its
+# memory when it predicts; `_check_trees` refuses such trees.
+_TRUSTED_BEYOND_SKOPS = ["numpy.dtype", _TREE_PREDICTOR]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+_SCHEMA_FILE = "schema.json"
+
+# The earliest time that a zip archive can state.
+_ARCHIVE_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+class SavedModel(NamedTuple):
+    """Where a model was stored, and the SHA-256 (hex) of the file's bytes."""
+
+    uri: str
+    sha256: str
+
+
+def save_model(pipeline: Pipeline, directory: Path, name: str, version: str) -> SavedModel:
+    """Store a pipeline as `<name>-<version>-<start of its hash>.skops`; again is a no-op.
+
+    The file appears whole or not at all, and a file that was stored before is never changed.
+
+    Args:
+        pipeline: Fitted pipeline of `training.train_model`.
+        directory: Where to; made when it is absent.
+        name: Name of the model, letters, digits, `.`, `_`, `-`, at most 100.
+        version: Version of the model, the same.
+
+    Raises:
+        LearningError: name or version is not allowed, the pipeline holds a type that `load_model` would
+            refuse, or the file can't be written.
+    """
+    for what, text in (("name", name), ("version", version)):
+        if _NAME.fullmatch(text) is None:
+            raise LearningError(
+                f"model {what} {text!r} can't be part of a file name; allowed are 1 to 100 letters, digits, "
+                "'.', '_' and '-', the first a letter or digit"
+            )
+    content = _canonical(skops.io.dumps(pipeline))
+    _check_nodes(content, f"model {name} {version}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    path = directory.resolve() / f"{name}-{version}-{sha256[:12]}.skops"
+    # One temporary name per process: two that store the same model do not write into one file.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as e:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise LearningError(f"model file {path} can't be written: {e.strerror or e}") from e
+    return SavedModel(path.as_uri(), sha256)
+
+
+def load_model(uri: str, sha256: str) -> Pipeline:
+    """Return the pipeline of a model file.
+
+    Args:
+        uri: `file://` address, as `save_model` gave it.
+        sha256: Hash that the registry holds, hex.
+
+    Raises:
+        LearningError: the address is not a file's, the file is absent or not the one that was registered,
+            is not a skops archive (a pickle, for one), holds a type that is not in our list or a tree with
+            indices outside of it, or was stored by another version of scikit-learn.
+    """
+    path = _path_of(uri)
+    try:
+        content = path.read_bytes()
+    except OSError as e:
+        raise LearningError(f"model file {path} can't be read: {e.strerror or e}; train the model again") from e
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256.lower():
+        raise LearningError(
+            f"model file {path} is not the one that was registered: found SHA-256 {found}, registered is "
+            f"{sha256}; restore the file or train the model again"
+        )
+    _check_nodes(content, f"model file {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            pipeline = skops.io.loads(content, trusted=_TRUSTED_BEYOND_SKOPS)
+    except InconsistentVersionWarning as e:
+        raise LearningError(
+            f"model file {path} was stored by scikit-learn {e.original_sklearn_version}, found is "
+            f"{e.current_sklearn_version}; train the model again"
+        ) from e
+    # A damaged file can fail anywhere inside skops, numpy or scikit-learn; whatever it is, it is refused.
+    except Exception as e:
+        raise LearningError(f"model file {path} can't be built: {type(e).__name__}: {e}; train the model again") from e
+    _check_trees(pipeline, path)
+    return pipeline
+
+
+def _path_of(uri: str) -> Path:
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        raise LearningError(f"model address {uri!r} can't be read; allowed are file:// addresses of this machine")
+    return Path(unquote(parts.path))
+
+
+def _canonical(content: bytes) -> bytes:
+    """Return a skops archive without memory addresses and times."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        schema = json.loads(archive.read(_SCHEMA_FILE))
+        node_numbers: dict[int, int] = {}
+        file_names: dict[str, str] = {}
+
+        def renumber(node: Any) -> None:
+            if isinstance(node, dict):
+                if node.get("__loader__") == "JsonNode":
+                    # Whether two equal constants are one object is up to the interpreter; nothing refers
+                    # to these nodes.
+                    node.pop("__id__", None)
+                elif "__id__" in node:
+                    node["__id__"] = node_numbers.setdefault(node["__id__"], len(node_numbers) + 1)
+                if node.get("__loader__") == "NdArrayNode" and "file" in node:
+                    node["file"] = file_names.setdefault(node["file"], f"{len(file_names) + 1}.npy")
+                for child in node.values():
+                    renumber(child)
+            elif isinstance(node, list):
+                for child in node:
+                    renumber(child)
+
+        renumber(schema)
+        canonical = io.BytesIO()
+        with zipfile.ZipFile(canonical, "w", zipfile.ZIP_STORED) as target:
+            for old_name, new_name in file_names.items():
+                target.writestr(zipfile.ZipInfo(new_name, _ARCHIVE_TIME), archive.read(old_name))
+            target.writestr(zipfile.ZipInfo(_SCHEMA_FILE, _ARCHIVE_TIME), json.dumps(schema))
+    return canonical.getvalue()
+
+
+def _check_nodes(content: bytes, what: str) -> None:
+    """Refuse an archive that holds anything beyond `_TRUSTED_NODES`; builds and imports nothing."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            # Only uncompressed entries: a small file can't grow into gigabytes.
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise LearningError(f"{what} holds compressed entries; allowed is what this project stores")
+            schema = json.loads(archive.read(_SCHEMA_FILE))
+    except (zipfile.BadZipFile, KeyError, ValueError, RecursionError, EOFError, NotImplementedError) as e:
+        kind = "a pickle" if content[:1] == b"\x80" else "no skops archive"
+        raise LearningError(f"{what} is {kind}; allowed are model files that this project stored") from e
+    strange = sorted({f"{type_name} ({loader})" for loader, type_name in _nodes(schema)} - _trusted_texts())
+    if strange:
+        raise LearningError(f"{what} holds types that are not trusted: {', '.join(strange)}; it was not loaded")
+
+
+def _trusted_texts() -> set[str]:
+    return {f"{type_name} ({loader})" for loader, type_name in _TRUSTED_NODES}
+
+
+def _nodes(schema: Any) -> list[tuple[Any, str]]:
+    """Return loader and type of every node in a schema, wherever it hides."""
+    found: list[tuple[Any, str]] = []
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            if node.keys() & {"__loader__", "__class__", "__module__"}:
+                found.append((node.get("__loader__"), f"{node.get('__module__')}.{node.get('__class__')}"))
+            waiting.extend(node.values())
+        elif isinstance(node, list):
+            waiting.extend(node)
+    return found
+
+
+def _check_trees(pipeline: object, path: Path) -> None:
+    """Refuse what is not a pipeline, and trees whose indices lead out of the tree or in circles."""
+    if not isinstance(pipeline, Pipeline):
+        raise LearningError(f"model file {path} holds a {type(pipeline).__name__}; allowed is a Pipeline")
+    for _, step in pipeline.steps:
+        if not isinstance(step, HistGradientBoostingClassifier):
+            continue
+        trees = [tree for iteration in step._predictors for tree in iteration]
+        if not all(isinstance(tree, TreePredictor) and _is_sound(tree, step.n_features_in_) for tree in trees):
+            raise LearningError(f"model file {path} holds a damaged tree; it was not loaded: train the model again")
+
+
+def _is_sound(tree: TreePredictor, feature_count: int) -> bool:
+    """Whether every split leads to two later nodes of the tree and reads a feature that exists."""
+    nodes = tree.nodes
+    if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE or nodes.ndim != 1 or not len(nodes):
+        return False
+    position = np.arange(len(nodes))
+    leads_on = (
+        (nodes["left"] > position)
+        & (nodes["left"] < len(nodes))
+        & (nodes["right"] > position)
+        & (nodes["right"] < len(nodes))
+        & (nodes["feature_idx"] >= 0)
+        & (nodes["feature_idx"] < feature_count)
+        & (nodes["is_categorical"] == 0)
+    )
+    return bool((leads_on | (nodes["is_leaf"] != 0)).all())

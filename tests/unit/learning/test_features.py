@@ -1,0 +1,301 @@
+"""Features, worked out by hand."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.learning.features import (
+    FEATURE_NAMES,
+    FEATURES,
+    FeatureCall,
+    build_features,
+    refuse_outcome_columns,
+)
+from quantbot_pipeline.learning.past_trades import PastTrade
+
+MIDNIGHT = 1_704_067_200  # 2024-01-01 00:00 UTC
+HOUR = 3600
+BONK, WIF = TokenKey("binance", "BONKUSDT"), TokenKey("binance", "WIFUSDT")
+
+
+def hourly(
+    closes: dict[int, float], *, highs: dict[int, float] | None = None, volumes: dict[int, float] | None = None
+) -> Candles:
+    """Return one-hour candles that open `hour` hours after midnight; the others are missing."""
+    hours = sorted(closes)
+    close = np.array([closes[hour] for hour in hours])
+    high = np.array([max(closes[hour], (highs or {}).get(hour, 0.0)) for hour in hours])
+    volume = np.array([(volumes or {}).get(hour, 1.0) for hour in hours])
+    timestamp = np.array([MIDNIGHT + hour * HOUR for hour in hours], dtype=np.int64)
+    return Candles(HOUR, timestamp, close, high, close, close, volume).validate()
+
+
+def call(call_id: int, hour: float, *, token: TokenKey = BONK, caller_id: int = 1, **alert: float) -> FeatureCall:
+    return FeatureCall(
+        call_id,
+        token,
+        caller_id,
+        MIDNIGHT + round(hour * HOUR),
+        alert.get("price"),
+        alert.get("market_cap"),
+    )
+
+
+def row(table: pa.Table, call_id: int = 1) -> dict[str, Any]:
+    (found,) = [found for found in table.to_pylist() if found["call_id"] == call_id]
+    return dict(found)
+
+
+def test_table_has_one_row_per_call_in_order_and_one_float_column_per_feature() -> None:
+    features = build_features([call(7, 5), call(3, 2)], {}, [])
+
+    assert features.column("call_id").to_pylist() == [7, 3]
+    assert features.column_names == ["call_id", *FEATURE_NAMES]
+    assert set(features.schema.types[1:]) == {pa.float64()}
+    assert build_features([], {}, []).num_rows == 0
+
+
+def test_every_feature_documents_itself() -> None:
+    assert len(set(FEATURE_NAMES)) == len(FEATURES)
+    for feature in FEATURES:
+        assert feature.meaning.endswith(".")
+        assert feature.unit
+        assert feature.dtype == "float64"
+        assert set(feature.source.split(", ")) <= {"candles", "trades", "calls", "alert", "clock"}
+    refuse_outcome_columns(FEATURE_NAMES)
+
+
+def test_candle_is_known_from_the_second_it_closes() -> None:
+    candles = {BONK: hourly({0: 1.0, 1: 2.0, 2: 8.0})}
+
+    # The candle of hour 2 closes at hour 3.
+    before = row(build_features([call(1, 3 - 1 / HOUR)], candles, []))
+    at = row(build_features([call(1, 3)], candles, []))
+
+    assert before["return_1h"] == pytest.approx(2.0 / 1.0 - 1)  # hour 1's close over hour 0's
+    assert at["return_1h"] == pytest.approx(8.0 / 2.0 - 1)
+    assert before["last_candle_age_seconds"] == HOUR - 1
+    assert at["last_candle_age_seconds"] == 0
+
+
+def test_returns_compare_with_the_close_known_that_long_before() -> None:
+    # Closes 1 … 40 at hours 0 … 39; the signal at hour 30 knows the close of hour 29, which is 30.
+    # Known 1 h before: 29, 6 h: 24, 24 h: 6.
+    features = row(build_features([call(1, 30)], {BONK: hourly({h: h + 1.0 for h in range(40)})}, []))
+
+    assert features["return_1h"] == pytest.approx(30 / 29 - 1)
+    assert features["return_6h"] == pytest.approx(30 / 24 - 1)
+    assert features["return_24h"] == pytest.approx(30 / 6 - 1)
+
+
+def test_volatility_is_the_root_of_summed_squared_log_returns() -> None:
+    # Closes in hours 0 … 3 are 1, 2, 1, 2: three log returns of ln 2.
+    features = row(build_features([call(1, 4)], {BONK: hourly({0: 1.0, 1: 2.0, 2: 1.0, 3: 2.0})}, []))
+
+    assert features["volatility_24h"] == pytest.approx(math.sqrt(3) * math.log(2))
+
+
+def test_volatility_leaves_out_what_closed_more_than_a_day_ago() -> None:
+    # Signal at hour 26: candles that closed after hour 2 opened at hours 2 … 25. The wild hour 1 is out;
+    # hour 2's return, from 100 back to 1, is in: it happened within the day.
+    closes = dict.fromkeys(range(26), 1.0) | {1: 100.0}
+
+    features = row(build_features([call(1, 26)], {BONK: hourly(closes)}, []))
+
+    assert features["volatility_24h"] == pytest.approx(math.log(100))
+
+
+def test_quote_volume_is_summed_and_compared_with_the_day_before() -> None:
+    # Price 2, volume 1: the last 24 candles trade 48, the 24 before 24 · 2 · 3 = 144.
+    volumes = {h: 3.0 if h < 24 else 1.0 for h in range(48)}
+    candles = {BONK: hourly(dict.fromkeys(range(48), 2.0), volumes=volumes)}
+
+    features = row(build_features([call(1, 48)], candles, []))
+
+    assert features["log_quote_volume_24h"] == pytest.approx(math.log(1 + 48))
+    assert features["quote_volume_change_24h"] == pytest.approx(math.log(48 / 144))
+
+
+def test_quiet_day_behind_a_loud_past_keeps_its_volume() -> None:
+    """A difference of two running sums would lose 24 units of volume beside 1e20."""
+    candles = {BONK: hourly(dict.fromkeys(range(48), 1.0), volumes={0: 1e20})}
+
+    features = row(build_features([call(1, 48)], candles, []))
+
+    assert features["log_quote_volume_24h"] == pytest.approx(math.log(1 + 24))
+
+
+def test_drawdown_is_measured_from_the_highest_high_of_the_window() -> None:
+    # Signal at hour 30. High 10 at hour 3 closed 26 h ago: outside 24 h, inside 7 d. High 5 at hour 20.
+    candles = {BONK: hourly(dict.fromkeys(range(30), 2.0), highs={3: 10.0, 20: 5.0})}
+
+    features = row(build_features([call(1, 30)], candles, []))
+
+    assert features["drawdown_24h"] == pytest.approx(1 - 2 / 5)
+    assert features["drawdown_7d"] == pytest.approx(1 - 2 / 10)
+
+
+def test_age_and_missing_candles_count_from_the_first_candle() -> None:
+    # First candle at hour 2; at 10:30, 8.5 h later, the 8 of hours 2 … 9 could have closed: 4, 5, 6 and 9
+    # are missing.
+    candles = {BONK: hourly(dict.fromkeys((2, 3, 7, 8), 1.0))}
+
+    features = row(build_features([call(1, 10.5)], candles, []))
+
+    assert features["token_age_hours"] == 8.5
+    assert features["missing_candle_share_24h"] == pytest.approx(1 - 4 / 8)
+    assert features["last_candle_age_seconds"] == 1.5 * HOUR
+
+
+def test_missing_candles_are_those_of_the_last_day_only() -> None:
+    # 24 candles fit into the last day; hours 10 … 15 (6 of them) are missing, hours 1 … 3 too, but before.
+    present = {h: 1.0 for h in range(34) if not 1 <= h <= 3 and not 10 <= h <= 15}
+
+    features = row(build_features([call(1, 34)], {BONK: hourly(present)}, []))
+
+    assert features["missing_candle_share_24h"] == pytest.approx(6 / 24)
+
+
+def test_token_without_closed_candles_has_no_candle_features() -> None:
+    calls = [call(1, 0.5, price=2.0), call(2, 5, token=WIF, price=2.0)]
+
+    features = build_features(calls, {BONK: hourly({0: 1.0, 1: 1.0}), WIF: Candles.empty(60)}, [])
+
+    for call_id in (1, 2):
+        found = row(features, call_id)
+        for feature in FEATURES:
+            if "candles" in feature.source:
+                assert math.isnan(found[feature.name]), feature.name
+
+
+def test_caller_record_counts_trades_that_were_done_at_the_signal() -> None:
+    def trade(call_id: int, hour: int, pnl: float | None, caller_id: int = 1) -> PastTrade:
+        return PastTrade(call_id, caller_id, "basic", MIDNIGHT, MIDNIGHT + hour * HOUR, pnl)
+
+    trades = [
+        trade(10, 1, 0.5),
+        trade(11, 2, -0.1),
+        trade(12, 3, 0.2),  # done in the very second of the signal: known
+        trade(13, 4, 9.0),  # later
+        trade(14, 1, None),  # never bought
+        trade(15, 1, 5.0, caller_id=2),
+    ]
+
+    features = build_features([call(1, 3), call(2, 0), call(3, 3, caller_id=3)], {}, trades)
+
+    assert row(features, 1)["caller_finished_trades"] == 3
+    assert row(features, 1)["caller_win_rate"] == pytest.approx(2 / 3)
+    assert row(features, 1)["caller_mean_pnl"] == pytest.approx(0.6 / 3)
+    for nothing_known in (2, 3):
+        assert row(features, nothing_known)["caller_finished_trades"] == 0
+        assert math.isnan(row(features, nothing_known)["caller_win_rate"])
+        assert math.isnan(row(features, nothing_known)["caller_mean_pnl"])
+
+
+def test_trades_are_read_from_a_table_with_timestamps_too() -> None:
+    done_at = pa.array([MIDNIGHT * 1000], pa.timestamp("ms", "UTC"))
+    trades = pa.table(
+        {
+            "call_id": [10],
+            "caller_id": [1],
+            "strategy": ["basic"],
+            "signal_timestamp": done_at,
+            "done_at": done_at,
+            "pnl": [0.5],
+            "more": ["is left alone"],
+        }
+    )
+
+    assert row(build_features([call(1, 0)], {}, trades))["caller_mean_pnl"] == 0.5
+
+
+def test_activity_counts_strictly_earlier_calls_of_the_caller() -> None:
+    # At hour 200: hour 176 is exactly 24 h and hour 32 exactly 168 h before, both in; 175 is only in the
+    # week, 31 in none; the second call of the same second does not count.
+    hours = [31, 32, 175, 176, 199, 200]
+    calls = [call(k, hour, token=WIF) for k, hour in enumerate(hours)]
+    calls += [call(8, 200), call(9, 199, caller_id=2)]
+
+    features = row(build_features(calls, {}, []), 5)
+
+    assert features["caller_calls_24h"] == 2
+    assert features["caller_calls_7d"] == 4
+
+
+def test_crowd_counts_other_callers_once_and_time_since_the_first_call() -> None:
+    calls = [
+        call(1, 1, caller_id=1),
+        call(2, 2, caller_id=2),
+        call(3, 3, caller_id=2),
+        call(4, 4, caller_id=3),
+        call(5, 4, caller_id=1),
+        call(6, 4, caller_id=1, token=WIF),
+    ]
+
+    features = build_features(calls, {}, [])
+
+    # Call 4 and call 5 share a second: neither counts for the other.
+    others = {k: row(features, k)["other_callers_on_token"] for k in range(1, 7)}
+    since = {k: row(features, k)["hours_since_first_call_on_token"] for k in range(1, 7)}
+    assert others == {1: 0, 2: 1, 3: 1, 4: 2, 5: 1, 6: 0}
+    assert since == {1: 0, 2: 1, 3: 2, 4: 3, 5: 3, 6: 0}
+
+
+def test_alert_price_and_market_cap_are_logarithms() -> None:
+    candles = {BONK: hourly({0: 4.0})}
+
+    features = row(build_features([call(1, 1, price=2.0, market_cap=1e6)], candles, []))
+
+    assert features["log_alert_price"] == pytest.approx(math.log(2))
+    assert features["alert_price_over_last_close"] == pytest.approx(math.log(2 / 4))
+    assert features["log_market_cap"] == pytest.approx(math.log(1e6))
+
+
+@pytest.mark.parametrize("price", [0.0, -1.0, math.inf, math.nan])
+def test_alert_price_that_can_not_be_one_is_unknown(price: float) -> None:
+    features = row(build_features([call(1, 1, price=price, market_cap=price)], {BONK: hourly({0: 4.0})}, []))
+
+    for name in ("log_alert_price", "alert_price_over_last_close", "log_market_cap"):
+        assert math.isnan(features[name])
+
+
+def test_time_of_day_is_a_point_on_a_circle() -> None:
+    features = build_features([call(1, 6), call(2, 24 + 12)], {}, [])
+
+    assert row(features, 1)["hour_sin"] == pytest.approx(1)
+    assert row(features, 1)["hour_cos"] == pytest.approx(0, abs=1e-12)
+    assert row(features, 2)["hour_cos"] == pytest.approx(-1)
+
+
+def test_call_that_is_given_twice_is_refused() -> None:
+    with pytest.raises(LearningError, match="call 4 is given 2 times"):
+        build_features([call(4, 1), call(5, 1), call(4, 2)], {}, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["done_at"]), "lacks done_at"),
+        (lambda table: table.set_column(4, "done_at", pa.array([None], pa.int64())), "holds 1 nulls"),
+        (lambda table: table.set_column(4, "done_at", pa.array(["soon"])), "'done_at' of past trades is not int64"),
+    ],
+)
+def test_table_that_holds_no_past_trades_is_refused(change: Any, message: str) -> None:
+    trades = pa.table(
+        {"call_id": [1], "caller_id": [1], "strategy": ["s"], "signal_timestamp": [1], "done_at": [1], "pnl": [0.1]}
+    )
+
+    with pytest.raises(LearningError, match=message):
+        build_features([call(1, 1)], {}, change(trades))
+
+
+@pytest.mark.parametrize("name", ["max_gain", "gains_count", "pnl", "Max Gain", "final_pnl", "future_return", "label"])
+def test_columns_known_only_afterwards_are_refused_by_name(name: str) -> None:
+    with pytest.raises(LearningError, match=f"columns {name} are known only after the call"):
+        refuse_outcome_columns(["return_1h", name])

@@ -1,0 +1,276 @@
+"""Model files and scores: canonical bytes, and nothing loaded that is not ours."""
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import skops.io
+from conftest import DataSet
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import Pipeline
+
+from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.learning.model_files import load_model, save_model
+from quantbot_pipeline.learning.scoring import SCORE_SCHEMA, score_calls
+from quantbot_pipeline.learning.training import TrainingResult, train_model
+
+MODEL_TYPES: tuple[Literal["hist_gbm", "logistic"], ...] = ("hist_gbm", "logistic")
+
+
+@pytest.fixture(scope="session")
+def trained(planted: DataSet) -> TrainingResult:
+    return train_model(*planted, model_type="hist_gbm", seed=3)
+
+
+def store(directory: Path, content: bytes) -> tuple[str, str]:
+    """Return address and hash of a file whose hash is right, whatever it holds."""
+    path = directory / "model.skops"
+    path.write_bytes(content)
+    return path.as_uri(), sha256(content).hexdigest()
+
+
+def rewritten(
+    content: bytes, change: Callable[[dict[str, bytes]], None], compression: int = zipfile.ZIP_STORED
+) -> bytes:
+    """Return an archive whose files were changed."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_model_that_was_stored_and_loaded_scores_the_same(
+    planted: DataSet, tmp_path: Path, model_type: Literal["hist_gbm", "logistic"]
+) -> None:
+    result = train_model(*planted, model_type=model_type, seed=3)
+
+    saved = save_model(result.pipeline, tmp_path / "made" / "here", "win-10", "1")
+
+    assert saved.uri.startswith("file:///")
+    path = Path(saved.uri.removeprefix("file://"))
+    assert path.name == f"win-10-1-{saved.sha256[:12]}.skops"
+    assert sha256(path.read_bytes()).hexdigest() == saved.sha256
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    scores = score_calls(load_model(*saved), planted.features)
+    assert scores.schema == SCORE_SCHEMA
+    assert scores.equals(score_calls(result.pipeline, planted.features))
+
+
+@pytest.mark.parametrize("model_type", MODEL_TYPES)
+def test_same_data_and_seed_give_the_same_bytes(
+    planted: DataSet, tmp_path: Path, model_type: Literal["hist_gbm", "logistic"]
+) -> None:
+    first, again = (
+        save_model(train_model(*planted, model_type=model_type, seed=3).pipeline, tmp_path, "a", "1") for _ in range(2)
+    )
+
+    assert first == again
+
+
+def test_another_process_with_other_threads_and_hash_seed_gives_the_same_bytes(
+    planted: DataSet, trained: TrainingResult, tmp_path: Path
+) -> None:
+    program = (
+        "import sys, pathlib\n"
+        "sys.path[:0] = sys.argv[1:3]\n"
+        "from conftest import make_data_set\n"
+        "from quantbot_pipeline.learning.model_files import save_model\n"
+        "from quantbot_pipeline.learning.training import train_model\n"
+        "pipeline = train_model(*make_data_set(strength=1.5), model_type='hist_gbm', seed=3).pipeline\n"
+        "print(save_model(pipeline, pathlib.Path(sys.argv[3]), 'a', '1').sha256)\n"
+    )
+    here = Path(__file__).parent
+    finished = subprocess.run(
+        [sys.executable, "-c", program, str(here), str(here.parents[2]), str(tmp_path)],
+        env=os.environ | {"PYTHONHASHSEED": "77", "OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert finished.stdout.strip() == save_model(trained.pipeline, tmp_path, "a", "1").sha256
+
+
+def test_file_that_was_tampered_with_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
+    saved = save_model(trained.pipeline, tmp_path, "a", "1")
+    path = Path(saved.uri.removeprefix("file://"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(LearningError, match=f"not the one that was registered.*registered is {saved.sha256}"):
+        load_model(*saved)
+
+
+class Exploit:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.write_text, (self.path, "was here"))
+
+
+def test_pickle_is_refused_without_running_it(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+
+    with pytest.raises(LearningError, match="is a pickle; allowed are model files that this project stored"):
+        load_model(*store(tmp_path, pickle.dumps(Exploit(trace))))
+
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"hello", b"\x50\x4b\x05\x06" + bytes(18)])
+def test_file_that_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(LearningError, match="is no skops archive"):
+        load_model(*store(tmp_path, content))
+
+
+def change_schema(change: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, bytes]], None]:
+    def apply(files: dict[str, bytes]) -> None:
+        schema = json.loads(files["schema.json"])
+        change(schema)
+        files["schema.json"] = json.dumps(schema).encode()
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        # Types that skops itself would trust are refused too, when they are not in our list.
+        (lambda s: s.update({"__module__": "sklearn.svm._classes", "__class__": "SVC"}), "sklearn.svm._classes.SVC"),
+        (lambda s: s.update({"__module__": "os", "__class__": "system"}), "os.system"),
+        (lambda s: s.update({"__loader__": "FunctionNode"}), "FunctionNode"),
+        (lambda s: s.update({"__loader__": "OperatorFuncNode"}), "OperatorFuncNode"),
+        (lambda s: s.update({"more": [{"__loader__": "MethodNode"}]}), "MethodNode"),
+        (lambda s: s.pop("__class__"), "sklearn.pipeline.None"),
+    ],
+)
+def test_file_with_a_type_that_is_not_ours_is_refused(
+    trained: TrainingResult, tmp_path: Path, change: Any, message: str
+) -> None:
+    content = rewritten(skops.io.dumps(trained.pipeline), change_schema(change))
+
+    with pytest.raises(LearningError, match=f"types that are not trusted: .*{message}"):
+        load_model(*store(tmp_path, content))
+
+
+def test_model_of_a_type_that_could_not_be_loaded_is_not_stored(planted: DataSet, tmp_path: Path) -> None:
+    forest = RandomForestClassifier(n_estimators=2).fit([[0.0], [1.0]], [0, 1])
+
+    with pytest.raises(LearningError, match=r"model a 1 holds types that are not trusted: .*RandomForestClassifier"):
+        save_model(Pipeline([("model", forest)]), tmp_path, "a", "1")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_file_that_is_not_a_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LearningError, match="holds a dict; allowed is a Pipeline"):
+        load_model(*store(tmp_path, skops.io.dumps({"a": 1})))
+
+
+def test_compressed_file_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
+    content = rewritten(skops.io.dumps(trained.pipeline), lambda _: None, zipfile.ZIP_DEFLATED)
+
+    with pytest.raises(LearningError, match="compressed entries"):
+        load_model(*store(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("left", 10_000_000), ("right", 0), ("feature_idx", 99), ("feature_idx", -1)]
+)
+def test_tree_that_leads_out_of_its_memory_is_refused(planted: DataSet, tmp_path: Path, field: str, value: int) -> None:
+    """Scikit-learn follows such an index without a check: the process would crash, or read what it must not."""
+    pipeline = train_model(*planted, model_type="hist_gbm", seed=3).pipeline
+    tree = pipeline["model"]._predictors[5][0]
+    tree.nodes = tree.nodes.copy()
+    tree.nodes[field][0] = value
+
+    with pytest.raises(LearningError, match="damaged tree"):
+        load_model(*store(tmp_path, skops.io.dumps(pipeline)))
+
+
+def test_file_of_another_scikit_learn_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
+    def age(files: dict[str, bytes]) -> None:
+        import sklearn
+
+        version = json.dumps(json.dumps(sklearn.__version__))[1:-1].encode()
+        assert version in files["schema.json"]
+        files["schema.json"] = files["schema.json"].replace(version, version.replace(b"1.", b"0."))
+
+    content = rewritten(skops.io.dumps(trained.pipeline), age)
+
+    with pytest.raises(LearningError, match=r"stored by scikit-learn 0\..*train the model again"):
+        load_model(*store(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("file:///nowhere/a.skops", "can't be read"),
+        ("https://example.org/a.skops", "allowed are file:// addresses"),
+        ("file://elsewhere/a.skops", "allowed are file:// addresses"),
+        ("a.skops", "allowed are file:// addresses"),
+    ],
+)
+def test_address_that_leads_to_no_file_is_refused(uri: str, message: str) -> None:
+    with pytest.raises(LearningError, match=message):
+        load_model(uri, "0" * 64)
+
+
+@pytest.mark.parametrize("name", ["", "../a", "a/b", ".hidden", "a b", "x" * 101])
+def test_name_that_can_not_be_part_of_a_file_name_is_refused(
+    trained: TrainingResult, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(LearningError, match="model name"):
+        save_model(trained.pipeline, tmp_path, name, "1")
+    with pytest.raises(LearningError, match="model version"):
+        save_model(trained.pipeline, tmp_path, "a", name)
+
+
+def test_directory_that_can_not_be_written_is_an_error_of_ours(trained: TrainingResult, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+
+    with pytest.raises(LearningError, match="can't be written"):
+        save_model(trained.pipeline, tmp_path / "file", "a", "1")
+
+
+def test_scores_follow_the_names_of_features_not_their_order(planted: DataSet, trained: TrainingResult) -> None:
+    names = planted.features.column_names
+    reordered = planted.features.select(names[::-1]).append_column("more", pa.array(["text"] * 400))
+
+    assert score_calls(trained.pipeline, reordered).equals(score_calls(trained.pipeline, planted.features))
+
+
+def test_scores_are_probabilities_by_call_in_the_order_given(planted: DataSet, trained: TrainingResult) -> None:
+    scores = score_calls(trained.pipeline, planted.features)
+
+    assert scores.column("call_id").to_pylist() == planted.features.column("call_id").to_pylist()
+    values = scores.column("score").to_numpy()
+    assert ((values >= 0) & (values <= 1)).all()
+    # The planted feature raises the score.
+    assert np.corrcoef(values, planted.features.column("return_24h").to_numpy())[0, 1] > 0.7
+    assert score_calls(trained.pipeline, planted.features.slice(0, 0)).num_rows == 0
+
+
+def test_scoring_without_a_feature_of_the_model_is_refused(planted: DataSet, trained: TrainingResult) -> None:
+    with pytest.raises(LearningError, match="the features lack return_24h"):
+        score_calls(trained.pipeline, planted.features.drop_columns(["return_24h"]))
