@@ -84,13 +84,20 @@ with
             if(
                 totals.trade_count = 0,
                 null,
-                (
-                    totals.win_rate + 1.9208 / totals.trade_count
-                    - 1.96 * sqrt(
-                        totals.win_rate * (1 - totals.win_rate) / totals.trade_count
-                        + 0.9604 / pow(totals.trade_count, 2)
+                -- Between 0 and the rate itself, where rounding would leave these bounds.
+                least(
+                    totals.win_rate,
+                    greatest(
+                        0,
+                        (
+                            totals.win_rate + 1.9208 / totals.trade_count
+                            - 1.96 * sqrt(
+                                totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                                + 0.9604 / pow(totals.trade_count, 2)
+                            )
+                        ) / (1 + 3.8416 / totals.trade_count)
                     )
-                ) / (1 + 3.8416 / totals.trade_count)
+                )
             ) as win_rate_lower,
             totals.mean_pnl as mean_pnl,
             if(

@@ -16,6 +16,7 @@
 -- test: unique(strategy_name, strategy_version, caller_source, caller_handle)
 -- test: unique(strategy_name, strategy_version, caller_rank)
 -- test: holds(sole_win_count <= sole_trade_count)
+-- test: holds(sole_win_rate_lower <= sole_win_rate)
 with
     strategies_run as (
         select distinct
@@ -86,10 +87,19 @@ with
             sole_trade_count,
             sole_win_count,
             sole_win_rate,
-            (
-                sole_win_rate + 1.9208 / trades
-                - 1.96 * sqrt(sole_win_rate * (1 - sole_win_rate) / trades + 0.9604 / power(trades, 2))
-            ) / (1 + 3.8416 / trades) as sole_win_rate_lower,
+            -- Between 0 and the rate itself, where rounding would leave these bounds.
+            case when sole_trade_count > 0 then
+                least(
+                    sole_win_rate,
+                    greatest(
+                        0,
+                        (
+                            sole_win_rate + 1.9208 / trades
+                            - 1.96 * sqrt(sole_win_rate * (1 - sole_win_rate) / trades + 0.9604 / power(trades, 2))
+                        ) / (1 + 3.8416 / trades)
+                    )
+                )
+            end as sole_win_rate_lower,
             sole_total_pnl / trades as sole_mean_pnl,
             sole_total_pnl,
             sole_trade_count < 20 as is_small_sample

@@ -19,6 +19,7 @@
 -- test: unique(strategy_name, strategy_version)
 -- test: unique(strategy_rank)
 -- test: holds(win_count <= trade_count)
+-- test: holds(win_rate_lower <= win_rate)
 with
     totals as (
         select
@@ -97,13 +98,22 @@ with
             coalesce(spreads.token_count, 0) as token_count,
             totals.win_count,
             totals.win_rate,
-            (
-                totals.win_rate + 1.9208 / nullif(totals.trade_count, 0)::double precision
-                - 1.96 * sqrt(
-                    totals.win_rate * (1 - totals.win_rate) / nullif(totals.trade_count, 0)::double precision
-                    + 0.9604 / power(nullif(totals.trade_count, 0)::double precision, 2)
+            -- Between 0 and the rate itself, where rounding would leave these bounds.
+            case when totals.trade_count > 0 then
+                least(
+                    totals.win_rate,
+                    greatest(
+                        0,
+                        (
+                            totals.win_rate + 1.9208 / totals.trade_count
+                            - 1.96 * sqrt(
+                                totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                                + 0.9604 / power(totals.trade_count::double precision, 2)
+                            )
+                        ) / (1 + 3.8416 / totals.trade_count)
+                    )
                 )
-            ) / (1 + 3.8416 / nullif(totals.trade_count, 0)::double precision) as win_rate_lower,
+            end as win_rate_lower,
             totals.mean_pnl,
             totals.mean_pnl - 1.96 * sqrt(
                 spreads.token_count / nullif(spreads.token_count - 1, 0)::double precision

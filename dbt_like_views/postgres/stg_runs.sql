@@ -24,7 +24,7 @@ select
     runs.caller_id,
     runs.window_start,
     runs.window_end,
-    runs.superseded_at is null as is_current,
+    runs.superseded_by is null as is_current,
     runs.completed_at
 from simulation_runs as runs
 inner join strategies on runs.strategy_id = strategies.id

@@ -14,23 +14,20 @@ Layers: `stg_` gives tables clean names, `int_` joins, `mart_` is what people an
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal
 
-import clickhouse_connect
 import psycopg
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 from psycopg import sql
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.project_files import project_file
-
-Database = Literal["postgres", "clickhouse"]
+from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.postgres_connection import Connection, connect
+from quantbot_pipeline.storage.sql_files import Database
 
 _IDENTIFIER = r"[a-z_][a-z0-9_]*"
 _VIEW_NAME = re.compile(r"(stg|int|mart)_[a-z0-9_]+")
@@ -101,9 +98,7 @@ class ViewTestResult:
         return self.failures == 0
 
 
-def load_views(
-    database: Database, directory: Path | None = None, tables: frozenset[str] | None = None
-) -> list[View]:
+def load_views(database: Database, directory: Path | None = None, tables: frozenset[str] | None = None) -> list[View]:
     """Return the views of a database in an order in which each can be created.
 
     Args:
@@ -157,7 +152,7 @@ def apply_views(postgres_url: str, clickhouse_url: str) -> list[str]:
 
 def apply_postgres_views(url: str, views: Sequence[View]) -> None:
     """Create or replace views in Postgres in one transaction; see `apply_views`."""
-    with _postgres(url) as connection, connection.transaction():
+    with closing(connect(url)) as connection, connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_POSTGRES_LOCK])
         try:
             with connection.transaction():
@@ -171,11 +166,13 @@ def apply_postgres_views(url: str, views: Sequence[View]) -> None:
 
 def apply_clickhouse_views(url: str, views: Sequence[View]) -> None:
     """Create or replace views in ClickHouse, one after the other; see `apply_views`."""
-    with _clickhouse(url) as client:
+    with closing(ClickHouseConnection(url)) as connection:
         for view in views:
             try:
-                client.command(f"create or replace view `{view.name}` as\n{view.text}")
-            except ClickHouseError as error:
+                connection.command(f"create or replace view `{view.name}` as\n{view.text}", name=view.name)
+            except ServerError:
+                raise
+            except StorageError as error:
                 raise _refused(view, error) from error
 
 
@@ -198,7 +195,7 @@ def check_views(postgres_url: str, clickhouse_url: str) -> list[ViewTestResult]:
 
 def check_postgres_views(url: str, views: Sequence[View]) -> list[ViewTestResult]:
     """Run the header tests of views in Postgres."""
-    with _postgres(url) as connection:
+    with closing(connect(url)) as connection:
 
         def count(statement: str, values: Sequence[str]) -> int:
             # The statement is put together from identifiers and expressions of the project's own files.
@@ -211,11 +208,12 @@ def check_postgres_views(url: str, views: Sequence[View]) -> list[ViewTestResult
 
 def check_clickhouse_views(url: str, views: Sequence[View]) -> list[ViewTestResult]:
     """Run the header tests of views in ClickHouse."""
-    with _clickhouse(url) as client:
+    with closing(ClickHouseConnection(url)) as connection:
 
         def count(statement: str, values: Sequence[str]) -> int:
             text = statement.replace(_VALUES, "{values:Array(String)}")
-            return int(client.query(text, parameters={"values": list(values)}).result_rows[0][0])
+            rows = connection.fetch_table(text, name="view test", parameters={"values": list(values)})
+            return int(rows.column(0)[0].as_py())
 
         return _check("clickhouse", views, count, "not has({values}, toString({column}))", "`")
 
@@ -237,9 +235,7 @@ def _parse_view(path: Path) -> View:
         else:
             tests.append(_parse_test(header["text"], f"{path}, line {number}"))
     if not depends:
-        raise MigrationError(
-            f"{path}: there is no line '-- depends: <view or table>, …'; every view reads something"
-        )
+        raise MigrationError(f"{path}: there is no line '-- depends: <view or table>, …'; every view reads something")
     return View(path.stem, path, text.rstrip().rstrip(";") + "\n", tuple(depends), tuple(tests))
 
 
@@ -290,8 +286,7 @@ def _check_dependencies(view: View, views: frozenset[str], tables: frozenset[str
     read = {name for name in _READS.findall(_COMMENT.sub("", view.text)) if name in views | tables}
     if undeclared := sorted(read - set(view.depends)):
         raise MigrationError(
-            f"{view.path}: reads {', '.join(undeclared)}, which its line '-- depends:' does "
-            "not name; add it there"
+            f"{view.path}: reads {', '.join(undeclared)}, which its line '-- depends:' does not name; add it there"
         )
 
 
@@ -301,7 +296,7 @@ def _migrated_tables(database: Database) -> frozenset[str]:
     return frozenset(name.lower() for text in texts for name in _CREATED_TABLE.findall(text))
 
 
-def _create_in_postgres(connection: psycopg.Connection[Any], views: Sequence[View]) -> None:
+def _create_in_postgres(connection: Connection, views: Sequence[View]) -> None:
     for view in views:
         body = sql.SQL(view.text)
         statement = sql.SQL("create or replace view {} as\n{}").format(sql.Identifier(view.name), body)
@@ -313,7 +308,7 @@ def _create_in_postgres(connection: psycopg.Connection[Any], views: Sequence[Vie
             raise _refused(view, error) from error
 
 
-def _drop_in_postgres(connection: psycopg.Connection[Any], views: Sequence[View]) -> None:
+def _drop_in_postgres(connection: Connection, views: Sequence[View]) -> None:
     for view in reversed(views):
         try:
             connection.execute(sql.SQL("drop view if exists {}").format(sql.Identifier(view.name)))
@@ -338,7 +333,9 @@ def _check(
             statement, values = _failures_statement(view, test, not_accepted, quote)
             try:
                 failures = count(statement, values)
-            except (psycopg.Error, ClickHouseError) as error:
+            except ServerError:
+                raise
+            except (psycopg.Error, StorageError) as error:
                 raise StorageError(
                     f"{view.path}: the test {test} can't run in {database}: {_first_line(error)}; "
                     "apply the views, or correct the test"
@@ -347,9 +344,7 @@ def _check(
     return results
 
 
-def _failures_statement(
-    view: View, test: ViewTest, not_accepted: str, quote: str
-) -> tuple[str, Sequence[str]]:
+def _failures_statement(view: View, test: ViewTest, not_accepted: str, quote: str) -> tuple[str, Sequence[str]]:
     """Return a statement that counts what breaks a test, and the values it compares with."""
 
     def quoted(name: str) -> str:
@@ -385,31 +380,3 @@ def _refused(view: View, error: Exception) -> MigrationError:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
-@contextmanager
-def _postgres(url: str) -> Iterator[psycopg.Connection[Any]]:
-    try:
-        connection = psycopg.connect(url, autocommit=True)
-    except psycopg.OperationalError as error:
-        raise ServerError(
-            f"Postgres does not let us in: {_first_line(error)}; run 'quantbot status'"
-        ) from error
-    with connection:
-        yield connection
-
-
-@contextmanager
-def _clickhouse(url: str) -> Iterator[Client]:
-    try:
-        client = clickhouse_connect.get_client(
-            dsn=url, interface="https" if url.startswith("https:") else "http"
-        )
-    except ClickHouseError as error:
-        raise ServerError(
-            f"ClickHouse does not let us in: {_first_line(error)}; run 'quantbot status'"
-        ) from error
-    try:
-        yield client
-    finally:
-        client.close()
