@@ -1,8 +1,9 @@
 """Where the files beside the package are: `sql/`, `dbt_like_views/`, `dagster.yaml`, `workspace.yaml`.
 
-In a checkout (and an editable install) they are at the top level; a wheel carries them in `_project/`.
+In a checkout (and an editable install) they are at the top level; a wheel installs them to `share/quantbot`.
 """
 
+import sys
 from pathlib import Path
 
 from quantbot_pipeline.errors import ConfigError
@@ -15,12 +16,11 @@ def project_file(relative: str) -> Path:
         relative: Path below the top level, such as `sql/postgres`.
 
     Raises:
-        ConfigError: it is neither in the wheel nor in the checkout.
+        ConfigError: it is neither in the checkout nor installed.
     """
-    package = Path(__file__).resolve().parent
-    candidates = (package / "_project" / relative, package.parent / relative)
-    for candidate in candidates:
-        if candidate.exists():
-            return candidate
-    looked = " and ".join(str(candidate) for candidate in candidates)
-    raise ConfigError(f"project file {relative!r} is missing: looked at {looked}; install the project again")
+    checkout = Path(__file__).resolve().parents[1]
+    root = checkout if (checkout / "pyproject.toml").exists() else Path(sys.prefix) / "share" / "quantbot"
+    path = root / relative
+    if not path.exists():
+        raise ConfigError(f"project file {path} is missing; install the project again")
+    return path

@@ -1,0 +1,132 @@
+"""`quantbot demo`: the main job, end to end, and the sums that must hold afterwards."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from quantbot_pipeline.cli.console import messages, output, print_json, progress_display
+from quantbot_pipeline.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command()
+    def demo(
+        candles: Path | None = typer.Option(
+            None, help="Folder (or file) of your own candles; a synthetic sample without it."
+        ),
+        alerts: list[Path] = typer.Option([], help="Your own alert file; repeatable. Needs --candles."),
+        source: str = typer.Option("file", help="Where the callers of your alerts are from."),
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
+    ) -> None:
+        """Run everything once: ingest, calls, simulations, search, features, model, views, report.
+
+        Everything is recorded in Dagster; 'quantbot up --ui' shows it. Running it again changes no count.
+        """
+        if (candles is None) != (not alerts):
+            raise InputError("--candles and --alerts go together: give both, or neither for the synthetic sample")
+        summary = _run(candles, alerts, source)
+        if as_json:
+            print_json(summary)
+        else:
+            _print_summary(summary)
+
+
+def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    seconds: dict[str, float] = {}
+    with progress_display() as display:
+        tasks: dict[str, Any] = {}
+
+        def on_stage(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = display.add_task(name, total=total)
+            display.update(tasks[name], completed=done, total=total)
+
+        on_stage("servers and schema", 0, 1)
+        from quantbot_pipeline.cli.stores import open_stores
+
+        with open_stores() as stores:
+            on_stage("servers and schema", 1, 1)
+            seconds["servers and schema"] = time.perf_counter() - started
+            from quantbot_pipeline.defs.main_job import open_main_job
+            from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES
+            from quantbot_pipeline.workflows.import_candles import CANDLE_SUFFIXES, expand_files
+            from quantbot_pipeline.workflows.integrity import check_integrity
+
+            expected: dict[str, int] | None = None
+            if candles is None:
+                expected, candle_files, alert_files = _write_sample(stores.settings.home / "sample", seconds, on_stage)
+            else:
+                candle_files = expand_files([candles], CANDLE_SUFFIXES)
+                alert_files = expand_files(alerts, ALERT_SUFFIXES)
+            with open_main_job(stores.settings, stores.urls, on_stage) as job:
+                job.run(candle_files, alert_files, stores.state, source=source)
+            seconds |= job.seconds
+            counts = check_integrity(
+                stores.state,
+                stores.history,
+                candle_files=candle_files,
+                alert_files=alert_files,
+                expected=expected,
+            )
+            report = stores.settings.reports_directory / "report.html"
+    return counts | {
+        "report": str(report),
+        "seconds": round(time.perf_counter() - started, 1),
+        "stages": {name: round(value, 2) for name, value in seconds.items()},
+    }
+
+
+def _write_sample(
+    directory: Path, seconds: dict[str, float], on_stage: Any
+) -> tuple[dict[str, int], list[Path], list[Path]]:
+    from quantbot_pipeline.sample.generate import write_sample
+
+    started = time.perf_counter()
+    on_stage("synthetic sample", 0, 1)
+    files = write_sample(directory)
+    seconds["synthetic sample"] = time.perf_counter() - started
+    on_stage("synthetic sample", 1, 1)
+    return files.expected, list(files.candle_files), list(files.alert_files)
+
+
+_LABELS = {
+    "candles": "candles stored",
+    "alerts": "alerts stored",
+    "duplicates": "duplicate rows",
+    "quarantined": "rows in quarantine",
+    "calls": "calls derived",
+    "runs_completed": "simulation runs",
+    "runs_failed": "failed runs",
+    "events": "events",
+    "aggregates": "aggregates",
+    "trials": "optimization trials",
+    "models_ready": "models ready",
+}
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Everything adds up", title_justify="left", title_style="bold green", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, label in _LABELS.items():
+        table.add_row(label, f"{summary[name]:,}")
+    output.print(table)
+    stages = Table(title="Where the time went", title_justify="left", title_style="bold", show_header=False)
+    stages.add_column()
+    stages.add_column(justify="right")
+    for name, value in summary["stages"].items():
+        stages.add_row(name, f"{value:.1f} s")
+    stages.add_row("[bold]total", f"[bold]{summary['seconds']:.1f} s")
+    output.print(stages)
+    output.print(f"Report:  {summary['report']}", markup=False, soft_wrap=True)
+    output.print("Lineage: quantbot up --ui", markup=False)
+    output.print("Yours:   quantbot demo --candles DIR --alerts FILE", markup=False)
+    messages.print("the servers go on running; 'quantbot down' stops them", style="dim")

@@ -1,0 +1,67 @@
+"""`quantbot strategies list|show|validate|schema`."""
+
+import json
+from pathlib import Path
+
+import typer
+
+from quantbot_pipeline.cli.console import output, print_json, rows_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to `app`."""
+    group = typer.Typer(help="Declarative strategies: presets and your own JSON files.", no_args_is_help=True)
+    app.add_typer(group, name="strategies")
+
+    @group.command("list")
+    def list_presets(*, as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+        """List the presets."""
+        from quantbot_pipeline.strategy.presets import load_preset, preset_names
+
+        presets = [load_preset(name) for name in preset_names()]
+        rows = [
+            {
+                "name": item.name,
+                "version": item.version,
+                "category": item.category,
+                "description": item.description,
+            }
+            for item in presets
+        ]
+        if as_json:
+            print_json(rows)
+        else:
+            output.print(rows_table("Presets", rows))
+
+    @group.command()
+    def show(name: str = typer.Argument(..., help="Name of a preset.")) -> None:
+        """Print a preset as JSON, to copy and change."""
+        from quantbot_pipeline.errors import StrategyError
+        from quantbot_pipeline.strategy.presets import load_preset, preset_names
+
+        if name not in preset_names():
+            raise StrategyError(f"preset {name!r} is unknown; there are {', '.join(preset_names())}")
+        print_json(load_preset(name).model_dump(mode="json", by_alias=True, exclude_none=True))
+
+    @group.command()
+    def validate(
+        paths: list[Path] = typer.Argument(..., help="Strategy files, JSON."),
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    ) -> None:
+        """Check strategy files; names every field that is wrong and what is allowed."""
+        from quantbot_pipeline.strategy.model import config_hash, load_strategy
+
+        checked = [(path, load_strategy(path)) for path in paths]
+        rows = [{"file": str(path), "name": item.name, "config_hash": config_hash(item)} for path, item in checked]
+        if as_json:
+            print_json(rows)
+        else:
+            output.print(rows_table("Valid", rows))
+
+    @group.command()
+    def schema() -> None:
+        """Print the JSON Schema of strategies."""
+        from quantbot_pipeline.strategy.model import strategy_json_schema
+
+        typer.echo(json.dumps(strategy_json_schema(), indent=2))

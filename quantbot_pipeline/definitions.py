@@ -1,0 +1,56 @@
+"""What Dagster loads: `defs`, and the function that builds it with other resources."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from quantbot_pipeline.defs.checks import alert_counts_add_up, every_alert_has_its_call
+from quantbot_pipeline.defs.ingest_assets import build_candle_asset, calls, ingest_alerts, strategies
+from quantbot_pipeline.defs.jobs import ingest_alerts_job, nightly_report, refresh_report_job
+from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
+from quantbot_pipeline.defs.resources import ClickHouseResource, PostgresResource
+from quantbot_pipeline.defs.search_assets import optimize
+from quantbot_pipeline.defs.sensors import alert_inbox_sensor
+from quantbot_pipeline.defs.simulation_assets import build_simulation_assets
+from quantbot_pipeline.defs.view_assets import build_report_asset, build_view_assets
+from quantbot_pipeline.settings import Settings, load_settings
+
+
+def build_definitions(resources: Mapping[str, Any] | None = None, settings: Settings | None = None) -> dg.Definitions:
+    """Return the whole graph.
+
+    Args:
+        resources: Replacements for `state_store` and `history_store`, for tests.
+        settings: Settings of this process; read from the environment by default.
+    """
+    settings = settings or load_settings()
+    return dg.Definitions(
+        assets=[
+            strategies,
+            ingest_alerts,
+            calls,
+            build_candle_asset(settings),
+            build_simulation_assets(settings),
+            optimize,
+            ml_features,
+            ml_models,
+            build_view_assets(),
+            build_report_asset(),
+        ],
+        asset_checks=[alert_counts_add_up, every_alert_has_its_call],
+        jobs=[ingest_alerts_job, refresh_report_job],
+        schedules=[nightly_report],
+        sensors=[alert_inbox_sensor],
+        # Importing the package and starting a process cost more than most steps: parallelism is in the engine.
+        executor=dg.in_process_executor,
+        resources={
+            "state_store": PostgresResource(),
+            "history_store": ClickHouseResource(),
+            "settings": settings,
+            **(resources or {}),
+        },
+    )
+
+
+defs = build_definitions()

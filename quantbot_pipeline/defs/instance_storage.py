@@ -1,0 +1,32 @@
+"""Dagster's own storage: Postgres, at the address that this home's servers have when an instance opens.
+
+`dagster.yaml` names this class instead of an address, so that no password is in a file or a variable, and every
+Dagster command that is started in the project works as it is.
+"""
+
+from typing import Any
+
+from dagster._config.config_schema import UserConfigSchema
+from dagster._serdes import ConfigurableClassData
+from dagster_postgres import DagsterPostgresStorage
+
+from quantbot_pipeline.servers.embedded import ensure_servers
+from quantbot_pipeline.settings import load_settings
+
+
+class HomePostgresStorage(DagsterPostgresStorage):
+    """Dagster's storage in the database `dagster` of this home's Postgres, which is started when embedded."""
+
+    @classmethod
+    def config_type(cls) -> UserConfigSchema:
+        """Return the schema of this class's part of `dagster.yaml`: nothing."""
+        return {}
+
+    @classmethod
+    def from_config_value(
+        cls,
+        inst_data: ConfigurableClassData | None,
+        config_value: Any,  # noqa: ARG003 - Dagster's signature
+    ) -> "HomePostgresStorage":
+        """Return the storage at the servers' address."""
+        return cls(postgres_url=ensure_servers(load_settings()).dagster_postgres, inst_data=inst_data)

@@ -1,0 +1,188 @@
+"""The main job in one process: from files to report, as Dagster runs on this instance."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from quantbot_pipeline.definitions import build_definitions
+from quantbot_pipeline.defs.partitions import (
+    check_months,
+    cover_with_boxes,
+    register_tokens,
+    token_month_key,
+    token_partitions,
+)
+from quantbot_pipeline.errors import QuantbotError, SimulationError
+from quantbot_pipeline.ingest.candle_files import read_candle_file
+from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
+from quantbot_pipeline.servers.embedded import ServerUrls
+from quantbot_pipeline.settings import Settings
+from quantbot_pipeline.storage.protocols import StateStore
+from quantbot_pipeline.workflows.import_candles import token_months_of
+from quantbot_pipeline.workflows.token_months import TokenMonth, month_of, parse_token
+
+# A run's log is in its event log; on the terminal it would bury the progress display.
+_QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+StageListener = Callable[[str, int, int], None]
+
+
+@dataclass
+class MainJob:
+    """Runs the stages of the main job on one Dagster instance and keeps their times.
+
+    Attributes:
+        settings: Home, first month.
+        instance: Where runs and materialisations are recorded.
+        on_stage: Told the stage's name and how many of its runs are done, of how many.
+        seconds: Time of each stage that ran.
+    """
+
+    settings: Settings
+    instance: dg.DagsterInstance
+    on_stage: StageListener
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._job = build_definitions(settings=self.settings).resolve_implicit_global_asset_job_def()
+
+    @contextmanager
+    def stage(self, name: str, total: int = 1) -> Iterator[Callable[[int], None]]:
+        """Time a stage and tell its progress; yields a function to call with the number of units done."""
+        started = time.perf_counter()
+        self.on_stage(name, 0, total)
+        yield lambda done: self.on_stage(name, done, total)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+        self.on_stage(name, total, total)
+
+    def run(
+        self,
+        candle_files: Sequence[Path],
+        alert_files: Sequence[Path],
+        state: StateStore,
+        *,
+        source: str = "file",
+    ) -> None:
+        """Run every stage.
+
+        Raises:
+            DataError: a file can't be read; nothing was stored of it.
+            SimulationError: runs failed; the others are stored.
+        """
+        with self.stage("discover token-months", len(candle_files)) as tell:
+            files_of = discover(candle_files, tell)
+            token_months = {key for keys in files_of.values() for key in keys}
+            check_months(token_months, self.settings)
+        with self.stage("alerts and calls"):
+            self._execute(["strategies"])
+            self._execute(
+                ["alerts", "tokens", "callers", "calls"],
+                {"ingest_alerts": {"paths": [str(file) for file in alert_files], "source": source}},
+            )
+        self._materialize_candles(files_of, token_months)
+        self._materialize_simulations(state)
+        for name, assets in {
+            "parameter search": ["optimization_jobs", "optimization_trials"],
+            "features and model": ["ml_features", "ml_models"],
+        }.items():
+            with self.stage(name):
+                self._execute(assets)
+        with self.stage("views and report"):
+            self._execute_job("refresh_report_job")
+
+    def _materialize_candles(self, files_of: Mapping[Path, set[TokenMonth]], keys: set[TokenMonth]) -> None:
+        register_tokens(self.instance, keys)
+        boxes = cover_with_boxes(keys, self._token_order())
+        with self.stage("candles", len(boxes)) as tell:
+            for done, box in enumerate(boxes, start=1):
+                wanted = set(box.keys)
+                paths = [str(path) for path, touched in files_of.items() if touched & wanted]
+                self._execute_range(["ohlcv_candles"], box.first, box.last, {"ohlcv_candles": {"paths": paths}})
+                tell(done)
+
+    def _materialize_simulations(self, state: StateStore) -> None:
+        keys = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()}
+        check_months(keys, self.settings)
+        register_tokens(self.instance, keys)
+        boxes = cover_with_boxes(keys, self._token_order())
+        assets = [
+            "simulation_runs",
+            "simulation_events",
+            "simulation_aggregates",
+            "simulation_results_summary",
+        ]
+        with self.stage("simulations", len(boxes)) as tell:
+            for done, box in enumerate(boxes, start=1):
+                self._execute_range(assets, box.first, box.last, {})
+                tell(done)
+
+    def _token_order(self) -> list[Any]:
+        return [parse_token(key) for key in self.instance.get_dynamic_partitions(str(token_partitions.name))]
+
+    def _execute_range(
+        self, assets: Sequence[str], first: TokenMonth, last: TokenMonth, config: Mapping[str, Any]
+    ) -> None:
+        tags = {
+            "dagster/asset_partition_range_start": token_month_key(first),
+            "dagster/asset_partition_range_end": token_month_key(last),
+        }
+        self._execute(assets, config, tags)
+
+    def _execute(
+        self,
+        assets: Sequence[str],
+        config: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        result = self._job.execute_in_process(
+            run_config={
+                "ops": {name: {"config": values} for name, values in (config or {}).items()},
+                "loggers": _QUIET,
+            },
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in assets],
+            tags=tags,
+            raise_on_error=False,
+        )
+        _raise_if_failed(result)
+
+    def _execute_job(self, name: str) -> None:
+        job = build_definitions(settings=self.settings).resolve_job_def(name)
+        _raise_if_failed(job.execute_in_process({"loggers": _QUIET}, instance=self.instance, raise_on_error=False))
+
+
+@contextmanager
+def open_main_job(settings: Settings, urls: ServerUrls, on_stage: StageListener) -> Iterator[MainJob]:
+    """Yield the main job on the Dagster instance of this home."""
+    prepare_dagster_home(settings, urls)
+    with dg.DagsterInstance.get() as instance:
+        yield MainJob(settings, instance, on_stage)
+
+
+def discover(paths: Sequence[Path], on_file: Callable[[int], None]) -> dict[Path, set[TokenMonth]]:
+    """Return the token-months that each candle file touches."""
+    found = {}
+    for done, path in enumerate(paths, start=1):
+        found[path] = token_months_of(read_candle_file(path).candles)
+        on_file(done)
+    return found
+
+
+def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
+    if result.success:
+        return
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            cause = data.user_failure_data.description if data.user_failure_data else None
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            text = cause or (error.message.strip() if error else "unknown")
+            raise SimulationError(f"step {event.step_key}: {text}")
+    raise QuantbotError(f"run {result.run_id} failed without a step; see the Dagster UI")

@@ -1,0 +1,46 @@
+"""Telling Dagster what a command did, so that its lineage shows imports from the command line too."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from quantbot_pipeline.defs.ingest_assets import count_candles, touched_token_months
+from quantbot_pipeline.defs.partitions import check_months, register_tokens, token_month_key
+from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
+from quantbot_pipeline.servers.embedded import ServerUrls
+from quantbot_pipeline.settings import Settings
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.workflows.import_candles import ImportOutcome
+
+
+def record_candle_imports(
+    outcomes: Sequence[ImportOutcome], history: HistoryStore, settings: Settings, urls: ServerUrls
+) -> None:
+    """Register the tokens of imported files and report their token-months as materialised."""
+    keys = touched_token_months(outcomes)
+    if not keys:
+        return
+    check_months(keys, settings)
+    counts = count_candles(history)
+    prepare_dagster_home(settings, urls)
+    with dg.DagsterInstance.get() as instance:
+        register_tokens(instance, keys)
+        for key in sorted(keys):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    "ohlcv_candles",
+                    partition=token_month_key(key),
+                    metadata={"dagster/row_count": counts.get(key, 0)},
+                )
+            )
+
+
+def record_alert_import(state: StateStore, settings: Settings, urls: ServerUrls) -> None:
+    """Report alerts, tokens, callers and calls as materialised."""
+    counts = state.read("counts/count_state").to_pylist()[0]
+    prepare_dagster_home(settings, urls)
+    with dg.DagsterInstance.get() as instance:
+        for name in ("alerts", "tokens", "callers", "calls"):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(name, metadata={"dagster/row_count": counts[name]})
+            )

@@ -1,0 +1,40 @@
+"""Rules about the repository itself."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _tracked_files() -> list[Path]:
+    try:
+        listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.splitlines()]
+
+
+def test_lock_holds_exact_versions_and_no_addresses() -> None:
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+", line), line
+
+
+def test_lock_holds_every_dependency_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {
+        re.split(r"[\[=<>]", entry)[0] for entry in project["dependencies"] + project["optional-dependencies"]["dev"]
+    }
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8").lower().replace("_", "-").splitlines()
+    assert {name.lower() for name in named} <= {line.partition("==")[0] for line in lock}
+
+
+def test_no_generated_or_large_file_is_tracked() -> None:
+    for path in _tracked_files():
+        if not path.exists():
+            continue
+        assert path.suffix not in {".parquet", ".pkl", ".skops", ".db", ".log", ".ipynb"}, path
+        assert path.stat().st_size < 600_000, path
