@@ -1,4 +1,7 @@
-"""Commands that start, stop and show the servers: `up`, `down`, `status`. Argument parsing and printing only."""
+"""Commands that start, stop and show the servers: `up`, `down`, `status`.
+
+Argument parsing and printing only.
+"""
 
 import json
 import threading
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 # What takes less than this needs no progress display, which would only flicker.
 _QUIET_SECONDS = 2.0
-_COLOURS = {"running": "green", "external": "cyan", "stopped": "dim", "unreachable": "red"}
+_COLOURS = {"running": "green", "external": "cyan", "stopped": "yellow", "unreachable": "red"}
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +75,7 @@ def down() -> None:
 
 def status(
     *,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Show how the servers are.
 
@@ -108,23 +109,17 @@ def _is_up(statuses: "list[ServerStatus]") -> bool:
 
 
 def _print_table(settings: Settings, statuses: "list[ServerStatus]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=f"quantbot servers in {settings.home}", title_justify="left")
-    for heading in ("server", "state", "pid", "address", "version", "uptime"):
-        table.add_column(heading, overflow="fold")
+    typer.echo(f"servers in {settings.home}")
     for server in statuses:
-        table.add_row(
-            server.name,
-            Text(server.state, style=_COLOURS[server.state]),
-            str(server.pid or ""),
-            server.address or "",
-            server.version or "",
-            "" if server.uptime_seconds is None else _duration(server.uptime_seconds),
-        )
-    Console().print(table)
+        # Plain columns, the long one last: lines can be copied whole, at any width of the terminal.
+        state = typer.style(f"{server.state:<12}", fg=_COLOURS[server.state])
+        about = [
+            server.address,
+            f"version {server.version}" if server.version else None,
+            f"process {server.pid}" if server.pid else None,
+            f"up {_duration(server.uptime_seconds)}" if server.uptime_seconds is not None else None,
+        ]
+        typer.echo(f"  {server.name:<18} {state}{', '.join(part for part in about if part)}".rstrip())
 
 
 def _duration(seconds: float) -> str:

@@ -126,9 +126,7 @@ class RequestBody:
         make = _DECOMPRESSORS.get(self._encoding)
         if make is None:
             known = ", ".join(_DECOMPRESSORS)
-            raise ClickHouseError(
-                UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {self._encoding!r} is none of {known}"
-            )
+            raise ClickHouseError(UNKNOWN_COMPRESSION_METHOD, f"Content-Encoding {self._encoding!r} is none of {known}")
         yield from _decompress_frames(self._raw, make, self._encoding)
 
     def drain(self) -> None:
@@ -142,9 +140,7 @@ class RequestBody:
         lengths = headers.get_all("Content-Length") or []
         if transfer:
             if transfer != "chunked" or lengths:
-                raise MalformedRequestError(
-                    "only 'Transfer-Encoding: chunked', without a length, is understood"
-                )
+                raise MalformedRequestError("only 'Transfer-Encoding: chunked', without a length, is understood")
             return self._chunked()
         if not lengths:
             return iter(())
@@ -199,9 +195,7 @@ _DECOMPRESSORS: dict[str, Callable[[], _Decompressor]] = {
 }
 
 
-def _decompress_frames(
-    pieces: Iterator[bytes], make: Callable[[], _Decompressor], encoding: str
-) -> Iterator[bytes]:
+def _decompress_frames(pieces: Iterator[bytes], make: Callable[[], _Decompressor], encoding: str) -> Iterator[bytes]:
     """Decompress a body that may hold several frames one after the other, as clients send one per block."""
     frame: _Decompressor | None = None
     for piece in pieces:
@@ -225,11 +219,23 @@ def _decompress_frames(
 class AnswerCompressor(Protocol):
     """Turns pieces of an answer into one compressed stream."""
 
-    def compress(self, piece: bytes | memoryview) -> bytes:
+    def compress(self, piece: bytes | memoryview) -> bytes | memoryview:
         """Return what can be sent so far."""
 
     def finish(self) -> bytes:
         """Return the rest."""
+
+
+class Uncompressed:
+    """Passes pieces on as they are."""
+
+    def compress(self, piece: bytes | memoryview) -> bytes | memoryview:
+        """Return the piece."""
+        return piece
+
+    def finish(self) -> bytes:
+        """Return nothing."""
+        return b""
 
 
 class _Lz4Compressor:

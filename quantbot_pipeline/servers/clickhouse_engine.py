@@ -4,6 +4,7 @@ Knows nothing of HTTP. Only the owner process may import this module: chDB locks
 one process may open it.
 """
 
+import contextlib
 import re
 import threading
 import time
@@ -121,9 +122,11 @@ class Engine:
         try:
             if session_id is None:
                 handle = _open_handle(self._directory)
+                request = EngineRequest(handle, None)
                 try:
-                    yield EngineRequest(handle, None)
+                    yield request
                 finally:
+                    request.cancel_stream()
                     handle.close()
             else:
                 with self._locked_session(session_id, session_timeout_seconds) as session:
@@ -131,7 +134,9 @@ class Engine:
                     try:
                         yield request
                     finally:
-                        request.restore()
+                        request.cancel_stream()
+                        if not request.restore():
+                            self._discard(session_id, session)
         finally:
             self._slots.release()
 
@@ -146,9 +151,7 @@ class Engine:
                     self._sessions[session_id] = session
                 session.expires_at = time.monotonic() + timeout_seconds
             if not session.lock.acquire(timeout=_SESSION_LOCK_TIMEOUT_SECONDS):
-                raise ClickHouseError(
-                    SESSION_IS_LOCKED, f"Session {session_id} is locked by a concurrent client"
-                )
+                raise ClickHouseError(SESSION_IS_LOCKED, f"Session {session_id} is locked by a concurrent client")
             if session.handle is not None:
                 break
             session.lock.release()  # it expired while we waited
@@ -172,6 +175,12 @@ class Engine:
                 del self._sessions[session_id]
                 session.lock.release()
 
+    def _discard(self, session_id: str, session: Session) -> None:
+        with self._sessions_lock:
+            session.handle.close()
+            session.handle = None
+            self._sessions.pop(session_id, None)
+
     def close(self) -> None:
         """Close all handles; the engine flushes and lets go of its directory with the last one."""
         with self._sessions_lock:
@@ -190,6 +199,7 @@ class EngineRequest:
         self._session = session
         self._settings_to_restore: list[str] = []
         self._tables_to_drop: list[str] = []
+        self._stream: Any = None
         self.statistics = Statistics()
 
     def use_database(self, database: str) -> None:
@@ -241,9 +251,7 @@ class EngineRequest:
             raise ClickHouseError(SYNTAX_ERROR, "Syntax error (Multi-statements are not allowed)")
         return bool(classes["query_class"].name == "READ_ONLY")
 
-    def query(
-        self, statement: bytes, output_format: str, parameters: Mapping[str, str]
-    ) -> Iterator[memoryview]:
+    def query(self, statement: bytes, output_format: str, parameters: Mapping[str, str]) -> Iterator[memoryview]:
         """Run a statement and yield its answer piece by piece.
 
         The first piece is computed before anything is yielded; nothing is held longer than until the next.
@@ -255,7 +263,7 @@ class EngineRequest:
             # The engine streams queries proper, and refuses SHOW, DESCRIBE, EXPLAIN.
             is_query = first_keyword(statement) in ("SELECT", "WITH", "FROM")
             if is_query and output_format.lower() in _STREAMABLE_FORMATS:
-                yield from self._stream(statement, output_format, parameters)
+                yield from self._blocks(statement, output_format, parameters)
             else:
                 result = self._handle.query(statement, output_format, params=dict(parameters))
                 self._count(result)
@@ -264,25 +272,26 @@ class EngineRequest:
         except RuntimeError as error:
             raise ClickHouseError.from_engine(error) from error
 
-    def _stream(
-        self, statement: bytes, output_format: str, parameters: Mapping[str, str]
-    ) -> Iterator[memoryview]:
-        stream = self._handle.send_query(statement, output_format, params=dict(parameters))
-        is_exhausted = False
+    def _blocks(self, statement: bytes, output_format: str, parameters: Mapping[str, str]) -> Iterator[memoryview]:
+        self._stream = self._handle.send_query(statement, output_format, params=dict(parameters))
         try:
             while True:
-                block = self._handle.streaming_fetch_result(stream)
+                block = self._handle.streaming_fetch_result(self._stream)
                 if block is None or block.rows_read() == 0:
-                    is_exhausted = True
+                    self._stream = None
                     return
                 self.statistics.read_rows += block.rows_read()
                 self.statistics.read_bytes += block.bytes_read()
                 yield block.get_memview().view()
         except RuntimeError:
-            is_exhausted = True
+            self._stream = None
             raise
-        finally:
-            if not is_exhausted:
+
+    def cancel_stream(self) -> None:
+        """End an answer that nobody reads on; with one open, a handle answers nothing to the next query."""
+        if self._stream is not None:
+            stream, self._stream = self._stream, None
+            with contextlib.suppress(RuntimeError):  # it may have ended in the meantime
                 self._handle.streaming_cancel_query(stream)
 
     def execute(self, statement: bytes, output_format: str, parameters: Mapping[str, str]) -> bytes:
@@ -331,17 +340,24 @@ class EngineRequest:
                 self._handle.insert_cancel(inserter)
         self._count(result)
 
-    def restore(self) -> None:
-        """Take back what only this request was to have, for the session's next one."""
+    def restore(self) -> bool:
+        """Take back what only this request was to have, for the session's next one; tell whether it worked.
+
+        It does not after `readonly=1`, which forbids its own end: such a session is over.
+        """
         chosen = self._session.chosen_settings if self._session is not None else {}
         assignments = [
             f"{name} = {_quote_text(chosen[name]) if name in chosen else 'default'}"
             for name in self._settings_to_restore
         ]
-        if assignments:
-            self._run("set " + ", ".join(assignments))
-        for table in self._tables_to_drop:
-            self._run(f"drop temporary table if exists {_quote_identifier(table)}")
+        try:
+            if assignments:
+                self._run("set " + ", ".join(assignments))
+            for table in self._tables_to_drop:
+                self._run(f"drop temporary table if exists {_quote_identifier(table)}")
+        except ClickHouseError:
+            return False
+        return True
 
     def _count(self, result: Any) -> None:
         self.statistics.read_rows += result.storage_rows_read()

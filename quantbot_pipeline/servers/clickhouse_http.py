@@ -10,6 +10,7 @@ import binascii
 import hmac
 import json
 import logging
+import shutil
 import socket
 import tempfile
 import threading
@@ -30,9 +31,12 @@ from quantbot_pipeline.servers.clickhouse_bodies import (
     QUERY_IS_TOO_LARGE,
     READONLY,
     REQUIRED_PASSWORD,
+    SYNTAX_ERROR,
+    AnswerCompressor,
     ClickHouseError,
     MalformedRequestError,
     RequestBody,
+    Uncompressed,
     choose_compressor,
     parse_multipart,
 )
@@ -114,9 +118,7 @@ class ClickHouseServer(ThreadingHTTPServer):
         with self._running_changed:
             return self._running_changed.wait_for(lambda: self._running == 0, timeout_seconds)
 
-    def handle_error(
-        self, request: socket.socket | tuple[bytes, socket.socket], client_address: object
-    ) -> None:
+    def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Log what a handler did not catch; the server goes on."""
         del request, client_address
         logger.exception("a connection ended by an unexpected error")
@@ -150,17 +152,11 @@ class _Arguments:
 
     @property
     def parameters(self) -> dict[str, str]:
-        return {
-            name.removeprefix("param_"): value
-            for name, value in self.values.items()
-            if name.startswith("param_")
-        }
+        return {name.removeprefix("param_"): value for name, value in self.values.items() if name.startswith("param_")}
 
     @property
     def settings(self) -> dict[str, str]:
-        of_tables = {
-            f"{table}_{what}" for table in self.external_tables for what in ("format", "structure", "types")
-        }
+        of_tables = {f"{table}_{what}" for table in self.external_tables for what in ("format", "structure", "types")}
         return {
             name: value
             for name, value in self.values.items()
@@ -208,6 +204,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         self.connection.settimeout(_BUSY_SECONDS)
         self._server.request_began()
         self._has_begun = False
+        self._started_at = time.monotonic()
         try:
             body = RequestBody(cast(IO[bytes], self.rfile), self.headers)  # type: ignore[arg-type]  # BufferedReader is one
             self._respond(body)
@@ -226,9 +223,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
 
     def _respond(self, body: RequestBody) -> None:
         url = urlsplit(self.path)
-        if url.path in ("/ping", "/replicas_status") or (
-            url.path == "/" and self.command == "GET" and not url.query
-        ):
+        if url.path in ("/ping", "/replicas_status") or (url.path == "/" and self.command == "GET" and not url.query):
             body.drain()
             self._send_whole(200, b"Ok.\n")
             return
@@ -236,9 +231,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         try:
             try:
                 arguments.values.update(
-                    parse_qsl(
-                        url.query, keep_blank_values=True, errors="surrogateescape", max_num_fields=2000
-                    )
+                    parse_qsl(url.query, keep_blank_values=True, errors="surrogateescape", max_num_fields=2000)
                 )
             except ValueError as error:
                 raise ClickHouseError(INCORRECT_DATA, "the URL has more than 2000 arguments") from error
@@ -277,9 +270,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         if user is None and password is None:
             raise ClickHouseError(REQUIRED_PASSWORD, "a user and a password are required")
         is_user = hmac.compare_digest((user or "").encode("utf-8", "replace"), USER.encode())
-        is_password = hmac.compare_digest(
-            (password or "").encode("utf-8", "replace"), self._server.password.encode()
-        )
+        is_password = hmac.compare_digest((password or "").encode("utf-8", "replace"), self._server.password.encode())
         if not (is_user and is_password):
             raise ClickHouseError(
                 AUTHENTICATION_FAILED,
@@ -294,9 +285,11 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
             arguments.values.update(form.fields)
             arguments.external_tables = form.files
             pieces = iter(())
-        statement, insert, rows = _take_statement(
-            arguments.values.get("query", ""), pieces, arguments.parameters
-        )
+        statement, insert, rows = _take_statement(arguments.values.get("query", ""), pieces, arguments.parameters)
+        if insert is None and not statement.strip(b" \t\r\n;"):
+            raise ClickHouseError(SYNTAX_ERROR, "Syntax error: Empty query")
+        if b"\0" in statement:  # the engine would take what is before it for the whole
+            raise ClickHouseError(SYNTAX_ERROR, "Syntax error: the statement holds a zero byte")
         engine = self._server.engine
         with engine.request(arguments.get("session_id"), arguments.session_timeout_seconds) as request:
             if database := arguments.get("database") or self.headers.get("X-ClickHouse-Database"):
@@ -344,56 +337,49 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         request: EngineRequest,
         arguments: _Arguments,
     ) -> None:
-        started_at = time.monotonic()
         first = next(answer, None)  # an error in the statement shows here, before the status line is sent
-        compression = None
-        if arguments.is_on("enable_http_compression") and first is not None:
-            compression = choose_compressor(self.headers.get("Accept-Encoding"))
-        pieces: Iterator[bytes | memoryview] = chain(() if first is None else (first,), answer)
-        if compression is not None:
-            compressor = compression[1]
-            pieces = chain(map(compressor.compress, pieces), (compressor.finish() for _ in range(1)))
-        headers = {
-            "Content-Type": "text/plain; charset=UTF-8"
-            if _is_text(output_format)
-            else "application/octet-stream"
-        }
+        compressor: AnswerCompressor = Uncompressed()
+        is_text = _is_text(output_format)
+        headers = {"Content-Type": "text/plain; charset=UTF-8" if is_text else "application/octet-stream"}
         if output_format is not None:
             headers["X-ClickHouse-Format"] = output_format
-        if compression is not None:
-            headers["Content-Encoding"] = compression[0]
+        if arguments.is_on("enable_http_compression") and first is not None:
+            chosen = choose_compressor(self.headers.get("Accept-Encoding"))
+            if chosen is not None:
+                headers["Content-Encoding"], compressor = chosen
+        pieces = chain(() if first is None else (first,), answer)
         if arguments.is_on("wait_end_of_query") or first is None:
-            self._send_spooled(pieces, headers, request, arguments, started_at)
+            self._send_spooled(pieces, compressor, headers, request, arguments)
         else:
-            self._send_streamed(pieces, headers, request, arguments, started_at)
+            self._send_streamed(pieces, compressor, headers, request, arguments)
 
     def _send_spooled(
         self,
-        pieces: Iterator[bytes | memoryview],
+        pieces: Iterator[memoryview],
+        compressor: AnswerCompressor,
         headers: dict[str, str],
         request: EngineRequest,
         arguments: _Arguments,
-        started_at: float,
     ) -> None:
         """Send the answer once it is complete: an error half way is then an error and no torn answer."""
         folder = str(self._server.spool_directory)
         with tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY_BYTES, dir=folder) as spool:
             for piece in pieces:
-                spool.write(piece)
+                spool.write(compressor.compress(piece))
+            spool.write(compressor.finish())
             length = spool.tell()
             spool.seek(0)
-            self._send_head(200, headers | {"Content-Length": str(length)}, request, arguments, started_at)
-            while piece := spool.read(PIECE_BYTES):
-                self.wfile.write(piece)
+            self._send_head(200, headers | {"Content-Length": str(length)}, request, arguments)
+            shutil.copyfileobj(spool, self.wfile, PIECE_BYTES)
             self.wfile.flush()
 
     def _send_streamed(
         self,
-        pieces: Iterator[bytes | memoryview],
+        pieces: Iterator[memoryview],
+        compressor: AnswerCompressor,
         headers: dict[str, str],
         request: EngineRequest,
         arguments: _Arguments,
-        started_at: float,
     ) -> None:
         tag = uuid.uuid4().hex[:16]
         self._send_head(
@@ -401,20 +387,21 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
             headers | {"Transfer-Encoding": "chunked", "X-ClickHouse-Exception-Tag": tag},
             request,
             arguments,
-            started_at,
         )
         try:
             for piece in pieces:
-                self._write_chunk(piece)
+                self._write_chunk(compressor.compress(piece))
         except ClickHouseError as error:
             # The status is out already. ClickHouse appends the message between marks that only this answer
             # has, and breaks off the chunks, so that no client takes it for complete.
-            if "Content-Encoding" not in headers:
-                text = error.text.encode()
-                end = f"\n{len(text)} {tag}\r\n__exception__\r\n".encode()
-                self._write_chunk(f"\r\n__exception__\r\n{tag}\r\n".encode() + text + end)
+            text = error.text.encode()
+            end = f"\n{len(text)} {tag}\r\n__exception__\r\n".encode()
+            message = f"\r\n__exception__\r\n{tag}\r\n".encode() + text + end
+            self._write_chunk(compressor.compress(message))
+            self._write_chunk(compressor.finish())
             self.wfile.flush()
             raise
+        self._write_chunk(compressor.finish())
         self.wfile.write(b"0\r\n\r\n")
         self.wfile.flush()
 
@@ -430,7 +417,6 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         headers: dict[str, str],
         request: EngineRequest | None,
         arguments: _Arguments,
-        started_at: float,
     ) -> None:
         self._has_begun = True
         self.send_response(status)
@@ -441,7 +427,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
                 "read_bytes": str(counts.read_bytes),
                 "written_rows": str(counts.written_rows),
                 "written_bytes": str(counts.written_bytes),
-                "elapsed_ns": str(int((time.monotonic() - started_at) * 1e9)),
+                "elapsed_ns": str(int((time.monotonic() - self._started_at) * 1e9)),
             }
             self.send_header("X-ClickHouse-Summary", json.dumps(summary, separators=(",", ":")))
         self.send_header("X-ClickHouse-Server-Display-Name", "quantbot")
@@ -452,11 +438,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send_error(self, error: ClickHouseError, arguments: _Arguments, *, close: bool = False) -> None:
-        text = (
-            error.text
-            if "(version " in error.text
-            else f"{error.text} (version {self._server.engine.version})"
-        )
+        text = error.text if "(version " in error.text else f"{error.text} (version {self._server.engine.version})"
         content = text.encode("utf-8", "replace") + b"\n"
         headers = {
             "Content-Type": "text/plain; charset=UTF-8",
@@ -468,7 +450,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
         if close:
             headers["Connection"] = "close"
             self.close_connection = True
-        self._send_head(error.http_status, headers, None, arguments, 0.0)
+        self._send_head(error.http_status, headers, None, arguments)
         self.wfile.write(content)
         self.wfile.flush()
 
@@ -510,9 +492,7 @@ def _take_statement(
         if is_complete:
             return statement, None, pieces
         if insert is None and len(statement) > _LONGEST_STATEMENT_BYTES:
-            raise ClickHouseError(
-                QUERY_IS_TOO_LARGE, f"the statement is longer than {_LONGEST_STATEMENT_BYTES} bytes"
-            )
+            raise ClickHouseError(QUERY_IS_TOO_LARGE, f"the statement is longer than {_LONGEST_STATEMENT_BYTES} bytes")
         # Doubled each time, so that a long statement is not scanned once per piece.
         wanted = max(len(statement), 1)
         more = bytearray()
@@ -542,16 +522,12 @@ def _add_external_table(request: EngineRequest, arguments: _Arguments, name: str
             raise ClickHouseError(
                 INCORRECT_DATA, f"external table {name!r} has neither {name}_structure nor {name}_types"
             )
-        structure = ", ".join(
-            f"_{number} {type_}" for number, type_ in enumerate(split_type_list(types), start=1)
-        )
+        structure = ", ".join(f"_{number} {type_}" for number, type_ in enumerate(split_type_list(types), start=1))
     request.add_external_table(name, structure, arguments.get(f"{name}_format") or "TabSeparated", content)
 
 
 def _is_text(output_format: str | None) -> bool:
-    return output_format is None or output_format.lower().startswith(
-        ("tab", "tsv", "csv", "json", "pretty", "values")
-    )
+    return output_format is None or output_format.lower().startswith(("tab", "tsv", "csv", "json", "pretty", "values"))
 
 
 def _header_safe(value: str) -> str:

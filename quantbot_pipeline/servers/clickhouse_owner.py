@@ -20,6 +20,7 @@ from quantbot_pipeline.servers.processes import ProcessIdentity
 logger = logging.getLogger(__name__)
 
 _LAST_REQUESTS_SECONDS = 10.0
+_HOME_CHECK_SECONDS = 5.0
 
 
 def main(directory: Path) -> int:
@@ -40,9 +41,15 @@ def main(directory: Path) -> int:
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
     serving.start()
     port = server.server_address[1]
-    OwnerState(ProcessIdentity.of_this_process(), port, engine.version).write(layout.state_file)
+    process = ProcessIdentity.of_this_process()
+    OwnerState(process, port, engine.version).write(layout.state_file)
     logger.info("ClickHouse %s serves %s on 127.0.0.1:%d", engine.version, layout.data_directory, port)
-    stop.wait()
+    while not stop.wait(_HOME_CHECK_SECONDS):
+        current = OwnerState.read(layout.state_file)
+        if current is None or current.process != process:
+            # Serving files that nobody can find again would only keep the port and the memory.
+            logger.warning("the state file is gone or another's: the home was removed; stopping")
+            break
     logger.info("stopping")
     server.shutdown()
     server.server_close()
@@ -51,9 +58,7 @@ def main(directory: Path) -> int:
         logger.info("closed")
     else:
         # Closing under a running request would crash; what was acknowledged is in files already.
-        logger.warning(
-            "requests still ran after %.0f s; leaving without a clean close", _LAST_REQUESTS_SECONDS
-        )
+        logger.warning("requests still ran after %.0f s; leaving without a clean close", _LAST_REQUESTS_SECONDS)
     logging.shutdown()
     os._exit(0)  # threads of idle connections and of the engine are not worth waiting for
 

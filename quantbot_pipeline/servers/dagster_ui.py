@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.project_files import project_file
+from quantbot_pipeline.servers.home import locked_home
 from quantbot_pipeline.servers.processes import (
     ProcessIdentity,
     last_lines,
@@ -98,8 +99,10 @@ def prepare_dagster_home(settings: Settings, urls: "ServerUrls") -> Path:
     target = home / "dagster.yaml"
     if not target.exists() or target.read_text() != shipped:
         write_atomically(target, shipped)
-    # Dagster reads both from the environment, in this process and in those it starts.
+    # Dagster and the code that it loads read these from the environment, here and in processes it starts,
+    # whose working directory is another, so that a home relative to it would be another as well.
     os.environ["DAGSTER_HOME"] = str(home)
+    os.environ["QUANTBOT_HOME"] = str(settings.home)
     os.environ["QUANTBOT_DAGSTER_POSTGRES_URL"] = urls.dagster_postgres
     return home
 
@@ -120,8 +123,12 @@ def start_dagster_ui(
     Raises:
         ServerError: one of them does not start; the message has the end of its log.
     """
-    tell = on_progress or (lambda _: None)
     home = prepare_dagster_home(settings, urls)
+    with locked_home(settings, on_progress):
+        return _start(settings, home, on_progress or (lambda _: None))
+
+
+def _start(settings: Settings, home: Path, tell: Callable[[str], None]) -> str:
     webserver, daemon = _Background(_WEBSERVER, home), _Background(_DAEMON, home)
     if daemon.process() is None:
         tell("starting the Dagster daemon")
@@ -145,7 +152,10 @@ def stop_dagster_ui(settings: Settings) -> list[str]:
     """Stop webserver and daemon; return the names of those that ran."""
     home = settings.dagster_home
     backgrounds = (_Background(_WEBSERVER, home), _Background(_DAEMON, home))
-    return [background.name for background in backgrounds if background.stop()]
+    if not home.exists():
+        return []
+    with locked_home(settings):
+        return [background.name for background in backgrounds if background.stop()]
 
 
 def dagster_status(settings: Settings) -> "list[ServerStatus]":
@@ -181,8 +191,7 @@ def _free_port(wanted: int) -> int:
             probe.bind((_HOST, port))
             return port
     raise ServerError(
-        f"ports {wanted} to {wanted + _PORTS_TRIED - 1} are all taken; "
-        "set QUANTBOT_DAGSTER_UI_PORT to a free one"
+        f"ports {wanted} to {wanted + _PORTS_TRIED - 1} are all taken; set QUANTBOT_DAGSTER_UI_PORT to a free one"
     )
 
 
@@ -191,8 +200,7 @@ def _wait_until_answers(webserver: _Background, identity: ProcessIdentity, port:
     while not _answers(port):
         if not identity.is_running():
             raise ServerError(
-                f"the Dagster UI ended while starting: {last_lines(webserver.log_file)}; "
-                f"see {webserver.log_file}"
+                f"the Dagster UI ended while starting: {last_lines(webserver.log_file)}; see {webserver.log_file}"
             )
         if time.monotonic() > deadline:
             raise ServerError(

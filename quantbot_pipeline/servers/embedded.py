@@ -3,19 +3,17 @@
 Both outlive the command that starts them. Nothing here reads or writes tables.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 import psycopg
-from filelock import FileLock, Timeout
 from psycopg import sql
 
 from quantbot_pipeline.errors import ConfigError, ServerError
 from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
+from quantbot_pipeline.servers.home import locked_home
 from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
 from quantbot_pipeline.settings import Settings
 
@@ -93,10 +91,10 @@ def ensure_servers(settings: Settings, *, on_progress: Callable[[str], None] | N
         ConfigError: the URL of an external server is not one.
     """
     tell = on_progress or (lambda _: None)
-    postgres = _external_postgres(settings) or embedded_postgres(settings).urls()
     clickhouse = _external_clickhouse(settings) or embedded_clickhouse(settings).url()
+    postgres = _external_postgres(settings) or embedded_postgres(settings).urls()
     if postgres is None or clickhouse is None:
-        with _lock(settings, tell):
+        with locked_home(settings, tell):
             if postgres is None:
                 postgres = _start_postgres(settings, tell)
             if clickhouse is None:
@@ -115,7 +113,7 @@ def stop_servers(settings: Settings) -> list[str]:
     """
     if not settings.home.exists():
         return []
-    with _lock(settings, lambda _: None):
+    with locked_home(settings):
         stopped = []
         if embedded_clickhouse(settings).stop():
             stopped.append("clickhouse")
@@ -133,9 +131,7 @@ def server_status(settings: Settings) -> list[ServerStatus]:
 
 def _postgres_status(settings: Settings) -> ServerStatus:
     if settings.postgres_url is not None:
-        return ServerStatus(
-            "postgres", "external", address=_address(settings.postgres_url.get_secret_value())
-        )
+        return ServerStatus("postgres", "external", address=_address(settings.postgres_url.get_secret_value()))
     server = embedded_postgres(settings)
     postmaster = server.postmaster()
     return ServerStatus(
@@ -152,9 +148,7 @@ def _postgres_status(settings: Settings) -> ServerStatus:
 
 def _clickhouse_status(settings: Settings) -> ServerStatus:
     if settings.clickhouse_url is not None:
-        return ServerStatus(
-            "clickhouse", "external", address=_address(settings.clickhouse_url.get_secret_value())
-        )
+        return ServerStatus("clickhouse", "external", address=_address(settings.clickhouse_url.get_secret_value()))
     server = embedded_clickhouse(settings)
     owner = server.state()
     return ServerStatus(
@@ -178,8 +172,7 @@ def _start_postgres(settings: Settings, tell: Callable[[str], None]) -> tuple[st
         urls = server.urls()
     if urls is None:
         raise ServerError(
-            f"the embedded Postgres in {server.directory} ended right after its start; "
-            f"see {server.log_directory}"
+            f"the embedded Postgres in {server.directory} ended right after its start; see {server.log_directory}"
         )
     return urls
 
@@ -192,47 +185,8 @@ def _start_clickhouse(settings: Settings, tell: Callable[[str], None]) -> str:
         server.start(settings.server_start_timeout_seconds)
         url = server.url()
     if url is None:
-        raise ServerError(
-            f"the embedded ClickHouse ended right after its start; see {server.layout.log_file}"
-        )
+        raise ServerError(f"the embedded ClickHouse ended right after its start; see {server.layout.log_file}")
     return url
-
-
-@contextmanager
-def _lock(settings: Settings, tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock under which servers of this home are started and stopped; it goes with its process."""
-    lock = FileLock(_make_home(settings.home) / "servers.lock")
-    try:
-        lock.acquire(timeout=0.2)
-    except Timeout:
-        tell("waiting for another command that starts or stops the servers")
-        # The other one may start both servers, one after the other, each within its time.
-        seconds = 2 * settings.server_start_timeout_seconds + 30.0
-        try:
-            lock.acquire(timeout=seconds)
-        except Timeout as error:
-            raise ServerError(
-                f"another command has been starting or stopping the servers of {settings.home} "
-                f"for {seconds:.0f} s; wait for it or end it"
-            ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _make_home(home: Path) -> Path:
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        # A home inside of a checkout must not show up as something to commit.
-        ignore = home / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n")
-    except OSError as error:
-        raise ServerError(
-            f"folder {home} can't be made: {error.strerror}; set QUANTBOT_HOME to one that can be written"
-        ) from error
-    return home
 
 
 def _external_clickhouse(settings: Settings) -> str | None:
@@ -268,9 +222,7 @@ def _ensure_dagster_database(url: str) -> None:
     address = _address(url)
     try:
         with psycopg.connect(url, connect_timeout=5, autocommit=True) as connection:
-            found = connection.execute(
-                "select 1 from pg_database where datname = %s", (DAGSTER_DATABASE,)
-            ).fetchone()
+            found = connection.execute("select 1 from pg_database where datname = %s", (DAGSTER_DATABASE,)).fetchone()
             if found is not None:
                 return
             try:
@@ -283,9 +235,7 @@ def _ensure_dagster_database(url: str) -> None:
                     f"create it; have it created: create database {DAGSTER_DATABASE}"
                 ) from error
     except psycopg.Error as error:
-        raise ServerError(
-            f"Postgres at {address} does not answer or let us in: {_first_line(error)}"
-        ) from error
+        raise ServerError(f"Postgres at {address} does not answer or let us in: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

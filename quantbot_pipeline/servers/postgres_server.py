@@ -289,10 +289,14 @@ class EmbeddedPostgres:
         attempt.rename(self.data_directory)
 
     def _launch(self, account: "_Account", timeout_seconds: float) -> None:
+        socket_directory = self._make_socket_directory(account)
+        for name in (f".s.PGSQL.{_PORT}", f".s.PGSQL.{_PORT}.lock"):
+            # Of a killed server. The lock names its number, which may be a zombie's or somebody else's by now.
+            (socket_directory / name).unlink(missing_ok=True)
         configuration = self.data_directory / "quantbot.conf"
         configuration.write_text(
             _CONFIGURATION.format(
-                socket_directory=_quoted(self._make_socket_directory(account)),
+                socket_directory=_quoted(socket_directory),
                 log_directory=_quoted(self.log_directory),
             )
         )
@@ -331,13 +335,10 @@ class EmbeddedPostgres:
                     ) from None
             return outside
         raise ServerError(
-            f"no folder is short enough for the socket of {self.directory}; "
-            "set QUANTBOT_HOME to a shorter path"
+            f"no folder is short enough for the socket of {self.directory}; set QUANTBOT_HOME to a shorter path"
         )
 
-    def _run_program(
-        self, account: "_Account", name: str, arguments: Sequence[str], *, timeout_seconds: float
-    ) -> None:
+    def _run_program(self, account: "_Account", name: str, arguments: Sequence[str], *, timeout_seconds: float) -> None:
         # Output goes to a file: a server started by pg_ctl would keep a pipe open.
         with tempfile.TemporaryFile() as output:
             try:

@@ -60,9 +60,7 @@ class ProcessIdentity:
         return max(0.0, time.time() - self.started_at_s)
 
 
-def start_detached(
-    command: Sequence[str], log_file: Path, *, directory: Path | None = None
-) -> ProcessIdentity:
+def start_detached(command: Sequence[str], log_file: Path, *, directory: Path | None = None) -> ProcessIdentity:
     """Start a process in a session of its own that nobody waits for.
 
     Args:
@@ -89,8 +87,7 @@ def start_detached(
     identity = ProcessIdentity.of(int(finished.stdout)) if finished.stdout.strip().isdigit() else None
     if identity is None:
         raise ServerError(
-            f"{' '.join(command[:3])} ended at once: "
-            f"{finished.stderr.strip() or last_lines(log_file)}; see {log_file}"
+            f"{' '.join(command[:3])} ended at once: {finished.stderr.strip() or last_lines(log_file)}; see {log_file}"
         )
     return identity
 
@@ -184,15 +181,9 @@ def ensure_password(path: Path) -> str:
         mode = path.stat().st_mode & 0o777
         password = path.read_text().strip()
     except OSError as error:
-        raise ServerError(
-            f"password file {path} can't be used: {error.strerror}; it belongs to who made it"
-        ) from error
+        raise ServerError(f"password file {path} can't be used: {error.strerror}; it belongs to who made it") from error
     if mode & 0o077:
-        raise ServerError(
-            f"password file {path} has mode {mode:04o}, others can read it; run: chmod 600 {path}"
-        )
+        raise ServerError(f"password file {path} has mode {mode:04o}, others can read it; run: chmod 600 {path}")
     if not password:
-        raise ServerError(
-            f"password file {path} is empty; restore it, or remove the server's folder to begin anew"
-        )
+        raise ServerError(f"password file {path} is empty; restore it, or remove the server's folder to begin anew")
     return password
