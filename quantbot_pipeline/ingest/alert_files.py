@@ -145,12 +145,7 @@ def read_alert_file(path: Path, *, source: str = "file", timezone: str | None = 
     Raises:
         DataError: the file can't be read, a required CSV column is missing, or an argument is not usable.
     """
-    if (
-        not source.strip()
-        or source != source.strip()
-        or len(source) > MAX_NAME_LENGTH
-        or not is_storable(source)
-    ):
+    if not source.strip() or source != source.strip() or len(source) > MAX_NAME_LENGTH or not is_storable(source):
         raise DataError(
             f"source {shown(source)} is no usable name: allowed are 1 to {MAX_NAME_LENGTH} characters "
             "without blanks around them"
@@ -336,9 +331,7 @@ def _parsed_alert(row: _Row, source: str, zone: ZoneInfo | None) -> ParsedAlert:
     if row.problem is not None:
         raise _FieldError(None, row.problem)
     if not _is_storable_value(row.raw):
-        raise _FieldError(
-            None, "the row holds a NUL character, half of a surrogate pair, or a number beyond float64"
-        )
+        raise _FieldError(None, "the row holds a NUL character, half of a surrogate pair, or a number beyond float64")
     caller = _name(row, "caller")
     if caller is None:
         raise _FieldError("caller", "caller is empty")
@@ -475,9 +468,7 @@ def _number(row: _Row, field: str) -> float | None:
 def _positive_number(row: _Row, field: str) -> float | None:
     number = _number(row, field)
     if number is not None and number <= 0:
-        raise _FieldError(
-            field, f"{field} is {number!r} and must be above 0; leave it empty if it is not known"
-        )
+        raise _FieldError(field, f"{field} is {number!r} and must be above 0; leave it empty if it is not known")
     return number
 
 

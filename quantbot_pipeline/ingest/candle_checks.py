@@ -54,7 +54,7 @@ class CandleRows:
         row_count: Rows in `columns`.
         columns: The columns that were found, as Arrow arrays of one chunk.
         line_of: Line (or 1-based row) of a row index.
-        raw_text_of: Raw text of a row index.
+        raw_texts_of: Raw texts of row indices.
         broken: Records that could not even be split into columns; they are not among `columns`.
     """
 
@@ -63,7 +63,7 @@ class CandleRows:
     row_count: int
     columns: dict[str, pa.Array]
     line_of: Callable[[int], int]
-    raw_text_of: Callable[[int], str]
+    raw_texts_of: Callable[[list[int]], list[str]]
     broken: tuple[QuarantinedRow, ...]
 
 
@@ -102,9 +102,10 @@ class _Faults:
 
     def rows(self, source: CandleRows) -> list[QuarantinedRow]:
         """Return the quarantined rows in file order."""
+        refused = sorted(self._found)
         return [
-            QuarantinedRow(source.file, source.line_of(row), field, reason, source.raw_text_of(row))
-            for row, (field, reason) in sorted(self._found.items())
+            QuarantinedRow(source.file, source.line_of(row), *self._found[row], raw_text)
+            for row, raw_text in zip(refused, source.raw_texts_of(refused), strict=True)
         ]
 
 
@@ -320,17 +321,13 @@ def _seconds_of_integers(numbers: IntArray, faults: _Faults) -> tuple[IntArray, 
         return numbers, np.ones(len(numbers), dtype=np.bool_)
     in_milliseconds = (numbers >= EARLIEST_SECOND * 1000) & (numbers < END_SECOND * 1000)
     seconds = np.where(in_milliseconds, numbers // 1000, numbers)
-    faults.add_where(
-        ~(in_seconds | in_milliseconds), "timestamp", lambda row: _instant_fault(int(numbers[row]), None)
-    )
+    faults.add_where(~(in_seconds | in_milliseconds), "timestamp", lambda row: _instant_fault(int(numbers[row]), None))
     return seconds, ~in_milliseconds | (numbers % 1000 == 0)
 
 
 def _seconds_of_floats(column: pa.Array, faults: _Faults) -> tuple[IntArray, BoolArray]:
     numbers = column.fill_null(math.nan).to_numpy(zero_copy_only=False)
-    faults.add_where(
-        ~np.isfinite(numbers), "timestamp", lambda row: f"timestamp {numbers[row]} is not finite"
-    )
+    faults.add_where(~np.isfinite(numbers), "timestamp", lambda row: f"timestamp {numbers[row]} is not finite")
     # Beyond 9e18 a float has no int64; such values are out of every range anyway.
     bounded = np.clip(np.nan_to_num(numbers, nan=0.0), -9e18, 9e18)
     whole = np.floor(bounded)
@@ -357,9 +354,7 @@ def _seconds_of_texts(column: pa.Array, zone: ZoneInfo | None, faults: _Faults) 
     return seconds, rest == 0
 
 
-def _seconds_of_mixed_texts(
-    texts: list[str], zone: ZoneInfo | None, faults: _Faults
-) -> tuple[IntArray, BoolArray]:
+def _seconds_of_mixed_texts(texts: list[str], zone: ZoneInfo | None, faults: _Faults) -> tuple[IntArray, BoolArray]:
     seconds = np.full(len(texts), EARLIEST_SECOND, dtype=np.int64)
     is_whole = np.ones(len(texts), dtype=np.bool_)
     for row, text in enumerate(texts):
@@ -384,9 +379,7 @@ def _instant_fault(value: int | float | str, zone: ZoneInfo | None) -> str:
 def _float_column(rows: CandleRows, name: str, faults: _Faults) -> FloatArray:
     column = rows.columns[name]
     if column.null_count:
-        faults.add_where(
-            column.is_null().to_numpy(zero_copy_only=False), name, lambda _row: f"{name} is missing"
-        )
+        faults.add_where(column.is_null().to_numpy(zero_copy_only=False), name, lambda _row: f"{name} is missing")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind = column.type
@@ -450,9 +443,7 @@ def _unique_candles(
     """Return the candles, one per key and sorted, and how many rows were duplicates and conflicts."""
     group = series_of_row[usable]
     timestamp = seconds[usable]
-    is_sorted = bool(
-        ((group[1:] > group[:-1]) | ((group[1:] == group[:-1]) & (timestamp[1:] > timestamp[:-1]))).all()
-    )
+    is_sorted = bool(((group[1:] > group[:-1]) | ((group[1:] == group[:-1]) & (timestamp[1:] > timestamp[:-1]))).all())
     duplicates = conflicts = 0
     kept = usable
     if not is_sorted:

@@ -145,9 +145,12 @@ def _parquet_rows(source: SourceFile) -> CandleRows:
         raise DataError(f"{source.name}: can't be read as parquet: {first_line}") from error
     columns = {name: _one_chunk(table.column(names[position])) for name, position in positions.items()}
 
-    def raw_text_of(row: int) -> str:
-        cells = {name: _json_value(column[row].as_py()) for name, column in columns.items()}
-        return storable_text(json.dumps(cells, ensure_ascii=False))
+    def raw_texts_of(wanted_rows: list[int]) -> list[str]:
+        cells = (column.take(pa.array(wanted_rows, type=pa.int64())).to_pylist() for column in columns.values())
+        return [
+            storable_text(json.dumps(dict(zip(columns, map(_json_value, row), strict=True)), ensure_ascii=False))
+            for row in zip(*cells, strict=True)
+        ]
 
     return CandleRows(
         file=source.name,
@@ -155,7 +158,7 @@ def _parquet_rows(source: SourceFile) -> CandleRows:
         row_count=table.num_rows,
         columns=columns,
         line_of=lambda row: row + 1,
-        raw_text_of=raw_text_of,
+        raw_texts_of=raw_texts_of,
         broken=(),
     )
 
@@ -226,7 +229,9 @@ def _plain_csv_rows(
         row_count=row_count,
         columns={name: _one_chunk(table.column(numbers[position])) for name, position in positions.items()},
         line_of=lambda row: header.next_line + row,
-        raw_text_of=lambda row: storable_text(lines[header.next_line + row - 1].rstrip("\r\n")),
+        raw_texts_of=lambda wanted_rows: [
+            storable_text(lines[header.next_line + row - 1].rstrip("\r\n")) for row in wanted_rows
+        ],
         broken=(),
     )
 
@@ -254,9 +259,9 @@ def _any_csv_rows(
         for name, position in positions.items():
             texts[name].append(record.fields[position])
 
-    def raw_text_of(row: int) -> str:
-        line, next_line = good[row]
-        return storable_text("".join(lines[line - 1 : next_line - 1]).rstrip("\r\n"))
+    def raw_texts_of(wanted_rows: list[int]) -> list[str]:
+        spans = (good[row] for row in wanted_rows)
+        return [storable_text("".join(lines[line - 1 : next_line - 1]).rstrip("\r\n")) for line, next_line in spans]
 
     return CandleRows(
         file=source.name,
@@ -264,6 +269,6 @@ def _any_csv_rows(
         row_count=len(good),
         columns={name: pa.array(column, type=pa.string()) for name, column in texts.items()},
         line_of=lambda row: good[row][0],
-        raw_text_of=raw_text_of,
+        raw_texts_of=raw_texts_of,
         broken=tuple(broken),
     )

@@ -34,6 +34,8 @@ def storable_text(text: str) -> str:
     visible escapes such as `\xff`, `\ud83d` and `\x00`.
     """
     clipped = text[:RAW_TEXT_LIMIT]
+    if is_storable(clipped):
+        return clipped
     as_bytes = b"".join(
         character.encode("utf-8", "surrogateescape")
         if not "\ud800" <= character <= "\udfff" or "\udc80" <= character <= "\udcff"

@@ -49,9 +49,7 @@ def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     is_compressed = bool(suffixes) and suffixes[-1] == ".gz"
-    kind = (
-        (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
-    )
+    kind = (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
     if kind not in allowed or (is_compressed and kind == ".parquet"):
         kinds = ", ".join(allowed)
         raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
@@ -84,9 +82,7 @@ def text_lines(source: SourceFile) -> list[str]:
     """
     if source.content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{source.name}: the text is UTF-16; save the file as UTF-8")
-    stream = io.TextIOWrapper(
-        io.BytesIO(source.content), encoding="utf-8-sig", errors="surrogateescape", newline=""
-    )
+    stream = io.TextIOWrapper(io.BytesIO(source.content), encoding="utf-8-sig", errors="surrogateescape", newline="")
     return stream.readlines()
 
 

@@ -62,20 +62,16 @@ def _in_zone(naive: datetime, zone: ZoneInfo, text: str) -> datetime:
     instant = earlier.astimezone(UTC)
     if instant.astimezone(zone).replace(tzinfo=None) != naive:
         raise DataError(
-            f"timestamp {shown(text)} does not exist in {zone.key}: clocks were set forward; "
-            "give it with an offset"
+            f"timestamp {shown(text)} does not exist in {zone.key}: clocks were set forward; give it with an offset"
         )
     if earlier.utcoffset() != later.utcoffset():
         raise DataError(
-            f"timestamp {shown(text)} happens twice in {zone.key}: clocks were set back; "
-            "give it with an offset"
+            f"timestamp {shown(text)} happens twice in {zone.key}: clocks were set back; give it with an offset"
         )
     return instant
 
 
-def parse_instant(
-    value: str | int | float, zone: ZoneInfo | None = None, *, is_date_enough: bool = False
-) -> datetime:
+def parse_instant(value: str | int | float, zone: ZoneInfo | None = None, *, is_date_enough: bool = False) -> datetime:
     """Return the instant that a text or number stands for, UTC-aware, microseconds kept.
 
     Args:

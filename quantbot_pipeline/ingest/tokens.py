@@ -85,9 +85,7 @@ def canonical_chain(chain: str) -> str:
     if not name:
         raise DataError("chain is empty: name a chain such as solana, base, ethereum, or an exchange")
     if not _CHAIN_NAME.fullmatch(name) or not any(character.isalnum() for character in name):
-        raise DataError(
-            f"chain {shown(chain)} is no usable name: allowed are 1 to 32 of a-z, 0-9, '.', '_' and '-'"
-        )
+        raise DataError(f"chain {shown(chain)} is no usable name: allowed are 1 to 32 of a-z, 0-9, '.', '_' and '-'")
     return name
 
 
@@ -138,8 +136,7 @@ def canonical_token(chain: str, address: str) -> TokenKey:
     if name in EVM_CHAINS:
         if not _EVM_ADDRESS.fullmatch(trimmed):
             raise DataError(
-                f"token_address {shown(address)} is no address on {name}: "
-                "allowed is 0x followed by 40 hex digits"
+                f"token_address {shown(address)} is no address on {name}: allowed is 0x followed by 40 hex digits"
             )
         return TokenKey(name, trimmed.lower())
     if name == "solana":
@@ -152,8 +149,7 @@ def canonical_token(chain: str, address: str) -> TokenKey:
         byte_count = len(decode_base58(trimmed))
         if byte_count != 32:
             raise DataError(
-                f"token_address {shown(address)} is no Solana address: it decodes to {byte_count} bytes "
-                "and must be 32"
+                f"token_address {shown(address)} is no Solana address: it decodes to {byte_count} bytes and must be 32"
             )
         return TokenKey(name, trimmed)
     if not _PAIR_NAME.fullmatch(trimmed):

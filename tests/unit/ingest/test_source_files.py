@@ -60,6 +60,14 @@ def test_quotation_is_given_up_after_a_bounded_number_of_lines() -> None:
     assert [record.line for record in records if record.problem is not None] == [2]
 
 
+def test_record_of_more_lines_than_that_is_refused_even_if_it_closes() -> None:
+    """Without a bound, a file full of open quotations would take time by the square of its lines."""
+    long = 'a,b\n"' + "x\n" * MAX_RECORD_LINES + '",1\n'
+    short = 'a,b\n"' + "x\n" * (MAX_RECORD_LINES - 1) + '",1\n'
+    assert records_of(short)[1].problem is None
+    assert records_of(long)[1].problem is not None
+
+
 def test_wrong_number_of_fields_is_named() -> None:
     _header, short, long = records_of("a,b\n1\n1,2,3\n")
     assert short.problem == "the record has 1 fields, the header has 2"
