@@ -1,5 +1,6 @@
 """What Dagster loads: `defs`, and the function that builds it with other resources."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,13 +26,16 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
         settings: Settings of this process; read from the environment by default.
     """
     settings = settings or load_settings()
+    with warnings.catch_warnings():
+        # Dagster calls backfill policies "beta"; range runs need them, and the versions are pinned.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        partitioned = [build_candle_asset(settings), build_simulation_assets(settings)]
     return dg.Definitions(
         assets=[
             strategies,
             ingest_alerts,
             calls,
-            build_candle_asset(settings),
-            build_simulation_assets(settings),
+            *partitioned,
             optimize,
             ml_features,
             ml_models,

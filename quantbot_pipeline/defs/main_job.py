@@ -1,5 +1,6 @@
 """The main job in one process: from files to report, as Dagster runs on this instance."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from quantbot_pipeline.workflows.token_months import TokenMonth, month_of, parse
 
 # A run's log is in its event log; on the terminal it would bury the progress display.
 _QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
+
+_EVENTS_PER_BATCH = 500
 
 StageListener = Callable[[str, int, int], None]
 
@@ -160,6 +163,8 @@ class MainJob:
 def open_main_job(settings: Settings, urls: ServerUrls, on_stage: StageListener) -> Iterator[MainJob]:
     """Yield the main job on the Dagster instance of this home."""
     prepare_dagster_home(settings, urls)
+    # Dagster reads this at each event: in a range run, events of partitions are then stored by the batch.
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_PER_BATCH))
     with dg.DagsterInstance.get() as instance:
         yield MainJob(settings, instance, on_stage)
 
