@@ -44,18 +44,16 @@ def up(
     settings = load_settings()
     ui_address = None
     notes: list[str] = []
-    with _progress() as tell:
+    with _progress() as show:
+
+        def tell(message: str) -> None:
+            (notes.append if message.startswith("note: ") else show)(message)
+
         urls = ensure_servers(settings, on_progress=tell)
         if ui:
-
-            def tell_and_keep(message: str) -> None:
-                if message.startswith("port "):
-                    notes.append(message)
-                tell(message)
-
-            ui_address = start_dagster_ui(settings, urls, on_progress=tell_and_keep)
+            ui_address = start_dagster_ui(settings, urls, on_progress=tell)
     for note in notes:
-        typer.echo(f"note: {note}")
+        typer.echo(note)
     _print_table(settings, server_status(settings))
     if ui_address is not None:
         typer.echo(f"Dagster UI: {ui_address}")

@@ -137,7 +137,7 @@ def _start(settings: Settings, home: Path, tell: Callable[[str], None]) -> str:
     if found is None or found[1] is None:
         port = _free_port(settings.dagster_ui_port)
         if port != settings.dagster_ui_port:
-            tell(f"port {settings.dagster_ui_port} is taken by another program; the UI uses {port}")
+            tell(f"note: port {settings.dagster_ui_port} is taken by another program; the UI uses {port}")
         tell("starting the Dagster UI")
         identity = webserver.start(["dagster_webserver", "-h", _HOST, "-p", str(port)], port)
     else:

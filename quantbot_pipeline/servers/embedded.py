@@ -84,7 +84,8 @@ def ensure_servers(settings: Settings, *, on_progress: Callable[[str], None] | N
 
     Args:
         settings: Home, URLs of external servers, time to wait.
-        on_progress: Told what is being waited for, only when something has to be started.
+        on_progress: Told what is being waited for, only when something has to be started. A message that
+            starts with `note: ` is worth keeping.
 
     Raises:
         ServerError: a server does not start, answer or let us in.
@@ -168,7 +169,7 @@ def _start_postgres(settings: Settings, tell: Callable[[str], None]) -> tuple[st
     urls = server.urls()  # another process may have started it while we waited for the lock
     if urls is None:
         tell("starting Postgres")
-        server.start(settings.server_start_timeout_seconds)
+        server.start(settings.server_start_timeout_seconds, tell)
         urls = server.urls()
     if urls is None:
         raise ServerError(

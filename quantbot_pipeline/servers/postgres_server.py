@@ -15,7 +15,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,10 +124,14 @@ class EmbeddedPostgres:
             return None
         return None if missing else self._urls(postmaster, password)
 
-    def start(self, timeout_seconds: float) -> None:
+    def start(self, timeout_seconds: float, tell: Callable[[str], None]) -> None:
         """Start the server unless it runs, wait until it answers, and create the databases when missing.
 
         The caller holds the lock of the home.
+
+        Args:
+            timeout_seconds: How long the server may take.
+            tell: Told of rights of folders that had to be changed, as a message that starts with `note: `.
 
         Raises:
             ServerError: it did not start, or does not let us in.
@@ -138,7 +142,7 @@ class EmbeddedPostgres:
             password = ensure_password(self.password_file)
             if self.postmaster() is None:
                 account = _Account.for_cluster(self._cluster)
-                self._prepare_folders(account)
+                self._prepare_folders(account, tell)
                 if not (self.data_directory / "global" / "pg_control").exists():
                     self._initialise(account, password)
                 self._clear_remains_of_a_crash()
@@ -250,12 +254,15 @@ class EmbeddedPostgres:
                 continue
         psutil.wait_procs(orphans, timeout=10.0)
 
-    def _prepare_folders(self, account: "_Account") -> None:
+    def _prepare_folders(self, account: "_Account", tell: Callable[[str], None]) -> None:
         for folder in (self._cluster, self.log_directory):
             folder.mkdir(mode=0o700, exist_ok=True)
             account.own(folder)
-        account.make_reachable(self._cluster)
-        account.make_reachable(_programs())
+        for path in (self._cluster, _programs()):
+            for folder in account.make_reachable(path):
+                tell(
+                    f"note: account {account.name!r}, as which Postgres runs, may now pass through {folder} (chmod o+x)"
+                )
 
     def _initialise(self, account: "_Account", password: str) -> None:
         """Make a new data directory; one that an interrupted attempt left is begun anew."""
@@ -404,14 +411,21 @@ class _Account:
         if self.switch_uid is not None:
             os.chown(path, self.uid, self.gid)
 
-    def make_reachable(self, path: Path) -> None:
-        """Let the account pass through the folders above a path, without letting it list them."""
+    def make_reachable(self, path: Path) -> list[Path]:
+        """Let the account pass through the folders above a path, without letting it list them.
+
+        Returns:
+            The folders whose rights had to be changed for that.
+        """
         if self.switch_uid is None:
-            return
+            return []
+        changed = []
         for folder in path.resolve().parents:
             mode = stat.S_IMODE(folder.stat().st_mode)
             if not mode & stat.S_IXOTH and folder.stat().st_uid != self.uid:
                 folder.chmod(mode | stat.S_IXOTH)
+                changed.append(folder)
+        return changed
 
 
 def _has_entry(uid: int) -> bool:

@@ -349,6 +349,26 @@ def test_a_long_home_path_and_spaces_and_quotes_in_it_work(temporary_home: Path)
         shutil.rmtree(address, ignore_errors=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only as root does Postgres run as another account")
+def test_folders_that_root_must_open_for_postgres_are_opened_to_passing_only_and_named(temporary_home: Path) -> None:
+    private = temporary_home / "private"
+    private.mkdir(mode=0o700)
+    temporary_home.chmod(0o755)
+    settings = Settings(home=private / "home")
+    progress: list[str] = []
+    try:
+        ensure_servers(settings, on_progress=progress.append)
+    finally:
+        stop_servers(settings)
+
+    assert private.stat().st_mode & 0o777 == 0o701
+    notes = [message for message in progress if message.startswith("note: ")]
+    assert any(f"may now pass through {private} (chmod o+x)" in note for note in notes)
+    # The password and everything of Postgres stay closed: its folder can be passed through, not listed.
+    assert (settings.home / "postgres").stat().st_mode & 0o777 == 0o701
+    assert (settings.home / "postgres" / "cluster").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_removed_home_ends_its_clickhouse(temporary_home: Path) -> None:
     """It would hold a port and memory for files that nobody can find again."""
     settings = Settings(home=temporary_home)
