@@ -75,8 +75,7 @@ class Objective(BaseModel):
         for name in (self.metric, "trade_count"):
             if name not in metrics:
                 raise ConfigError(
-                    f"objective {self}: the run has no metric {name!r}; "
-                    f"found {', '.join(sorted(metrics)) or 'none'}"
+                    f"objective {self}: the run has no metric {name!r}; found {', '.join(sorted(metrics)) or 'none'}"
                 )
         value = metrics[self.metric]
         if value is None or not math.isfinite(value) or (metrics["trade_count"] or 0) < self.min_trades:
@@ -103,15 +102,11 @@ def parse_objective(text: str) -> Objective:
         )
     metric, direction, min_trades = found.groups()
     if metric not in METRIC_DIRECTIONS:
-        raise ConfigError(
-            f"objective {text!r}: unknown metric {metric!r}; allowed are {', '.join(METRIC_DIRECTIONS)}"
-        )
+        raise ConfigError(f"objective {text!r}: unknown metric {metric!r}; allowed are {', '.join(METRIC_DIRECTIONS)}")
     direction = direction or METRIC_DIRECTIONS[metric]
     if direction not in ("max", "min"):
         raise ConfigError(
             f"objective {text!r}: found direction {direction!r} for {metric}; allowed are max and min, "
             f"such as '{metric}:max'"
         )
-    return Objective(
-        metric=metric, direction=direction, min_trades=1 if min_trades is None else int(min_trades)
-    )
+    return Objective(metric=metric, direction=direction, min_trades=1 if min_trades is None else int(min_trades))

@@ -76,9 +76,7 @@ def _check_step(container: object, step: PathStep, *, path: str, followed: str) 
             )
         return
     if not isinstance(container, list):
-        raise SearchSpaceError(
-            f"path {path!r}: {where} is {_describe(container)}, not a list with an item [{step}]"
-        )
+        raise SearchSpaceError(f"path {path!r}: {where} is {_describe(container)}, not a list with an item [{step}]")
     if step >= len(container):
         raise SearchSpaceError(
             f"path {path!r}: {where} has {len(container)} item(s), so there is no item [{step}]; "

@@ -289,16 +289,10 @@ def _range_faults(parameters: Sequence[Parameter]) -> Iterator[str]:
         if isinstance(parameter, CategoricalParameter):
             texts = [json.dumps(choice, sort_keys=True) for choice in parameter.choices]
             if repeated := sorted({text for text in texts if texts.count(text) > 1}):
-                yield (
-                    f"{parameter.path}: choices {', '.join(repeated)} occur more than once; "
-                    "allowed is each once"
-                )
+                yield (f"{parameter.path}: choices {', '.join(repeated)} occur more than once; allowed is each once")
             continue
         if parameter.low >= parameter.high:
-            yield (
-                f"{parameter.path}: found low {parameter.low} and high {parameter.high}; "
-                "allowed is low < high"
-            )
+            yield (f"{parameter.path}: found low {parameter.low} and high {parameter.high}; allowed is low < high")
         if (
             isinstance(parameter, FloatParameter)
             and parameter.step is not None
@@ -418,6 +412,4 @@ def _refuse_identity(path: str) -> None:
 def _refusal(source: str, faults: Sequence[str]) -> SearchSpaceError:
     if len(faults) == 1:
         return SearchSpaceError(f"{source}: {faults[0]}")
-    return SearchSpaceError(
-        f"{source} has {len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults)
-    )
+    return SearchSpaceError(f"{source} has {len(faults)} faults:\n" + "\n".join(f"  - {fault}" for fault in faults))

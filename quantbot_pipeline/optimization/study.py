@@ -36,14 +36,14 @@ class Trial:
     Attributes:
         index: Position within the study, from 0.
         params: Path → value; what `apply_parameters` takes.
-        document: The strategy document with these parameters; empty when it was refused.
+        document: The strategy document with these parameters; None when it was refused.
         refusal: Why these parameters give no valid strategy, such as targets that do not ascend; None for
             a valid trial. A refused trial has the score None and need not be told.
     """
 
     index: int
     params: dict[str, Any]
-    document: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    document: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     refusal: str | None = None
 
 
@@ -63,9 +63,7 @@ class Study:
 
     def __init__(self, space: SearchSpace, *, sampler: Sampler, seed: int, trial_count: int) -> None:
         if sampler not in get_args(Sampler):
-            raise SearchSpaceError(
-                f"sampler {sampler!r} is unknown; allowed are {', '.join(get_args(Sampler))}"
-            )
+            raise SearchSpaceError(f"sampler {sampler!r} is unknown; allowed are {', '.join(get_args(Sampler))}")
         if trial_count < 1:
             raise SearchSpaceError(f"trial_count is {trial_count}; allowed is at least 1")
         self._space = space

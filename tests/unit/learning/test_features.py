@@ -198,6 +198,15 @@ def test_caller_record_counts_trades_that_were_done_at_the_signal() -> None:
         assert math.isnan(row(features, nothing_known)["caller_mean_pnl"])
 
 
+def test_mean_pnl_is_the_same_in_whatever_order_trades_of_one_second_are_given() -> None:
+    # In floats (0.1 + 0.2) + 0.3 is 0.6000000000000001 and (0.3 + 0.2) + 0.1 is 0.6.
+    trades = [PastTrade(k, 1, "basic", MIDNIGHT, MIDNIGHT, pnl) for k, pnl in enumerate([0.1, 0.2, 0.3])]
+
+    means = {row(build_features([call(1, 1)], {}, order))["caller_mean_pnl"] for order in (trades, trades[::-1])}
+
+    assert len(means) == 1
+
+
 def test_trades_are_read_from_a_table_with_timestamps_too() -> None:
     done_at = pa.array([MIDNIGHT * 1000], pa.timestamp("ms", "UTC"))
     trades = pa.table(

@@ -81,6 +81,9 @@ def test_same_data_and_seed_give_the_same_bytes(
     )
 
     assert first == again
+    with zipfile.ZipFile(Path(first.uri.removeprefix("file://"))) as archive:
+        # Two models stored in the same two seconds would carry the same time by chance.
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_another_process_with_other_threads_and_hash_seed_gives_the_same_bytes(

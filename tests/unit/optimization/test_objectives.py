@@ -1,7 +1,10 @@
 """Objectives: their text form, and scores."""
 
+from dataclasses import fields
+
 import pytest
 
+from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.optimization.objectives import METRIC_DIRECTIONS, Objective, parse_objective
 
@@ -62,6 +65,10 @@ def test_too_few_trades_have_no_score() -> None:
 def test_metric_that_the_run_lacks_is_an_error_not_a_missing_score() -> None:
     with pytest.raises(ConfigError, match="no metric 'sqn'; found final_pnl, trade_count"):
         parse_objective("sqn").score({"final_pnl": 1.0, "trade_count": 3})
+
+
+def test_every_objective_is_a_metric_of_a_run() -> None:
+    assert set(METRIC_DIRECTIONS) <= {field.name for field in fields(Metrics)}
 
 
 def test_every_metric_has_a_direction_or_asks_for_one() -> None:

@@ -72,6 +72,7 @@ def test_trials_stay_within_the_space_and_carry_their_strategy() -> None:
         assert 0.05 <= trial.params["exits.stop_loss.initial"] <= 0.9
         assert 2.5 <= trial.params["exits.targets[1].multiple"] <= 9.0
         assert trial.params["exits.max_hold_seconds"] % 3600 == 0
+        assert trial.document is not None
         assert trial.document["exits"]["stop_loss"]["initial"] == trial.params["exits.stop_loss.initial"]
         assert trial.document["name"] == "template"
 
@@ -99,8 +100,25 @@ def test_parameters_that_give_no_strategy_are_refused_and_the_study_goes_on(
     for trial in trials:
         crosses = trial.params["exits.targets[0].multiple"] >= trial.params["exits.targets[1].multiple"]
         assert (trial.refusal is not None) == crosses
-        assert bool(trial.document) == (not crosses)
+        assert (trial.document is None) == crosses
         assert trial.refusal is None or "exits.targets[1].multiple" in trial.refusal
+
+
+def test_refused_trials_need_not_be_told() -> None:
+    def search(*, tells_refused: bool) -> list[Trial]:
+        study, trials = Study(CROSSING_TARGETS, sampler="tpe", seed=1, trial_count=40), []
+        while asked := study.ask(8):
+            for trial in asked:
+                if trial.refusal is None:
+                    study.tell(trial.index, trial.params["exits.targets[0].multiple"])
+                elif tells_refused:
+                    study.tell(trial.index, None)
+            trials += asked
+        with pytest.raises(SearchSpaceError, match="was told its score already"):
+            study.tell(next(trial.index for trial in trials if trial.refusal), 1.0)
+        return trials
+
+    assert search(tells_refused=True) == search(tells_refused=False)
 
 
 def test_trials_without_a_score_are_taken() -> None:
