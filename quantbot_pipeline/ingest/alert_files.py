@@ -24,6 +24,7 @@ from quantbot_pipeline.ingest.source_files import (
     column_positions,
     csv_records,
     has_undecodable_bytes,
+    read_header,
     read_source_file,
     text_lines,
 )
@@ -221,10 +222,7 @@ def content_key(
 def _csv_rows(opened: SourceFile) -> Iterator[_Row]:
     lines = text_lines(opened)
     records = csv_records(lines)
-    header = next(records, None)
-    if header is None or header.problem is not None:
-        found = "the file has no header" if header is None else f"line {header.line}: {header.problem}"
-        raise DataError(f"{opened.name}: {found}; the first line must name the columns")
+    header = read_header(opened, lines, records)
     positions = column_positions(header.fields, _KNOWN_COLUMNS, file=opened.name)
     missing = [name for name in REQUIRED_COLUMNS if name not in positions]
     if missing:

@@ -30,6 +30,7 @@ from quantbot_pipeline.ingest.source_files import (
     column_positions,
     csv_records,
     has_undecodable_bytes,
+    read_header,
     read_source_file,
     text_lines,
 )
@@ -115,13 +116,13 @@ def _require_columns(rows: CandleRows, given: dict[str, str | None]) -> None:
     for name in ("timestamp", *VALUE_COLUMNS):
         if name not in rows.columns:
             raise DataError(
-                f"{rows.file}: column {name!r} is missing; needed are timestamp, {', '.join(VALUE_COLUMNS)} "
+                f"{rows.file}: column {name!r} is missing; needed are timestamp, {', '.join(VALUE_COLUMNS)}; "
                 f"found are {', '.join(shown(found) for found in rows.found_names) or 'no columns'}"
             )
     for name in IDENTITY_COLUMNS:
         if name not in rows.columns and given[name] is None:
             raise DataError(
-                f"{rows.file}: column {name!r} is missing (found are {', '.join(rows.found_names)}); "
+                f"{rows.file}: column {name!r} is missing (found are {', '.join(map(shown, rows.found_names))}); "
                 f"name it for the whole file with {OPTION_OF_COLUMN[name]}"
             )
 
@@ -140,10 +141,14 @@ def _parquet_rows(source: SourceFile) -> CandleRows:
         ]
         parquet = pq.ParquetFile(pa.BufferReader(source.content), read_dictionary=as_dictionary)
         table = parquet.read(columns=[names[position] for position in positions.values()])
-    except (pa.ArrowException, OSError) as error:
+        columns = {name: _one_chunk(table.column(names[position])) for name, position in positions.items()}
+        for column in columns.values():
+            if not pa.types.is_primitive(column.type):
+                # Arrow does not look into texts when it reads them; what is no UTF-8 would fail much later.
+                column.validate(full=True)
+    except (pa.ArrowException, ValueError, OSError) as error:
         first_line = (str(error).splitlines() or ["unknown error"])[0]
         raise DataError(f"{source.name}: can't be read as parquet: {first_line}") from error
-    columns = {name: _one_chunk(table.column(names[position])) for name, position in positions.items()}
 
     def raw_texts_of(wanted_rows: list[int]) -> list[str]:
         cells = (column.take(pa.array(wanted_rows, type=pa.int64())).to_pylist() for column in columns.values())
@@ -182,10 +187,7 @@ def _json_value(value: Any) -> Any:
 def _csv_rows(source: SourceFile) -> CandleRows:
     lines = text_lines(source)
     records = csv_records(lines)
-    header = next(records, None)
-    if header is None or header.problem is not None:
-        found = "the file has no header" if header is None else f"line {header.line}: {header.problem}"
-        raise DataError(f"{source.name}: {found}; the first line must name the columns")
+    header = read_header(source, lines, records)
     wanted = ("timestamp", *VALUE_COLUMNS, *IDENTITY_COLUMNS)
     positions = column_positions(header.fields, wanted, file=source.name)
     if not positions and len(header.fields) == 1:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.quarantine import is_storable, shown, storable_text
 
 MAX_RECORD_LINES = 1000
 """Lines that one quoted CSV record may span; a longer one has an unclosed quotation mark."""
@@ -68,7 +69,7 @@ def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
             raise DataError(f"{path}: the gzip stream is broken: {error}") from error
         if not content:
             raise DataError(f"{path}: the file is empty (zero bytes after decompression)")
-    return SourceFile(name=str(path), kind=kind, sha256=sha256, content=content)
+    return SourceFile(name=storable_text(str(path)), kind=kind, sha256=sha256, content=content)
 
 
 def text_lines(source: SourceFile) -> list[str]:
@@ -158,6 +159,28 @@ def csv_records(lines: list[str]) -> Iterator[CsvRecord]:
             feed.position = start + 1
             reader = csv.reader(feed, strict=True)
         yield CsvRecord(start + 1, feed.position + 1, fields, problem)
+
+
+def read_header(source: SourceFile, lines: list[str], records: Iterator[CsvRecord]) -> CsvRecord:
+    """Return the first record of a CSV text, which names the columns.
+
+    Args:
+        source: The file.
+        lines: Its lines.
+        records: Its records, none of them taken yet.
+
+    Raises:
+        DataError: there is no record, it can't be split into names, or these can't be stored as text.
+    """
+    header = next(records, None)
+    if header is None:
+        raise DataError(f"{source.name}: the file has no header; the first line must name the columns")
+    problem = header.problem
+    if problem is None and not is_storable(header.raw_text(lines)):
+        problem = f"{shown(header.raw_text(lines))} holds bytes that are not UTF-8, or NUL"
+    if problem is not None:
+        raise DataError(f"{source.name}: line {header.line}: {problem}; it must name the columns")
+    return header
 
 
 def column_positions(names: list[str], wanted: tuple[str, ...], *, file: str) -> dict[str, int]:

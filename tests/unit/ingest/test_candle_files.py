@@ -417,6 +417,20 @@ def test_unreadable_file_is_refused_in_one_line(tmp_path: Path, name: str, conte
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["chain", "timestamp"])
+def test_parquet_with_texts_that_are_no_text_is_refused(tmp_path: Path, name: str) -> None:
+    no_text = pa.array([b"\xff\xfe"] * 3, type=pa.binary()).view(pa.string())
+    with pytest.raises(DataError, match=r"can't be read as parquet: .*UTF8"):
+        read_candle_file(write_parquet(tmp_path / "a.parquet", candle_rows() | {name: no_text}))
+
+
+def test_parquet_with_a_column_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "a.parquet", candle_rows())
+    path.write_bytes(path.read_bytes().replace(b"close", b"c\xefose"))
+    with pytest.raises(DataError, match="can't be read as parquet"):
+        read_candle_file(path)
+
+
 def test_file_without_rows_is_fine(tmp_path: Path) -> None:
     empty = {name: pa.array([], type=CANDLE_SCHEMA.field(name).type) for name in CANDLE_SCHEMA.names}
     for path in (write_parquet(tmp_path / "a.parquet", empty), write_csv(tmp_path / "a.csv")):

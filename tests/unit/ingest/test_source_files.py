@@ -12,6 +12,7 @@ from quantbot_pipeline.ingest.source_files import (
     MAX_RECORD_LINES,
     CsvRecord,
     csv_records,
+    read_header,
     read_source_file,
     text_lines,
 )
@@ -76,6 +77,26 @@ def test_wrong_number_of_fields_is_named() -> None:
 
 def test_blank_lines_are_no_records_but_count_as_lines() -> None:
     assert [record.line for record in records_of("\na,b\n\n1,2\n  \n3,4")] == [2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n \n", "no header"),
+        (b'"a,b\n1,2\n', "line 1: .*it must name the columns"),
+        (b"a,\xffb\n1,2\n", r"line 1: 'a,\\\\xffb' holds bytes that are not UTF-8"),
+        (b"\na,b\x00\n1,2\n", "line 2: .*NUL"),
+    ],
+    ids=["blank", "unclosed", "undecodable", "nul"],
+)
+def test_header_that_names_no_columns_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    source = read_source_file(path, allowed=(".csv",))
+    lines = text_lines(source)
+    with pytest.raises(DataError, match=reason) as caught:
+        read_header(source, lines, csv_records(lines))
+    assert str(caught.value).encode()
 
 
 def test_every_kind_of_line_end_ends_a_line(tmp_path: Path) -> None:
