@@ -132,9 +132,7 @@ def make_alert_contents(
     csv_rows = _with_duplicates(random, csv_rows, in_csv_count)
     json_rows = _with_duplicates(random, json_rows, duplicates - in_csv_count)
     bad_csv = [damage(csv_alerts[number % len(csv_alerts)]) for number, damage in enumerate(_BAD_CSV_ROWS)]
-    bad_json = [
-        damage(json_alerts[number % len(json_alerts)]) for number, damage in enumerate(_BAD_JSON_ROWS)
-    ]
+    bad_json = [damage(json_alerts[number % len(json_alerts)]) for number, damage in enumerate(_BAD_JSON_ROWS)]
     csv_rows = [CSV_HEADER, *_with_inserted(random, csv_rows, bad_csv)]
     json_rows = _with_inserted(random, json_rows, bad_json)
     return AlertContents(
@@ -194,9 +192,7 @@ class _Planner:
                 at_ms = self._instant(bar) + int(self._random.uniform() * self._interval_ms)
                 strength = 0.4
             confidence = min(0.99, max(0.01, strength + 0.15 * float(self._random.bells(1)[0])))
-            alerts.append(
-                self._alert(caller, history, at_ms, Side.BUY, SignalType.ENTRY, round(confidence, 2))
-            )
+            alerts.append(self._alert(caller, history, at_ms, Side.BUY, SignalType.ENTRY, round(confidence, 2)))
         for number in range(exit_count):
             if called:
                 caller, history, pump = called[number % len(called)]
@@ -294,9 +290,7 @@ def _csv_row(
     return ",".join(cells)
 
 
-def _json_row(
-    alert: PlannedAlert, message_id: int, replaced: Mapping[str, object] = MappingProxyType({})
-) -> str:
+def _json_row(alert: PlannedAlert, message_id: int, replaced: Mapping[str, object] = MappingProxyType({})) -> str:
     """Return an alert as a JSON line, with some of its fields replaced."""
     instant = _EPOCH + timedelta(milliseconds=alert.at_ms)
     times: tuple[str | int, ...] = (

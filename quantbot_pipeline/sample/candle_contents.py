@@ -95,9 +95,7 @@ def parquet_content(
     )
 
 
-def csv_content(
-    token: TokenKey, interval: str, path: PricePath, timestamps: IntArray, bars: IntArray
-) -> CandleContent:
+def csv_content(token: TokenKey, interval: str, path: PricePath, timestamps: IntArray, bars: IntArray) -> CandleContent:
     """Return the given bars of a token as CSV: times as text, some bad rows and duplicates.
 
     Args:
@@ -107,16 +105,10 @@ def csv_content(
         timestamps: Open time of every bar of the time line, seconds.
         bars: The bars to write, ascending, at least one.
     """
-    times = [
-        datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for second in timestamps[bars].tolist()
-    ]
+    times = [datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") for second in timestamps[bars].tolist()]
     columns = [getattr(path, name)[bars].tolist() for name in _VALUES]
     tail = f"{token.address},{token.chain},{interval}"
-    rows = [
-        f"{time},{','.join(map(repr, numbers))},{tail}"
-        for time, *numbers in zip(times, *columns, strict=True)
-    ]
+    rows = [f"{time},{','.join(map(repr, numbers))},{tail}" for time, *numbers in zip(times, *columns, strict=True)]
     middle = len(rows) // 2
     naive_time = rows[middle].replace("Z,", ",", 1)
     negative_open = f"{times[0]},-{rows[0].split(',', 1)[1]}"

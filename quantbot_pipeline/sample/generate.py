@@ -117,9 +117,7 @@ def write_sample(directory: Path, spec: SampleSpec | None = None) -> SampleFiles
     histories = [
         TokenHistory(
             token,
-            make_price_path(
-                RandomNumbers(spec.seed, _FOR_PRICES, number), number, len(timestamps), interval_seconds
-            ),
+            make_price_path(RandomNumbers(spec.seed, _FOR_PRICES, number), number, len(timestamps), interval_seconds),
         )
         for number, token in enumerate(_make_tokens(spec))
     ]
@@ -160,25 +158,19 @@ def _make_tokens(spec: SampleSpec) -> list[TokenKey]:
     for number in range(spec.token_count):
         random = RandomNumbers(spec.seed, _FOR_ADDRESSES, number)
         chain = _EVM_CHAIN_OF_TURN.get(number % 12, "solana")
-        address = (
-            encode_base58(random.raw_bytes(32)) if chain == "solana" else "0x" + random.raw_bytes(20).hex()
-        )
+        address = encode_base58(random.raw_bytes(32)) if chain == "solana" else "0x" + random.raw_bytes(20).hex()
         tokens.append(TokenKey(chain, address))
     return tokens
 
 
-def _candle_contents(
-    spec: SampleSpec, histories: list[TokenHistory], timestamps: IntArray
-) -> dict[str, CandleContent]:
+def _candle_contents(spec: SampleSpec, histories: list[TokenHistory], timestamps: IntArray) -> dict[str, CandleContent]:
     contents: dict[str, CandleContent] = {}
     for number, (token, path) in enumerate((history.token, history.path) for history in histories):
         name = f"{token.chain}__{token.address}__{spec.interval}"
         bars = path.present_bars()
         if number == spec.token_count - 1:
             csv_bars, bars = bars[: len(bars) // 3], bars[len(bars) // 3 :]
-            contents[f"{name}.first-third.csv"] = csv_content(
-                token, spec.interval, path, timestamps, csv_bars
-            )
+            contents[f"{name}.first-third.csv"] = csv_content(token, spec.interval, path, timestamps, csv_bars)
         contents[f"{name}.parquet"] = parquet_content(
             token,
             spec.interval,
@@ -191,9 +183,7 @@ def _candle_contents(
     return contents
 
 
-def _expected_counts(
-    spec: SampleSpec, candles: Sequence[CandleContent], alerts: AlertContents
-) -> dict[str, int]:
+def _expected_counts(spec: SampleSpec, candles: Sequence[CandleContent], alerts: AlertContents) -> dict[str, int]:
     candle_rows = sum(content.row_count for content in candles)
     candle_duplicates = sum(content.duplicates for content in candles)
     candles_quarantined = sum(content.bad_rows for content in candles)

@@ -72,9 +72,7 @@ class PricePath:
         return np.flatnonzero(self.is_present)
 
 
-def make_price_path(
-    random: RandomNumbers, token_number: int, bar_count: int, interval_seconds: int
-) -> PricePath:
+def make_price_path(random: RandomNumbers, token_number: int, bar_count: int, interval_seconds: int) -> PricePath:
     """Invent one token.
 
     Args:
@@ -142,18 +140,14 @@ def _plan_pumps(random: RandomNumbers, launch: int, stop: int, bars_per_day: int
     return tuple(pumps)
 
 
-def _plan_idle(
-    random: RandomNumbers, bar_count: int, bars_per_day: int, rug_bar: int | None
-) -> npt.NDArray[np.bool_]:
+def _plan_idle(random: RandomNumbers, bar_count: int, bars_per_day: int, rug_bar: int | None) -> npt.NDArray[np.bool_]:
     is_idle = np.zeros(bar_count, dtype=np.bool_)
     for _ in range(max(1, bar_count // (2 * bars_per_day))):
         start = random.integer(0, bar_count)
         is_idle[start : start + max(1, int(random.uniform(0.02, 0.3) * bars_per_day))] = True
     if rug_bar is not None:
         # Hardly anybody trades a rugged token: two bars of three are missing.
-        is_idle[rug_bar + bars_per_day // 4 :] |= (
-            random.uniforms(bar_count)[rug_bar + bars_per_day // 4 :] < 0.67
-        )
+        is_idle[rug_bar + bars_per_day // 4 :] |= random.uniforms(bar_count)[rug_bar + bars_per_day // 4 :] < 0.67
     return is_idle
 
 
@@ -167,9 +161,7 @@ def _volatility(random: RandomNumbers, token_number: int, bar_count: int, bars_p
     return per_bar
 
 
-def _event_levels(
-    random: RandomNumbers, bar_count: int, pumps: tuple[Pump, ...], rug_bar: int | None
-) -> FloatArray:
+def _event_levels(random: RandomNumbers, bar_count: int, pumps: tuple[Pump, ...], rug_bar: int | None) -> FloatArray:
     """Return the factor that pumps and the rug pull put on the price of every bar."""
     levels = np.ones(bar_count, dtype=np.float64)
     for pump in pumps:
