@@ -1,0 +1,1 @@
+"""The HTML report: what it needs (`content`), how it is collected (`collect`), how it looks (`page`)."""

@@ -1,0 +1,335 @@
+"""What the report's page needs: plain values, ready to be shown. No database, no HTML here.
+
+Fractions are fractions (0.25 is 25 %), pnl is on a trade's capital of 1, times are tz-aware UTC datetimes.
+Texts are as they were imported: whoever shows them escapes them.
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The counts at the top.
+
+    Attributes:
+        candles: Candles stored, of all tokens and intervals.
+        tokens_with_candles: Tokens that have any.
+        alerts: Alerts stored.
+        duplicates: Alert rows that imports met a second time.
+        calls: Calls derived from alerts.
+        callers: Callers known.
+        quarantined: Rows of candle and alert files that could not be used.
+        runs_completed: Completed runs of every type, superseded ones included.
+        runs_current: Completed backtests that are not superseded: what the page is about.
+        runs_failed: Runs whose last attempt failed.
+        runs_unfinished: Runs that are pending or running, or were when something died.
+        trades: Trades of the current backtests, each call once per strategy version.
+        skipped: Calls of these backtests that never bought.
+    """
+
+    candles: int = 0
+    tokens_with_candles: int = 0
+    alerts: int = 0
+    duplicates: int = 0
+    calls: int = 0
+    callers: int = 0
+    quarantined: int = 0
+    runs_completed: int = 0
+    runs_current: int = 0
+    runs_failed: int = 0
+    runs_unfinished: int = 0
+    trades: int = 0
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DataWindow:
+    """What the numbers rest on.
+
+    Attributes:
+        first_candle_at: Open time of the oldest candle; None without candles.
+        last_candle_at: Open time of the newest candle.
+        intervals: Candle intervals stored, such as `5m`.
+        first_call_at: Time of the oldest call; None without calls.
+        last_call_at: Time of the newest call.
+        engine_versions: Versions of the engine that computed the current backtests.
+    """
+
+    first_candle_at: datetime | None = None
+    last_candle_at: datetime | None = None
+    intervals: tuple[str, ...] = ()
+    first_call_at: datetime | None = None
+    last_call_at: datetime | None = None
+    engine_versions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A row of a leaderboard; `dbt_like_views/clickhouse/mart_*_leaderboard.sql` define the numbers.
+
+    Attributes:
+        rank: Place, from 1.
+        strategy: `name` of the strategy.
+        version: Its version.
+        caller: `source / handle`; None in the strategy leaderboard.
+        trade_count: Trades that bought.
+        skipped_count: Calls that never bought.
+        token_count: Tokens traded.
+        win_rate: Share of trades with pnl > 0; None without trades.
+        win_rate_lower: Lower end of its 95 % Wilson interval.
+        mean_pnl: Mean over trades.
+        mean_pnl_lower: Mean less 1.96 standard errors between tokens; None with fewer than two tokens.
+        median_pnl: Median over trades.
+        total_pnl: Sum over trades.
+        is_small_sample: Too few trades or tokens to say much.
+    """
+
+    rank: int
+    strategy: str
+    version: str
+    caller: str | None
+    trade_count: int
+    skipped_count: int
+    token_count: int
+    win_rate: float | None
+    win_rate_lower: float | None
+    mean_pnl: float | None
+    mean_pnl_lower: float | None
+    median_pnl: float | None
+    total_pnl: float
+    is_small_sample: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTable:
+    """The caller leaderboard under one strategy version.
+
+    Attributes:
+        strategy: `name` of the strategy.
+        version: Its version.
+        standings: The best-ranked callers, best first.
+        caller_count: All callers with a row; more than `standings` when the table was cut.
+    """
+
+    strategy: str
+    version: str
+    standings: tuple[Standing, ...]
+    caller_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class EquityCurve:
+    """Realised pnl of a strategy version over time.
+
+    Attributes:
+        strategy: `name` of the strategy.
+        version: Its version.
+        trade_count: Trades that the curve is divided by: all of the strategy version.
+        days: UTC days on which a trade closed, oldest first.
+        values: Sum of the pnl of trades closed up to and including the day / trade_count; the last one is
+            the mean pnl of a trade.
+    """
+
+    strategy: str
+    version: str
+    trade_count: int
+    days: tuple[date, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleCandle:
+    """One candle to draw; several stored ones put together where they would be too many."""
+
+    opened_at: datetime
+    open: float
+    high: float
+    low: float
+    close: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleEvent:
+    """One event of the drawn trade.
+
+    Attributes:
+        seq: Position within the trade, from 0.
+        at: When it happened.
+        kind: Event type.
+        price: Execution price, or the new stop of a `stop_moved`; None where there is none.
+        size: Cash spent by a buy, share sold by a sell.
+        remaining_position: Open share of what the cycle bought, after the event.
+        pnl_so_far: Realised pnl after the event.
+        stop: Stop in force after the event, or when it closed the position; None without one.
+        average_entry: Average entry price after the event; None while nothing was bought.
+        reason: What its metadata says: reason, kind of stop, gap.
+    """
+
+    seq: int
+    at: datetime
+    kind: str
+    price: float | None
+    size: float
+    remaining_position: float
+    pnl_so_far: float
+    stop: float | None
+    average_entry: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleTrade:
+    """One trade, drawn on its candles.
+
+    Attributes:
+        strategy: `name` of the strategy.
+        version: Its version.
+        run_id: The simulation run.
+        call_id: The call.
+        caller: `source / handle`.
+        token: `chain:address`.
+        symbol: Ticker, when known.
+        signal_at: When the call was made.
+        pnl: Result on capital 1.
+        seconds_per_candle: What one drawn candle covers.
+        seconds_per_stored_candle: What one stored candle covers; smaller when several were put together.
+        candles: Candles around the trade, oldest first; empty when none are stored.
+        events: The trade's events.
+        target_multiples: Take-profit levels as multiples of the average entry, ascending.
+    """
+
+    strategy: str
+    version: str
+    run_id: int
+    call_id: int
+    caller: str
+    token: str
+    symbol: str | None
+    signal_at: datetime
+    pnl: float
+    seconds_per_candle: int
+    seconds_per_stored_candle: int
+    candles: tuple[ExampleCandle, ...]
+    events: tuple[ExampleEvent, ...]
+    target_multiples: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStanding:
+    """One of the best trials of the parameter search.
+
+    Attributes:
+        job: Name of the search.
+        objective: What it ranks by.
+        trial_index: Position within the search, from 0.
+        score: Score; higher is better.
+        parameters: Path and value of each varied field, in the order of the paths.
+        trade_count: Trades of the trial's run; None when unknown.
+        mean_pnl: Their mean pnl.
+        win_rate: Share of trades with pnl > 0.
+    """
+
+    job: str
+    objective: str
+    trial_index: int
+    score: float | None
+    parameters: tuple[tuple[str, str], ...]
+    trade_count: int | None
+    mean_pnl: float | None
+    win_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrialTable:
+    """The best trials of the newest search, and how many trials it has."""
+
+    trials: tuple[TrialStanding, ...] = ()
+    trial_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetric:
+    """A metric of a model beside the same metric of its baselines, in the order of `ModelStanding.baselines`.
+
+    None where one does not have it.
+    """
+
+    name: str
+    model: float | None
+    baselines: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStanding:
+    """A registered model.
+
+    Attributes:
+        name: Name of the model.
+        version: Its version.
+        model_type: Kind of model.
+        status: training, ready, deprecated or failed.
+        feature_count: Input features.
+        verdict: How it compares with its baselines, in a sentence; None when its metrics do not say.
+        baselines: Names of the baselines.
+        metrics: Metrics that a baseline has as well.
+        facts: Everything else that its metrics say, such as row counts, as name and text.
+    """
+
+    name: str
+    version: str
+    model_type: str
+    status: str
+    feature_count: int
+    verdict: str | None
+    baselines: tuple[str, ...]
+    metrics: tuple[ModelMetric, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineReason:
+    """Rows that were refused for one reason.
+
+    Attributes:
+        kind: What was imported: alerts or candles.
+        field: The column at fault; None when the row as a whole was.
+        row_count: How many rows.
+        example: Reason of the first of them, in full.
+        example_place: Its file and line.
+    """
+
+    kind: str
+    field: str | None
+    row_count: int
+    example: str
+    example_place: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContent:
+    """Everything on the page.
+
+    Attributes:
+        generated_at: When the content was collected.
+        headline: Counts.
+        window: What the numbers rest on.
+        strategies: Strategy leaderboard, best first.
+        callers: Caller leaderboards, in the order of the strategies.
+        equity: Equity curves of the best-ranked strategies, in their order.
+        example: One trade in full; None without trades.
+        trials: Best trials of the newest search.
+        models: Registered models, those in use first.
+        quarantine: Most frequent reasons first.
+    """
+
+    generated_at: datetime
+    headline: Headline = Headline()
+    window: DataWindow = DataWindow()
+    strategies: tuple[Standing, ...] = ()
+    callers: tuple[CallerTable, ...] = ()
+    equity: tuple[EquityCurve, ...] = ()
+    example: ExampleTrade | None = None
+    trials: TrialTable = TrialTable()
+    models: tuple[ModelStanding, ...] = ()
+    quarantine: tuple[QuarantineReason, ...] = ()
