@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from quantbot_pipeline.strategy.values import Fault, describe
+from quantbot_pipeline.strategy.values import Fault, Number, Text, Whole, describe
 
 
 def render_path(location: Iterable[str | int]) -> str:
@@ -24,18 +24,32 @@ def _is_tag(part: str) -> bool:
     return part.startswith("<") and part.endswith(">")
 
 
-def _allowed_keys(location: Sequence[str | int], parts: Mapping[str, type[BaseModel]]) -> str:
-    """Return the keys of the part that an unknown key stands in.
+def _part_of(location: Sequence[str | int], parts: Mapping[str, type[BaseModel]]) -> type[BaseModel]:
+    """Return the model that the last key of a location stands in.
 
     Args:
-        location: Location of the unknown key; its last element is the key itself.
+        location: Location of a key; its last element is the key itself.
         parts: The model behind each tag and each section name; "" is the document.
     """
     model = parts[""]
     for part in location[:-1]:
         if isinstance(part, str):
             model = parts.get(part, model)
+    return model
+
+
+def _allowed_keys(model: type[BaseModel]) -> str:
     return ", ".join(info.alias or name for name, info in model.model_fields.items())
+
+
+def _allowed_value(model: type[BaseModel], key: str | int) -> str:
+    """Return what may stand under a key, as far as the field itself says it."""
+    for name, info in model.model_fields.items():
+        if key == (info.alias or name):
+            for mark in info.metadata:
+                if isinstance(mark, Number | Whole | Text):
+                    return mark.allowed
+    return "a value"
 
 
 def read_faults(errors: Iterable[ErrorDetails], parts: Mapping[str, type[BaseModel]]) -> list[Fault]:
@@ -59,9 +73,10 @@ def _read(error: ErrorDetails, parts: Mapping[str, type[BaseModel]]) -> Iterator
             joined = f"{path}{fault.path}" if path else fault.path.removeprefix(".")
             yield Fault(joined, fault.found, fault.allowed)
     elif kind == "missing":
-        yield Fault(path, "nothing (it is required)", "a value")
+        allowed = _allowed_value(_part_of(location, parts), location[-1])
+        yield Fault(path, "nothing (it is required)", allowed)
     elif kind == "extra_forbidden":
-        yield Fault(path, "an unknown key", _allowed_keys(location, parts))
+        yield Fault(path, "an unknown key", _allowed_keys(_part_of(location, parts)))
     elif kind == "literal_error":
         yield Fault(path, found, str(context["expected"]))
     elif kind == "tag":

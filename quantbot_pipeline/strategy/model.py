@@ -298,7 +298,7 @@ class Exits(StrategyPart):
         after = self.break_even.after_target if self.break_even else None
         if after is not None and after > len(self.targets):
             allowed = (
-                f"1 … {len(self.targets)}, the number of targets" if self.targets else "gain: no targets"
+                f"1 to {len(self.targets)}, the number of targets" if self.targets else "gain: there are no targets"
             )
             raise faults_error([Fault(".break_even.after_target", str(after), allowed)])
         return self
@@ -555,9 +555,7 @@ def load_strategy(path: Path) -> Strategy:
     try:
         document = json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
-        raise StrategyError(
-            f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}"
-        ) from error
+        raise StrategyError(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
     except StrategyError as error:
         raise StrategyError(f"{path}: {error}") from error
     except RecursionError as error:

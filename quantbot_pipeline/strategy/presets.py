@@ -11,9 +11,7 @@ _SUFFIX = ".json"
 def preset_names() -> list[str]:
     """Return the names of all presets, sorted."""
     folder = resources.files("quantbot_pipeline.strategy") / "presets"
-    return sorted(
-        entry.name.removesuffix(_SUFFIX) for entry in folder.iterdir() if entry.name.endswith(_SUFFIX)
-    )
+    return sorted(entry.name.removesuffix(_SUFFIX) for entry in folder.iterdir() if entry.name.endswith(_SUFFIX))
 
 
 def load_preset(name: str) -> Strategy:

@@ -69,9 +69,8 @@ class IndicatorOperand(StrategyPart):
         given = document.get("params")
         given = {} if given is None else given
         if not isinstance(given, Mapping):
-            raise faults_error(
-                [Fault(".params", describe(given), f"an object {list(specification.parameters)}")]
-            )
+            allowed = f"an object of {', '.join(specification.parameters)}"
+            raise faults_error([Fault(".params", describe(given), allowed)])
         faults = [
             Fault(
                 f".params.{key}",
@@ -92,9 +91,7 @@ class IndicatorOperand(StrategyPart):
             except ValueError:
                 faults.append(Fault(f".params.{key}", describe(value), kind.allowed))
         if name == "macd" and not faults and params["fast"] >= params["slow"]:
-            faults.append(
-                Fault(".params.fast", describe(given["fast"]), f"less than slow, which is {params['slow']}")
-            )
+            faults.append(Fault(".params.fast", describe(given["fast"]), f"less than slow, which is {params['slow']}"))
         output = document.get("field")
         if output is None and specification.fields == (SINGLE_FIELD,):
             output = SINGLE_FIELD
@@ -145,9 +142,7 @@ def _write_indicator_schema(schema: dict[str, Any]) -> None:
                     "field": {"enum": list(specification.fields)},
                     "shift": shift,
                 },
-                "required": ["indicator"]
-                + (["params"] if required_parameters else [])
-                + ([] if single else ["field"]),
+                "required": ["indicator"] + (["params"] if required_parameters else []) + ([] if single else ["field"]),
                 "additionalProperties": False,
             }
         )
@@ -213,9 +208,7 @@ class Persistent(StrategyPart):
     @model_validator(mode="after")
     def _within_lookback(self) -> "Persistent":
         if self.min_true > self.lookback:
-            raise faults_error(
-                [Fault(".min_true", str(self.min_true), f"at most lookback, which is {self.lookback}")]
-            )
+            raise faults_error([Fault(".min_true", str(self.min_true), f"at most lookback, which is {self.lookback}")])
         return self
 
 

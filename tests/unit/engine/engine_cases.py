@@ -14,9 +14,7 @@ from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 def candles(*rows: list[float], interval: int = 60, volume: float = 1.0) -> Candles:
     """Return candles of rows `[t, o, h, l, c]` or `[t, o, h, l, c, v]`."""
     table = np.array([row if len(row) == 6 else [*row, volume] for row in rows], dtype=np.float64)
-    return Candles(
-        interval, table[:, 0].astype(np.int64), *(table[:, k].copy() for k in range(1, 6))
-    ).validate()
+    return Candles(interval, table[:, 0].astype(np.int64), *(table[:, k].copy() for k in range(1, 6))).validate()
 
 
 def strategy(**document: Any) -> Strategy:

@@ -13,17 +13,13 @@ def test_target_and_stop_in_one_candle_is_a_stop_when_pessimistic() -> None:
 
 
 def test_target_and_stop_in_one_candle_is_a_target_when_optimistic() -> None:
-    result = trade(
-        candles([0, 1, 1, 1, 1], [60, 1, 2.5, 0.5, 2]), exits=TARGET_X2, intrabar="optimistic"
-    )
+    result = trade(candles([0, 1, 1, 1, 1], [60, 1, 2.5, 0.5, 2]), exits=TARGET_X2, intrabar="optimistic")
     assert story(result) == [("entry", 0, 1.0), ("target_hit", 60, 2.0)]
     assert result.pnl == pytest.approx(1.0)
 
 
 def test_gap_through_the_stop_fills_at_the_open() -> None:
-    result = trade(
-        candles([0, 1, 1, 1, 1], [60, 0.5, 0.6, 0.4, 0.5]), exits={"stop_loss": {"initial": 0.3}}
-    )
+    result = trade(candles([0, 1, 1, 1, 1], [60, 0.5, 0.6, 0.4, 0.5]), exits={"stop_loss": {"initial": 0.3}})
     assert story(result) == [("entry", 0, 1.0), ("stop_loss", 60, 0.5)]
     assert result.events[1].metadata["gap"] is True
     assert result.pnl == pytest.approx(-0.5)
