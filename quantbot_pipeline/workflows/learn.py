@@ -24,9 +24,6 @@ from quantbot_pipeline.learning.training import ModelType, TrainingResult, train
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow, NewModel
 
-# The longest look-back of a feature is seven days; one more covers coarse candles.
-_FEATURE_HISTORY_SECONDS = 8 * 86_400
-
 
 @dataclass(frozen=True, slots=True)
 class ModelPlan:
@@ -143,13 +140,11 @@ def _second(call: CallRow) -> int:
 
 
 def _load_candles(calls: Sequence[CallRow], history: HistoryStore) -> dict[TokenKey, Candles]:
-    windows: dict[TokenKey, tuple[int, int]] = {}
+    """Return each token's candles from its first one on (a token's age counts from there) to its last call."""
+    last: dict[TokenKey, int] = {}
     for call in calls:
-        start, end = windows.get(call.token, (_second(call), _second(call)))
-        windows[call.token] = (min(start, _second(call)), max(end, _second(call)))
-    return history.load_candles(
-        {token: (start - _FEATURE_HISTORY_SECONDS, end + 1) for token, (start, end) in windows.items()}
-    )
+        last[call.token] = max(last.get(call.token, 0), _second(call))
+    return history.load_candles({token: (0, end + 1) for token, end in last.items()})
 
 
 def _load_trades(calls: Sequence[CallRow], history: HistoryStore, strategy: str) -> list[PastTrade]:

@@ -1,0 +1,99 @@
+"""The asset graph: keys, dependencies, partitions, and that Dagster accepts it."""
+
+import json
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from quantbot_pipeline.definitions import build_definitions
+from quantbot_pipeline.settings import load_settings
+
+SNAPSHOT = Path(__file__).with_name("graph_snapshot.json")
+
+TABLE_ASSETS = {
+    "tokens",
+    "callers",
+    "alerts",
+    "calls",
+    "strategies",
+    "ohlcv_candles",
+    "simulation_runs",
+    "simulation_events",
+    "simulation_aggregates",
+    "simulation_results_summary",
+    "optimization_jobs",
+    "optimization_trials",
+    "ml_features",
+    "ml_models",
+    "report",
+}
+PARTITIONED = {
+    "ohlcv_candles",
+    "simulation_runs",
+    "simulation_events",
+    "simulation_aggregates",
+    "simulation_results_summary",
+}
+
+
+@pytest.fixture(scope="module")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    return build_definitions(settings=load_settings(home=tmp_path_factory.mktemp("home"), first_month="2025-01"))
+
+
+@pytest.fixture(scope="module")
+def graph(definitions: dg.Definitions) -> dict[str, list[str]]:
+    assets = definitions.resolve_asset_graph()
+    return {
+        key.to_user_string(): sorted(parent.to_user_string() for parent in assets.get(key).parent_keys)
+        for key in sorted(assets.get_all_asset_keys())
+    }
+
+
+def test_keys_and_dependencies_are_those_of_the_snapshot(graph: dict[str, list[str]]) -> None:
+    """A changed graph is a change that people see: renew the snapshot on purpose, with `python -m json.tool`."""
+    assert graph == json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+
+
+def test_every_table_has_its_asset(graph: dict[str, list[str]]) -> None:
+    assert set(graph) >= TABLE_ASSETS
+
+
+def test_every_database_has_three_marts(graph: dict[str, list[str]]) -> None:
+    for database in ("postgres", "clickhouse"):
+        assert len([key for key in graph if key.startswith(f"{database}/mart_")]) >= 3
+
+
+def test_candles_and_simulations_are_partitioned_by_token_and_month(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    for key in assets.get_all_asset_keys():
+        partitions = assets.get(key).partitions_def
+        if key.to_user_string() in PARTITIONED:
+            assert isinstance(partitions, dg.MultiPartitionsDefinition)
+            assert set(partitions.partition_dimension_names) == {"month", "token"}
+            assert assets.get(key).backfill_policy == dg.BackfillPolicy.single_run()
+        else:
+            assert partitions is None, key
+
+
+def test_every_asset_says_what_it_holds_and_where(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    for key in assets.get_all_asset_keys():
+        node = assets.get(key)
+        assert node.description, key
+        assert node.group_name != "default", key
+        assert node.kinds, key
+        assert node.owners, key
+
+
+def test_definitions_are_valid(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    assert [sensor.name for sensor in repository.sensor_defs] == ["alert_inbox_sensor"]
+    assert [schedule.name for schedule in repository.schedule_defs] == ["nightly_report"]
+    checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
+    assert checks == {"alert_counts_add_up", "every_alert_has_its_call"}
