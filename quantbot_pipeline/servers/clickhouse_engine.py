@@ -288,7 +288,7 @@ class EngineRequest:
             raise
 
     def cancel_stream(self) -> None:
-        """End an answer that nobody reads on; with one open, a handle answers nothing to the next query."""
+        """End an answer that nobody reads on, so that it holds no threads and memory until the session's next use."""
         if self._stream is not None:
             stream, self._stream = self._stream, None
             with contextlib.suppress(RuntimeError):  # it may have ended in the meantime

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -147,10 +148,20 @@ def test_large_answers_are_streamed_and_whole(client: Client) -> None:
     assert np.array_equal(np.frombuffer(raw, "<u8"), table.column("number").to_numpy())
 
 
-def test_a_stream_that_is_left_early_leaves_the_session_usable(client: Client) -> None:
+def test_a_stream_that_is_left_early_ends_and_leaves_the_session_usable(client: Client, clickhouse_url: str) -> None:
     with client.query_row_block_stream("select number from numbers(50000000)") as blocks:
         next(iter(blocks))
 
+    # Asked by another session, so that nothing ends it but the server's own notice.
+    running = "select count() from system.processes where query like {pattern:String}"
+    other = clickhouse_connect.get_client(dsn=clickhouse_url)
+    deadline = time.monotonic() + 10
+    while other.query(running, parameters={"pattern": "%numbers(50000000)%"}).result_rows != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    other.close()
+    # Neither a stream nor an answer in one piece comes out empty.
+    assert client.raw_query("select 3", fmt="JSONCompactColumns").split() == [b"[", b"[3]", b"]"]
     assert client.query("select 3").result_rows == [(3,)]
 
 

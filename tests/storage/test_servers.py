@@ -277,11 +277,16 @@ def test_a_pid_file_that_names_another_process_does_not_keep_postgres_down(
     lines = pid_file.read_text().splitlines()
     os.kill(int(lines[0]), signal.SIGKILL)
     _wait_until_dead(int(lines[0]))
-    lines[0] = str(os.getpid()) if impostor == "somebody" else "4194000"
-    pid_file.write_text("\n".join(lines) + "\n")
-    assert _status(home_settings, "postgres").state == "stopped"
-
-    ensure_servers(home_settings)
+    # Postgres itself sees through a process of another account, not through one of its own.
+    with subprocess.Popen(["sleep", "60"], user=pid_file.stat().st_uid) as somebody:
+        lines[0] = str(somebody.pid) if impostor == "somebody" else "4194000"
+        pid_file.write_text("\n".join(lines) + "\n")
+        assert _status(home_settings, "postgres").state == "stopped"
+        try:
+            ensure_servers(home_settings)
+            assert somebody.poll() is None  # left alone
+        finally:
+            somebody.kill()
 
     assert _status(home_settings, "postgres").state == "running"
 
