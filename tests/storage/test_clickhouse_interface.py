@@ -148,21 +148,31 @@ def test_large_answers_are_streamed_and_whole(client: Client) -> None:
     assert np.array_equal(np.frombuffer(raw, "<u8"), table.column("number").to_numpy())
 
 
-def test_a_stream_that_is_left_early_ends_and_leaves_the_session_usable(client: Client, clickhouse_url: str) -> None:
+def test_a_stream_that_is_left_early_leaves_the_session_usable(client: Client) -> None:
     with client.query_row_block_stream("select number from numbers(50000000)") as blocks:
         next(iter(blocks))
 
-    # Asked by another session, so that nothing ends it but the server's own notice.
-    running = "select count() from system.processes where query like {pattern:String}"
-    other = clickhouse_connect.get_client(dsn=clickhouse_url)
-    deadline = time.monotonic() + 10
-    while other.query(running, parameters={"pattern": "%numbers(50000000)%"}).result_rows != [(0,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    other.close()
     # Neither a stream nor an answer in one piece comes out empty.
     assert client.raw_query("select 3", fmt="JSONCompactColumns").split() == [b"[", b"[3]", b"]"]
     assert client.query("select 3").result_rows == [(3,)]
+
+
+def test_a_stream_whose_client_is_gone_ends_though_its_session_lives_on(client: Client, clickhouse_url: str) -> None:
+    parts = urlsplit(clickhouse_url)
+    login = f"X-ClickHouse-User: {parts.username}\r\nX-ClickHouse-Key: {unquote(parts.password or '')}\r\n"
+    # No settings: taking those back would end the stream as well.
+    statement = "select number from numbers(50000000)"
+    running = "select count() from system.processes where startsWith(query, {start:String})"
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=20) as connection:
+        head = f"POST /?session_id=left HTTP/1.1\r\nContent-Length: {len(statement)}\r\n{login}\r\n"
+        connection.sendall(head.encode() + statement.encode())
+        assert connection.recv(64).startswith(b"HTTP/1.1 200")
+        assert client.query(running, parameters={"start": statement}).result_rows == [(1,)]
+
+    deadline = time.monotonic() + 10
+    while client.query(running, parameters={"start": statement}).result_rows != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
