@@ -1,6 +1,7 @@
 """Fixtures for all tests: a home with real servers, the shared data sets."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +14,14 @@ PROJECT_ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def server_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings of a home of this test process alone."""
-    return load_settings(home=tmp_path_factory.mktemp("home"), postgres_url=None, clickhouse_url=None)
+def server_settings() -> Iterator[Settings]:
+    """Settings of a home of this test process alone.
+
+    Not below pytest's own temporary folder: as root, Postgres runs under another account, and every pytest that
+    starts closes that folder to others again.
+    """
+    with tempfile.TemporaryDirectory(prefix="quantbot-") as folder:
+        yield load_settings(home=Path(folder) / "home", postgres_url=None, clickhouse_url=None)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import sqlalchemy.exc
+from dagster_postgres.utils import DagsterPostgresException
 
+from quantbot_pipeline import errors
 from quantbot_pipeline.definitions import build_definitions
 from quantbot_pipeline.defs.partitions import (
     check_months,
@@ -18,7 +21,7 @@ from quantbot_pipeline.defs.partitions import (
     token_month_key,
     token_partitions,
 )
-from quantbot_pipeline.errors import QuantbotError, SimulationError
+from quantbot_pipeline.errors import QuantbotError, ServerError, SimulationError
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
 from quantbot_pipeline.servers.embedded import ServerUrls
@@ -165,7 +168,7 @@ def open_main_job(settings: Settings, urls: ServerUrls, on_stage: StageListener)
     prepare_dagster_home(settings, urls)
     # Dagster reads this at each event: in a range run, events of partitions are then stored by the batch.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_PER_BATCH))
-    with dg.DagsterInstance.get() as instance:
+    with _storage_errors(), dg.DagsterInstance.get() as instance:
         yield MainJob(settings, instance, on_stage)
 
 
@@ -178,16 +181,31 @@ def discover(paths: Sequence[Path], on_file: Callable[[int], None]) -> dict[Path
     return found
 
 
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    """Turn what Dagster's storage raises when Postgres goes away into this project's error."""
+    try:
+        yield
+    except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        raise ServerError(
+            "Postgres went away while Dagster recorded a run; run the same command again: what was finished is kept"
+        ) from error
+
+
 def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
+    """Raise what a step raised, with its own class where that is one of this project's."""
     if result.success:
         return
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            cause = data.user_failure_data.description if data.user_failure_data else None
             error = data.error
             while error is not None and error.cause is not None:
                 error = error.cause
-            text = cause or (error.message.strip() if error else "unknown")
-            raise SimulationError(f"step {event.step_key}: {text}")
+            described = data.user_failure_data.description if data.user_failure_data else None
+            text = described or (error.message.strip() if error else "unknown")
+            kind = getattr(errors, error.cls_name or "", None) if error else None
+            if kind is None:
+                raise SimulationError(f"step {event.step_key}: {text}")
+            raise kind(text.partition(": ")[2] or text)
     raise QuantbotError(f"run {result.run_id} failed without a step; see the Dagster UI")
