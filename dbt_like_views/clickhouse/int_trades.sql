@@ -11,26 +11,26 @@
 -- test: holds(has_bought or pnl = 0)
 -- test: holds(not has_bought or entered_at <= exited_at)
 with
-    outcomes as (
-        select
-            simulation_run_id,
-            call_id,
-            any(chain) as trade_chain,
-            any(token_address) as trade_token_address,
-            count() as event_count,
-            uniqExact(event_type) as event_type_count,
-            max(is_buy) as has_bought,
-            sumIf(size, is_buy) as cash_spent,
-            argMax(pnl_so_far, seq) as pnl,
-            minOrNullIf(event_time, is_buy) as entered_at,
-            maxOrNullIf(event_time, is_sell) as exited_at,
-            argMaxOrNullIf(event_type, seq, is_sell) as exit_event
-        from stg_events
-        where simulation_run_id in (select simulation_run_id from int_current_backtests)
-        group by
-            simulation_run_id,
-            call_id
-    )
+outcomes as (
+    select
+        simulation_run_id,
+        call_id,
+        any(chain) as trade_chain,
+        any(token_address) as trade_token_address,
+        count() as event_count,
+        uniqExact(event_type) as event_type_count,
+        max(is_buy) as has_bought,
+        sumIf(size, is_buy) as cash_spent,
+        argMax(pnl_so_far, seq) as pnl,
+        minOrNullIf(event_time, is_buy) as entered_at,
+        maxOrNullIf(event_time, is_sell) as exited_at,
+        argMaxOrNullIf(event_type, seq, is_sell) as exit_event
+    from stg_events
+    where simulation_run_id in (select simulation_run_id from int_current_backtests)
+    group by
+        simulation_run_id,
+        call_id
+)
 
 select
     runs.strategy_name as strategy_name,
@@ -57,7 +57,8 @@ left join stg_calls as calls on outcomes.call_id = calls.call_id
 order by
     runs.completed_at desc,
     outcomes.simulation_run_id desc
-limit 1 by
+limit
+    1 by
     strategy_name,
     strategy_version,
     call_id

@@ -18,100 +18,102 @@
 -- test: holds(win_count <= trade_count)
 -- test: holds(win_rate_lower is null or win_rate_lower <= win_rate)
 with
-    totals as (
-        select
-            strategy_name,
-            strategy_version,
-            caller_source,
-            caller_handle,
-            countIf(has_bought) as trade_count,
-            countIf(has_bought and pnl > 0) as win_count,
-            countIf(not has_bought) as skipped_count,
-            if(trade_count = 0, null, win_count / trade_count) as win_rate,
-            if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
-            if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
-            sum(pnl) as total_pnl,
-            min(signal_timestamp) as first_call_at,
-            max(signal_timestamp) as last_call_at
-        from int_trades
-        group by
-            strategy_name,
-            strategy_version,
-            caller_source,
-            caller_handle
-    ),
+totals as (
+    select
+        strategy_name,
+        strategy_version,
+        caller_source,
+        caller_handle,
+        countIf(has_bought) as trade_count,
+        countIf(has_bought and pnl > 0) as win_count,
+        countIf(not has_bought) as skipped_count,
+        if(trade_count = 0, null, win_count / trade_count) as win_rate,
+        if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
+        if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
+        sum(pnl) as total_pnl,
+        min(signal_timestamp) as first_call_at,
+        max(signal_timestamp) as last_call_at
+    from int_trades
+    group by
+        strategy_name,
+        strategy_version,
+        caller_source,
+        caller_handle
+),
 
-    spreads as (
-        select
-            tokens.strategy_name as strategy_name,
-            tokens.strategy_version as strategy_version,
-            tokens.caller_source as caller_source,
-            tokens.caller_handle as caller_handle,
-            count() as token_count,
-            sum(pow(tokens.total_pnl - totals.mean_pnl * tokens.trade_count, 2)) as squared_residuals
-        from int_token_results as tokens
-        inner join totals
-            on tokens.strategy_name = totals.strategy_name
+spreads as (
+    select
+        tokens.strategy_name as strategy_name,
+        tokens.strategy_version as strategy_version,
+        tokens.caller_source as caller_source,
+        tokens.caller_handle as caller_handle,
+        count() as token_count,
+        sum(pow(tokens.total_pnl - totals.mean_pnl * tokens.trade_count, 2)) as squared_residuals
+    from int_token_results as tokens
+    inner join totals
+        on
+            tokens.strategy_name = totals.strategy_name
             and tokens.strategy_version = totals.strategy_version
             and tokens.caller_source = totals.caller_source
             and tokens.caller_handle = totals.caller_handle
-        where tokens.trade_count > 0
-        group by
-            strategy_name,
-            strategy_version,
-            caller_source,
-            caller_handle
-    ),
+    where tokens.trade_count > 0
+    group by
+        strategy_name,
+        strategy_version,
+        caller_source,
+        caller_handle
+),
 
-    results as (
-        select
-            totals.strategy_name as strategy_name,
-            totals.strategy_version as strategy_version,
-            totals.caller_source as caller_source,
-            totals.caller_handle as caller_handle,
-            totals.trade_count as trade_count,
-            totals.skipped_count as skipped_count,
-            spreads.token_count as token_count,
-            totals.win_count as win_count,
-            totals.win_rate as win_rate,
-            if(
-                totals.trade_count = 0,
-                null,
-                -- Between 0 and the rate itself, where rounding would leave these bounds.
-                least(
-                    totals.win_rate,
-                    greatest(
-                        0,
-                        (
-                            totals.win_rate + 1.9208 / totals.trade_count
-                            - 1.96 * sqrt(
-                                totals.win_rate * (1 - totals.win_rate) / totals.trade_count
-                                + 0.9604 / pow(totals.trade_count, 2)
-                            )
-                        ) / (1 + 3.8416 / totals.trade_count)
-                    )
+results as (
+    select
+        totals.strategy_name as strategy_name,
+        totals.strategy_version as strategy_version,
+        totals.caller_source as caller_source,
+        totals.caller_handle as caller_handle,
+        totals.trade_count as trade_count,
+        totals.skipped_count as skipped_count,
+        spreads.token_count as token_count,
+        totals.win_count as win_count,
+        totals.win_rate as win_rate,
+        if(
+            totals.trade_count = 0,
+            null,
+            -- Between 0 and the rate itself, where rounding would leave these bounds.
+            least(
+                totals.win_rate,
+                greatest(
+                    0,
+                    (
+                        totals.win_rate + 1.9208 / totals.trade_count
+                        - 1.96 * sqrt(
+                            totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                            + 0.9604 / pow(totals.trade_count, 2)
+                        )
+                    ) / (1 + 3.8416 / totals.trade_count)
                 )
-            ) as win_rate_lower,
-            totals.mean_pnl as mean_pnl,
-            if(
-                spreads.token_count < 2,
-                null,
-                totals.mean_pnl - 1.96 * sqrt(
-                    spreads.token_count / (spreads.token_count - 1) * spreads.squared_residuals
-                ) / totals.trade_count
-            ) as mean_pnl_lower,
-            totals.median_pnl as median_pnl,
-            totals.total_pnl as total_pnl,
-            totals.first_call_at as first_call_at,
-            totals.last_call_at as last_call_at,
-            totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample
-        from totals
-        left join spreads
-            on totals.strategy_name = spreads.strategy_name
+            )
+        ) as win_rate_lower,
+        totals.mean_pnl as mean_pnl,
+        if(
+            spreads.token_count < 2,
+            null,
+            totals.mean_pnl - 1.96 * sqrt(
+                spreads.token_count / (spreads.token_count - 1) * spreads.squared_residuals
+            ) / totals.trade_count
+        ) as mean_pnl_lower,
+        totals.median_pnl as median_pnl,
+        totals.total_pnl as total_pnl,
+        totals.first_call_at as first_call_at,
+        totals.last_call_at as last_call_at,
+        totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample
+    from totals
+    left join spreads
+        on
+            totals.strategy_name = spreads.strategy_name
             and totals.strategy_version = spreads.strategy_version
             and totals.caller_source = spreads.caller_source
             and totals.caller_handle = spreads.caller_handle
-    )
+)
 
 select
     row_number() over (

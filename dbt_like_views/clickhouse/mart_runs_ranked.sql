@@ -14,43 +14,43 @@
 -- test: unique(run_rank)
 -- test: holds(trade_count > 0 or mean_pnl is null)
 with
-    results as (
-        select
-            simulation_run_id,
-            count() as aggregated_tokens,
-            sum(trade_count) as aggregated_trades,
-            sum(final_pnl * trade_count) as aggregated_pnl,
-            sum(ifNull(win_rate, 0) * trade_count) as aggregated_wins,
-            maxOrNull(max_drawdown) as worst_drawdown,
-            if(count() = 1, anyOrNull(sharpe_ratio), null) as only_sharpe_ratio
-        from stg_aggregates
-        where simulation_run_id in (select simulation_run_id from int_current_backtests)
-        group by simulation_run_id
-    ),
+results as (
+    select
+        simulation_run_id,
+        count() as aggregated_tokens,
+        sum(trade_count) as aggregated_trades,
+        sum(final_pnl * trade_count) as aggregated_pnl,
+        sum(ifNull(win_rate, 0) * trade_count) as aggregated_wins,
+        maxOrNull(max_drawdown) as worst_drawdown,
+        if(count() = 1, anyOrNull(sharpe_ratio), null) as only_sharpe_ratio
+    from stg_aggregates
+    where simulation_run_id in (select simulation_run_id from int_current_backtests)
+    group by simulation_run_id
+),
 
-    named as (
-        select
-            runs.simulation_run_id as simulation_run_id,
-            runs.strategy_name as strategy_name,
-            runs.strategy_version as strategy_version,
-            runs.engine_version as engine_version,
-            runs.chain as chain,
-            runs.token_address as token_address,
-            runs.window_start as window_start,
-            runs.window_end as window_end,
-            runs.completed_at as completed_at,
-            results.aggregated_tokens as token_count,
-            results.aggregated_trades as trade_count,
-            if(trade_count = 0, null, results.aggregated_wins / trade_count) as win_rate,
-            if(trade_count = 0, null, results.aggregated_pnl / trade_count) as mean_pnl,
-            results.aggregated_pnl as total_pnl,
-            results.aggregated_pnl / (trade_count + 10) as shrunk_pnl,
-            results.worst_drawdown as max_drawdown,
-            results.only_sharpe_ratio as sharpe_ratio,
-            trade_count < 5 as is_small_sample
-        from int_current_backtests as runs
-        left join results on runs.simulation_run_id = results.simulation_run_id
-    )
+named as (
+    select
+        runs.simulation_run_id as simulation_run_id,
+        runs.strategy_name as strategy_name,
+        runs.strategy_version as strategy_version,
+        runs.engine_version as engine_version,
+        runs.chain as chain,
+        runs.token_address as token_address,
+        runs.window_start as window_start,
+        runs.window_end as window_end,
+        runs.completed_at as completed_at,
+        results.aggregated_tokens as token_count,
+        results.aggregated_trades as trade_count,
+        if(trade_count = 0, null, results.aggregated_wins / trade_count) as win_rate,
+        if(trade_count = 0, null, results.aggregated_pnl / trade_count) as mean_pnl,
+        results.aggregated_pnl as total_pnl,
+        results.aggregated_pnl / (trade_count + 10) as shrunk_pnl,
+        results.worst_drawdown as max_drawdown,
+        results.only_sharpe_ratio as sharpe_ratio,
+        trade_count < 5 as is_small_sample
+    from int_current_backtests as runs
+    left join results on runs.simulation_run_id = results.simulation_run_id
+)
 
 select
     row_number() over (

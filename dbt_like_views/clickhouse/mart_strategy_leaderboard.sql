@@ -17,106 +17,108 @@
 -- test: holds(win_count <= trade_count)
 -- test: holds(win_rate_lower is null or win_rate_lower <= win_rate)
 with
-    totals as (
-        select
-            strategy_name,
-            strategy_version,
-            countIf(has_bought) as trade_count,
-            countIf(has_bought and pnl > 0) as win_count,
-            countIf(not has_bought) as skipped_count,
-            uniqExact(simulation_run_id) as run_count,
-            uniqExactIf((caller_source, caller_handle), has_bought) as caller_count,
-            if(trade_count = 0, null, win_count / trade_count) as win_rate,
-            if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
-            if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
-            sum(pnl) as total_pnl,
-            minOrNullIf(entered_at, has_bought) as first_trade_at,
-            maxOrNullIf(exited_at, has_bought) as last_trade_at
-        from int_trades
-        group by
-            strategy_name,
-            strategy_version
-    ),
+totals as (
+    select
+        strategy_name,
+        strategy_version,
+        countIf(has_bought) as trade_count,
+        countIf(has_bought and pnl > 0) as win_count,
+        countIf(not has_bought) as skipped_count,
+        uniqExact(simulation_run_id) as run_count,
+        uniqExactIf((caller_source, caller_handle), has_bought) as caller_count,
+        if(trade_count = 0, null, win_count / trade_count) as win_rate,
+        if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
+        if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
+        sum(pnl) as total_pnl,
+        minOrNullIf(entered_at, has_bought) as first_trade_at,
+        maxOrNullIf(exited_at, has_bought) as last_trade_at
+    from int_trades
+    group by
+        strategy_name,
+        strategy_version
+),
 
-    per_token as (
-        select
-            strategy_name,
-            strategy_version,
-            chain,
-            token_address,
-            sum(trade_count) as token_trades,
-            sum(total_pnl) as token_pnl
-        from int_token_results
-        group by
-            strategy_name,
-            strategy_version,
-            chain,
-            token_address
-        having token_trades > 0
-    ),
+per_token as (
+    select
+        strategy_name,
+        strategy_version,
+        chain,
+        token_address,
+        sum(trade_count) as token_trades,
+        sum(total_pnl) as token_pnl
+    from int_token_results
+    group by
+        strategy_name,
+        strategy_version,
+        chain,
+        token_address
+    having token_trades > 0
+),
 
-    spreads as (
-        select
-            per_token.strategy_name as strategy_name,
-            per_token.strategy_version as strategy_version,
-            count() as token_count,
-            sum(pow(per_token.token_pnl - totals.mean_pnl * per_token.token_trades, 2)) as squared_residuals
-        from per_token
-        inner join totals
-            on per_token.strategy_name = totals.strategy_name
+spreads as (
+    select
+        per_token.strategy_name as strategy_name,
+        per_token.strategy_version as strategy_version,
+        count() as token_count,
+        sum(pow(per_token.token_pnl - totals.mean_pnl * per_token.token_trades, 2)) as squared_residuals
+    from per_token
+    inner join totals
+        on
+            per_token.strategy_name = totals.strategy_name
             and per_token.strategy_version = totals.strategy_version
-        group by
-            strategy_name,
-            strategy_version
-    ),
+    group by
+        strategy_name,
+        strategy_version
+),
 
-    results as (
-        select
-            totals.strategy_name as strategy_name,
-            totals.strategy_version as strategy_version,
-            totals.run_count as run_count,
-            totals.trade_count as trade_count,
-            totals.skipped_count as skipped_count,
-            spreads.token_count as token_count,
-            totals.caller_count as caller_count,
-            totals.win_count as win_count,
-            totals.win_rate as win_rate,
-            if(
-                totals.trade_count = 0,
-                null,
-                -- Between 0 and the rate itself, where rounding would leave these bounds.
-                least(
-                    totals.win_rate,
-                    greatest(
-                        0,
-                        (
-                            totals.win_rate + 1.9208 / totals.trade_count
-                            - 1.96 * sqrt(
-                                totals.win_rate * (1 - totals.win_rate) / totals.trade_count
-                                + 0.9604 / pow(totals.trade_count, 2)
-                            )
-                        ) / (1 + 3.8416 / totals.trade_count)
-                    )
+results as (
+    select
+        totals.strategy_name as strategy_name,
+        totals.strategy_version as strategy_version,
+        totals.run_count as run_count,
+        totals.trade_count as trade_count,
+        totals.skipped_count as skipped_count,
+        spreads.token_count as token_count,
+        totals.caller_count as caller_count,
+        totals.win_count as win_count,
+        totals.win_rate as win_rate,
+        if(
+            totals.trade_count = 0,
+            null,
+            -- Between 0 and the rate itself, where rounding would leave these bounds.
+            least(
+                totals.win_rate,
+                greatest(
+                    0,
+                    (
+                        totals.win_rate + 1.9208 / totals.trade_count
+                        - 1.96 * sqrt(
+                            totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                            + 0.9604 / pow(totals.trade_count, 2)
+                        )
+                    ) / (1 + 3.8416 / totals.trade_count)
                 )
-            ) as win_rate_lower,
-            totals.mean_pnl as mean_pnl,
-            if(
-                spreads.token_count < 2,
-                null,
-                totals.mean_pnl - 1.96 * sqrt(
-                    spreads.token_count / (spreads.token_count - 1) * spreads.squared_residuals
-                ) / totals.trade_count
-            ) as mean_pnl_lower,
-            totals.median_pnl as median_pnl,
-            totals.total_pnl as total_pnl,
-            totals.first_trade_at as first_trade_at,
-            totals.last_trade_at as last_trade_at,
-            totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample
-        from totals
-        left join spreads
-            on totals.strategy_name = spreads.strategy_name
+            )
+        ) as win_rate_lower,
+        totals.mean_pnl as mean_pnl,
+        if(
+            spreads.token_count < 2,
+            null,
+            totals.mean_pnl - 1.96 * sqrt(
+                spreads.token_count / (spreads.token_count - 1) * spreads.squared_residuals
+            ) / totals.trade_count
+        ) as mean_pnl_lower,
+        totals.median_pnl as median_pnl,
+        totals.total_pnl as total_pnl,
+        totals.first_trade_at as first_trade_at,
+        totals.last_trade_at as last_trade_at,
+        totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample
+    from totals
+    left join spreads
+        on
+            totals.strategy_name = spreads.strategy_name
             and totals.strategy_version = spreads.strategy_version
-    )
+)
 
 select
     row_number() over (

@@ -7,24 +7,24 @@
 -- test: unique(caller_id)
 -- test: holds(call_count <= alert_count)
 with
-    alerted as (
-        select
-            caller_id,
-            count(*) as alert_count
-        from alerts
-        group by caller_id
-    ),
+alerted as (
+    select
+        caller_id,
+        count(*) as alert_count
+    from alerts
+    group by caller_id
+),
 
-    called as (
-        select
-            caller_id,
-            count(*) as call_count,
-            count(distinct token_id) as token_count,
-            min(signal_timestamp) as first_call_at,
-            max(signal_timestamp) as last_call_at
-        from stg_calls
-        group by caller_id
-    )
+called as (
+    select
+        caller_id,
+        count(*) as call_count,
+        count(distinct token_id) as token_count,
+        min(signal_timestamp) as first_call_at,
+        max(signal_timestamp) as last_call_at
+    from stg_calls
+    group by caller_id
+)
 
 select
     callers.id as caller_id,

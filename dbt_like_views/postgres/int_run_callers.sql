@@ -21,10 +21,11 @@ select
     count(*) over (partition by runs.simulation_run_id) as caller_count
 from int_run_results as runs
 inner join stg_calls as calls
-    on runs.token_id = calls.token_id
-    and calls.signal_timestamp >= runs.window_start
-    and calls.signal_timestamp < runs.window_end
-    and (runs.caller_id is null or runs.caller_id = calls.caller_id)
+    on
+        runs.token_id = calls.token_id
+        and calls.signal_timestamp >= runs.window_start
+        and calls.signal_timestamp < runs.window_end
+        and (runs.caller_id is null or runs.caller_id = calls.caller_id)
 group by
     runs.simulation_run_id,
     calls.caller_id,

@@ -18,93 +18,96 @@
 -- test: holds(sole_win_count <= sole_trade_count)
 -- test: holds(sole_win_rate_lower <= sole_win_rate)
 with
-    strategies_run as (
-        select distinct
-            strategy_name,
-            strategy_version
-        from int_run_results
-    ),
+strategies_run as (
+    select distinct
+        strategy_name,
+        strategy_version
+    from int_run_results
+),
 
-    attributed as (
-        select
-            strategy_name,
-            strategy_version,
-            caller_id,
-            sum(call_count)::bigint as simulated_call_count,
-            count(*) filter (where caller_count > 1) as shared_run_count,
-            count(*) filter (where caller_count = 1) as sole_run_count,
-            coalesce(sum(trade_count) filter (where caller_count = 1), 0)::bigint as sole_trade_count,
-            coalesce(sum(win_count) filter (where caller_count = 1), 0)::bigint as sole_win_count,
-            coalesce(sum(total_pnl) filter (where caller_count = 1), 0) as sole_total_pnl
-        from int_run_callers
-        group by
-            strategy_name,
-            strategy_version,
-            caller_id
-    ),
+attributed as (
+    select
+        strategy_name,
+        strategy_version,
+        caller_id,
+        sum(call_count)::bigint as simulated_call_count,
+        count(*) filter (where caller_count > 1) as shared_run_count,
+        count(*) filter (where caller_count = 1) as sole_run_count,
+        coalesce(sum(trade_count) filter (where caller_count = 1), 0)::bigint as sole_trade_count,
+        coalesce(sum(win_count) filter (where caller_count = 1), 0)::bigint as sole_win_count,
+        coalesce(sum(total_pnl) filter (where caller_count = 1), 0) as sole_total_pnl
+    from int_run_callers
+    group by
+        strategy_name,
+        strategy_version,
+        caller_id
+),
 
-    results as (
-        select
-            strategies_run.strategy_name,
-            strategies_run.strategy_version,
-            callers.caller_source,
-            callers.caller_handle,
-            callers.alert_count,
-            callers.call_count,
-            callers.token_count,
-            callers.first_call_at,
-            callers.last_call_at,
-            coalesce(attributed.simulated_call_count, 0) as simulated_call_count,
-            coalesce(attributed.shared_run_count, 0) as shared_run_count,
-            coalesce(attributed.sole_run_count, 0) as sole_run_count,
-            coalesce(attributed.sole_trade_count, 0) as sole_trade_count,
-            coalesce(attributed.sole_win_count, 0) as sole_win_count,
-            coalesce(attributed.sole_total_pnl, 0) as sole_total_pnl,
-            nullif(attributed.sole_trade_count, 0)::double precision as trades,
-            attributed.sole_win_count / nullif(attributed.sole_trade_count, 0)::double precision as sole_win_rate
-        from strategies_run
-        cross join int_caller_activity as callers
-        left join attributed
-            on strategies_run.strategy_name = attributed.strategy_name
+results as (
+    select
+        strategies_run.strategy_name,
+        strategies_run.strategy_version,
+        callers.caller_source,
+        callers.caller_handle,
+        callers.alert_count,
+        callers.call_count,
+        callers.token_count,
+        callers.first_call_at,
+        callers.last_call_at,
+        coalesce(attributed.simulated_call_count, 0) as simulated_call_count,
+        coalesce(attributed.shared_run_count, 0) as shared_run_count,
+        coalesce(attributed.sole_run_count, 0) as sole_run_count,
+        coalesce(attributed.sole_trade_count, 0) as sole_trade_count,
+        coalesce(attributed.sole_win_count, 0) as sole_win_count,
+        coalesce(attributed.sole_total_pnl, 0) as sole_total_pnl,
+        nullif(attributed.sole_trade_count, 0)::double precision as trades,
+        attributed.sole_win_count / nullif(attributed.sole_trade_count, 0)::double precision as sole_win_rate
+    from strategies_run
+    cross join int_caller_activity as callers
+    left join attributed
+        on
+            strategies_run.strategy_name = attributed.strategy_name
             and strategies_run.strategy_version = attributed.strategy_version
             and callers.caller_id = attributed.caller_id
-    ),
+),
 
-    bounded as (
-        select
-            strategy_name,
-            strategy_version,
-            caller_source,
-            caller_handle,
-            alert_count,
-            call_count,
-            token_count,
-            first_call_at,
-            last_call_at,
-            simulated_call_count,
-            shared_run_count,
-            sole_run_count,
-            sole_trade_count,
-            sole_win_count,
-            sole_win_rate,
-            -- Between 0 and the rate itself, where rounding would leave these bounds.
-            case when sole_trade_count > 0 then
-                least(
-                    sole_win_rate,
-                    greatest(
-                        0,
-                        (
-                            sole_win_rate + 1.9208 / trades
-                            - 1.96 * sqrt(sole_win_rate * (1 - sole_win_rate) / trades + 0.9604 / power(trades, 2))
-                        ) / (1 + 3.8416 / trades)
+bounded as (
+    select
+        strategy_name,
+        strategy_version,
+        caller_source,
+        caller_handle,
+        alert_count,
+        call_count,
+        token_count,
+        first_call_at,
+        last_call_at,
+        simulated_call_count,
+        shared_run_count,
+        sole_run_count,
+        sole_trade_count,
+        sole_win_count,
+        sole_win_rate,
+        -- Between 0 and the rate itself, where rounding would leave these bounds.
+        case
+            when sole_trade_count > 0
+                then
+                    least(
+                        sole_win_rate,
+                        greatest(
+                            0,
+                            (
+                                sole_win_rate + 1.9208 / trades
+                                - 1.96 * sqrt(sole_win_rate * (1 - sole_win_rate) / trades + 0.9604 / power(trades, 2))
+                            ) / (1 + 3.8416 / trades)
+                        )
                     )
-                )
-            end as sole_win_rate_lower,
-            sole_total_pnl / trades as sole_mean_pnl,
-            sole_total_pnl,
-            sole_trade_count < 20 as is_small_sample
-        from results
-    )
+        end as sole_win_rate_lower,
+        sole_total_pnl / trades as sole_mean_pnl,
+        sole_total_pnl,
+        sole_trade_count < 20 as is_small_sample
+    from results
+)
 
 select
     row_number() over (

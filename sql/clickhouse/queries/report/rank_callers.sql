@@ -3,26 +3,26 @@
 -- parameters: caller_limit
 -- units: as in mart_caller_leaderboard
 with
-    ranked as (
-        select
-            caller_rank,
-            strategy_name,
-            strategy_version,
-            caller_source,
-            caller_handle,
-            trade_count,
-            skipped_count,
-            token_count,
-            win_rate,
-            win_rate_lower,
-            mean_pnl,
-            mean_pnl_lower,
-            median_pnl,
-            total_pnl,
-            is_small_sample,
-            count() over (partition by strategy_name, strategy_version) as caller_count
-        from mart_caller_leaderboard
-    )
+ranked as (
+    select
+        caller_rank,
+        strategy_name,
+        strategy_version,
+        caller_source,
+        caller_handle,
+        trade_count,
+        skipped_count,
+        token_count,
+        win_rate,
+        win_rate_lower,
+        mean_pnl,
+        mean_pnl_lower,
+        median_pnl,
+        total_pnl,
+        is_small_sample,
+        count() over (partition by strategy_name, strategy_version) as caller_count
+    from mart_caller_leaderboard
+)
 
 select
     caller_rank,

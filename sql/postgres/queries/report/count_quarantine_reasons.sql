@@ -3,23 +3,23 @@
 --   value found (in quotes) or in numbers are one kind; the example is the first of them.
 -- parameters: reason_limit
 with
-    kinds as (
-        select
-            quarantine.id,
-            imports.kind,
-            quarantine.field,
-            quarantine.file,
-            quarantine.line,
-            quarantine.reason,
-            regexp_replace(
-                regexp_replace(quarantine.reason, '''[^'']*''|"[^"]*"', '…', 'g'),
-                '[0-9][0-9.eE+-]*',
-                '#',
-                'g'
-            ) as reason_kind
-        from quarantine
-        inner join imports on quarantine.import_id = imports.id
-    )
+kinds as (
+    select
+        quarantine.id,
+        imports.kind,
+        quarantine.field,
+        quarantine.file,
+        quarantine.line,
+        quarantine.reason,
+        regexp_replace(
+            regexp_replace(quarantine.reason, '''[^'']*''|"[^"]*"', '…', 'g'),
+            '[0-9][0-9.eE+-]*',
+            '#',
+            'g'
+        ) as reason_kind
+    from quarantine
+    inner join imports on quarantine.import_id = imports.id
+)
 
 select
     kind,

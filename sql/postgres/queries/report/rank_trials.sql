@@ -3,18 +3,18 @@
 -- parameters: trial_limit
 -- units: higher scores are better
 with
-    newest_job as (
-        select
-            id,
-            name,
-            objective
-        from optimization_jobs
-        where status = 'completed'
-        order by
-            completed_at desc,
-            id desc
-        limit 1
-    )
+newest_job as (
+    select
+        id,
+        name,
+        objective
+    from optimization_jobs
+    where status = 'completed'
+    order by
+        completed_at desc,
+        id desc
+    limit 1
+)
 
 select
     newest_job.name as job,
