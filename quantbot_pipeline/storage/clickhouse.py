@@ -166,7 +166,7 @@ class ClickHouseStore:
             DataError: a column is missing or of another type, or a time is outside 1970 to 2106.
         """
         rows = _conform(candles, CANDLE_SCHEMA, "insert_candles", times=("timestamp",))
-        for part in _split_by_partition(rows):
+        for part in split_by_partition(rows):
             self._connection.insert_table("ohlcv_candles", part)
 
     def load_candle_rows(self, chain: str, token_address: str, interval: str, start: int, end: int) -> pa.Table:
@@ -363,7 +363,7 @@ def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _split_by_partition(candles: pa.Table) -> Iterator[pa.Table]:
+def split_by_partition(candles: pa.Table) -> Iterator[pa.Table]:
     """Yield candles in parts of at most PARTITIONS_PER_INSERT (chain, month) partitions each."""
     months = candles["timestamp"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
     chains = candles["chain"].combine_chunks().dictionary_encode()

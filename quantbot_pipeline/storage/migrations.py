@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol
 import psycopg
 import pyarrow as pa
 
-from quantbot_pipeline.errors import MigrationError
+from quantbot_pipeline.errors import MigrationError, StorageError
 from quantbot_pipeline.project_files import project_file
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.postgres_connection import Connection, PostgresTransaction, connect, describe_server
@@ -189,8 +189,13 @@ class _PostgresLedger:
                     sha256=migration.sha256,
                 )
         except psycopg.Error as error:
-            problem = self._transaction.translated(error, migration.name)
-            raise MigrationError(f"postgres migration {migration.name}: {problem}; nothing of it was kept") from error
+            raise MigrationError(_not_kept(migration, self._transaction.translated(error, migration.name))) from error
+        except StorageError as error:
+            raise MigrationError(_not_kept(migration, error)) from error
+
+
+def _not_kept(migration: MigrationFile, problem: StorageError) -> str:
+    return f"postgres migration {migration.name}: {problem}; nothing of it was kept"
 
 
 class _ClickHouseLedger:

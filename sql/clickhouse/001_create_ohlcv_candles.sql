@@ -13,10 +13,10 @@ create table if not exists ohlcv_candles
     token_address LowCardinality(String),
     interval LowCardinality(String),
     timestamp DateTime('UTC') codec(DoubleDelta, ZSTD(1)),
-    open Float64 codec(ZSTD(1)),
-    high Float64 codec(ZSTD(1)),
-    low Float64 codec(ZSTD(1)),
-    close Float64 codec(ZSTD(1)),
+    open Float64 codec(Delta, ZSTD(1)),
+    high Float64 codec(Delta, ZSTD(1)),
+    low Float64 codec(Delta, ZSTD(1)),
+    close Float64 codec(Delta, ZSTD(1)),
     volume Float64 codec(ZSTD(1)),
     imported_at DateTime64(6, 'UTC') default now64(6) codec(Delta, ZSTD(1))
 )
