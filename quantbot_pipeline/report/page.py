@@ -194,7 +194,8 @@ def _day(at: datetime | None) -> str:
 
 def _sign(value: float | None) -> str:
     """Return the class that colours a number; the number carries its sign for those who see no colours."""
-    if value is None or _is_missing(value) or value == 0:
+    # What is shown as 0.0 % is neither.
+    if value is None or _is_missing(value) or abs(value) < 0.0005:
         return "even"
     return "gain" if value > 0 else "loss"
 
