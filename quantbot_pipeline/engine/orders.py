@@ -210,20 +210,15 @@ class LadderPlan(BuyPlan):
 
 
 class ReEntryPlan(BuyPlan):
-    """A limit below the highest high since the trade's first fill, from the candle after a cycle's end on."""
+    """A limit below the highest high since the trade's first fill.
 
-    __slots__ = ("_ended_in", "_highest_high", "_retrace", "_size")
+    It is made in the candle in which a cycle ended; the trade buys nothing more in that candle.
+    """
 
-    def __init__(
-        self,
-        ended_in: int,
-        last_candle: int,
-        retrace: float,
-        size: float,
-        highest_high: Callable[[], float | None],
-    ) -> None:
+    __slots__ = ("_highest_high", "_retrace", "_size")
+
+    def __init__(self, last_candle: int, retrace: float, size: float, highest_high: Callable[[], float | None]) -> None:
         super().__init__(last_candle)
-        self._ended_in = ended_in
         self._retrace = retrace
         self._size = size
         self._highest_high = highest_high
@@ -231,7 +226,7 @@ class ReEntryPlan(BuyPlan):
     def limit_orders(self, i: int) -> Sequence[BuyOrder]:
         """Return the limit while it rests; none before there is a high."""
         highest = self._highest_high()
-        if highest is None or not self._ended_in < i <= self.last_candle:
+        if highest is None or i > self.last_candle:
             return ()
         return (BuyOrder("limit", highest * (1.0 - self._retrace), self._size),)
 

@@ -58,9 +58,6 @@ _CYCLE_END_REASON: Mapping[EventType, str] = {
 }
 
 
-# --- what a call asks for ---
-
-
 def is_entry_call(call: Call) -> bool:
     """Return whether a call opens a trade: an `entry` that is not a `sell`."""
     return call.signal_type is SignalType.ENTRY and call.side is Side.BUY
@@ -79,9 +76,6 @@ def is_scale_out_call(call: Call) -> bool:
 def is_exit_call(call: Call) -> bool:
     """Return whether a call sells: an `exit` or `scale_out`, or any call with side `sell`."""
     return call.signal_type is SignalType.EXIT or is_scale_out_call(call) or call.side is Side.SELL
-
-
-# --- what all trades on one token share ---
 
 
 class _Market:
@@ -137,9 +131,6 @@ def slippage_fraction(strategy: Strategy, order_notional: float, quote_volume: f
         return slippage.cap
     share = order_notional * slippage.capital_quote / quote_volume
     return min(slippage.cap, slippage.base + slippage.impact * share)
-
-
-# --- one trade ---
 
 
 @dataclass(slots=True)
@@ -256,8 +247,6 @@ class _TradeSimulation:
             return SignalPlan(start, last, market.entry_signal or [])
         return LadderPlan(start, last, self.reference, entry, market.leg_signals)
 
-    # --- the candles, one after the other ---
-
     def run(self) -> None:
         """Go through the candles from a on until the trade is done."""
         for i in range(self.start, self.market.n):
@@ -274,8 +263,6 @@ class _TradeSimulation:
     def _ended_in(self, i: int) -> bool:
         """Return whether a cycle ended in candle i: nothing is bought in it any more."""
         return self.cycle is None and bool(self.cycles) and self.cycles[-1].ended_in == i
-
-    # --- step 1: market orders at the open ---
 
     def at_open(self, i: int) -> None:
         """Fill market orders: sales first, then buys."""
@@ -354,8 +341,6 @@ class _TradeSimulation:
                 inside=False,
             )
 
-    # --- step 2: resting orders that the open jumped over ---
-
     def at_gaps(self, i: int) -> None:
         """Fill at the open what rests and whose price the open reached or passed."""
         price = self.market.open[i]
@@ -374,8 +359,6 @@ class _TradeSimulation:
         stop_buy = plan.stop_buy(i)
         if stop_buy is not None and price >= stop_buy.price:
             self._fill(i, plan, stop_buy, price, inside=False, is_gap=price > stop_buy.price)
-
-    # --- step 3: inside the candle ---
 
     def inside(self, i: int) -> None:
         """Fill resting orders that the candle's low or high touched."""
@@ -433,8 +416,6 @@ class _TradeSimulation:
                 metadata["gap"] = True
             fill_price = reached if at_open else price
             self._sell(i, EventType.TARGET_HIT, target.size * cycle.bought, fill_price, metadata)
-
-    # --- step 4: the close ---
 
     def at_close(self, i: int) -> None:
         """Move peak, stop and targets; they act from the next candle on."""
@@ -500,8 +481,6 @@ class _TradeSimulation:
                 known_close=i,
             )
 
-    # --- step 5: the last candle ---
-
     def after_last_candle(self) -> None:
         """Sell at the last close what is still open; skip an entry that is still waiting."""
         last = self.market.n - 1
@@ -512,8 +491,6 @@ class _TradeSimulation:
         elif not self.cycles:
             self._skip(closes_at, "end_of_data", last)
         self.done_in = last
-
-    # --- money ---
 
     def _slippage(self, i: int, order_notional: float) -> float:
         quote_volume = self.market.quote_volume[i - 1] if i > 0 else None
@@ -580,8 +557,7 @@ class _TradeSimulation:
             max_hold_candle=(
                 self.market.n if max_hold is None else self.market.first_candle_at(self.market.time[i] + max_hold)
             ),
-            # A cycle that begins inside a candle has its targets from the next candle on (see at_close).
-            target_prices=[] if inside else [price * multiple for multiple in self._multiples],
+            target_prices=[price * multiple for multiple in self._multiples],
         )
         self.cycle = cycle
         self.cycles.append(cycle)
@@ -651,9 +627,7 @@ class _TradeSimulation:
             self.done_in = i
             return
         last = last_candle_within(self.market.time, self.market.time[i], re_entry.max_wait_seconds)
-        self.plan = ReEntryPlan(i, last, re_entry.retrace, re_entry.size, lambda: self.highest_high)
-
-    # --- what is reported ---
+        self.plan = ReEntryPlan(last, re_entry.retrace, re_entry.size, lambda: self.highest_high)
 
     def _skip(self, time: int, reason: str, known_close: int) -> None:
         self._write(time, EventType.ENTRY_SKIPPED, self.reference, 0.0, {"reason": reason}, known_close=known_close)
@@ -729,9 +703,6 @@ class _TradeSimulation:
         )
 
 
-# --- marks and excursions ---
-
-
 def _held(fills: Sequence[_Fill]) -> tuple[int, IntArray]:
     """Return the first candle, and for each candle up to the last fill's the position of its last fill."""
     first = fills[0].candle
@@ -790,9 +761,6 @@ def _excursions(market: _Market, fills: Sequence[_Fill], cycles: Sequence[_Cycle
         if fill.candle == fill.cycle.ended_in or (fill.cycle.began_inside and fill.candle == fill.cycle.began_in)
     ]
     return min(ratios), max(ratios)
-
-
-# --- all calls of one token ---
 
 
 def simulate_reference(

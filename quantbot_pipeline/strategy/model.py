@@ -100,9 +100,6 @@ def _sizes_at_most_one(parts: tuple[Any, ...]) -> tuple[Any, ...]:
     return parts
 
 
-# --- entries ---
-
-
 class Immediate(StrategyPart):
     """Market buy at the open of the first candle."""
 
@@ -208,9 +205,6 @@ Entry = Annotated[
         custom_error_message=f"an entry of type {', '.join(_ENTRY_TYPES)}",
     ),
 ]
-
-
-# --- exits ---
 
 
 class Target(StrategyPart):
@@ -334,9 +328,6 @@ class ReEntry(StrategyPart):
     max_wait_seconds: Seconds = 3600
 
 
-# --- costs ---
-
-
 class FixedSlippage(StrategyPart):
     """Market and stop orders fill this fraction worse."""
 
@@ -388,9 +379,6 @@ class Costs(StrategyPart):
     fee: Annotated[float, Number(ge=0, lt=1)] = 0.0
     slippage: Slippage = FixedSlippage(type="fixed", fraction=0.0)
     latency_seconds: Seconds = 0
-
-
-# --- the strategy ---
 
 
 class Strategy(StrategyPart):

@@ -36,9 +36,6 @@ def _maybe(random: Random, document: Document, key: str, value: Any, chance: flo
         document[key] = value
 
 
-# --- signals ---
-
-
 def _indicator(random: Random, dimension: str) -> Document:
     """Return an indicator whose values are prices, differences of prices, or pure numbers."""
     one = {"params": {"period": random.randint(1, 6)}}
@@ -113,9 +110,6 @@ def random_signal(random: Random, *, depth: int = 2, scale_free: bool = False) -
         node["lookback"] = random.randint(1, 4)
         node["min_true"] = random.randint(1, node["lookback"])
     return node
-
-
-# --- the document ---
 
 
 def _sizes(random: Random, count: int) -> list[float]:
@@ -231,9 +225,6 @@ def random_document(random: Random, *, scale_free: bool = False) -> Document:
 def random_strategy(random: Random, *, scale_free: bool = False) -> Strategy:
     """Return a parsed strategy."""
     return parse_strategy(random_document(random, scale_free=scale_free))
-
-
-# --- candles and calls ---
 
 
 def random_market(random: Random, *, candles: int | None = None) -> Candles:

@@ -17,9 +17,6 @@ def rising_signal(level: float) -> dict[str, object]:
     return {"left": {"candle": "close"}, "op": ">", "right": level}
 
 
-# --- the first candle ---
-
-
 def test_first_candle_opens_at_or_after_the_call_plus_latency() -> None:
     market = candles([0, 1, 1, 1, 1], [60, 2, 2, 2, 2], [120, 3, 3, 3, 3])
     assert story(trade(market, at=60))[0] == ("entry", 60, 2.0)
@@ -51,18 +48,12 @@ def test_no_candles_at_all_skips_every_call() -> None:
     assert reasons(trade(Candles.empty(60))) == ["no_candles"]
 
 
-# --- immediate ---
-
-
 def test_market_buy_pays_slippage_and_fee() -> None:
     result = trade(candles([0, 2, 2, 2, 2]), costs={"fee": 0.25, "slippage": {"type": "fixed", "fraction": 0.5}})
     # Buys at 2·1.5 = 3: quantity 1 / (3·1.25) = 4/15; sells at 2·0.5 = 1 for 4/15·0.75 = 0.2.
     assert story(result) == [("entry", 0, 3.0), ("final_exit", 60, 1.0)]
     assert result.events[0].position_state["quantity"] == pytest.approx(4 / 15)
     assert result.pnl == pytest.approx(-0.8)
-
-
-# --- dip ---
 
 
 def test_dip_fills_at_its_limit_inside_the_first_candle() -> None:
@@ -127,9 +118,6 @@ def test_time_out_at_the_horizon_candle_buys_nothing() -> None:
     assert reasons(result) == ["horizon"]
 
 
-# --- rebound ---
-
-
 def test_rebound_inside_the_first_candle_is_measured_from_the_reference_price() -> None:
     result = trade(candles([0, 1, 1.2, 0.5, 1]), entry={"type": "rebound", "rebound": 0.125})
     # The low of candle 0 itself does not count for its own trigger.
@@ -147,9 +135,6 @@ def test_stop_buy_pays_slippage_on_its_trigger() -> None:
     costs = {"slippage": {"type": "fixed", "fraction": 0.1}}
     result = trade(candles([0, 1, 1.5, 1, 1]), entry={"type": "rebound", "rebound": 0.25}, costs=costs)
     assert result.events[0].price == pytest.approx(1.375)
-
-
-# --- signal ---
 
 
 def test_signal_buys_at_the_open_after_the_close_where_it_held() -> None:
@@ -178,9 +163,6 @@ def test_signal_at_the_very_last_close_finds_no_open() -> None:
     market = candles([0, 1, 1, 1, 1], [60, 1, 2, 1, 2])
     result = trade(market, entry={"type": "signal", "when": rising_signal(1.5)})
     assert story(result) == [("entry_skipped", 120, 1.0)]
-
-
-# --- ladder ---
 
 
 def ladder(*legs: dict[str, object], **more: object) -> dict[str, object]:
@@ -236,6 +218,12 @@ def test_sequential_leg_rests_from_the_candle_after_the_one_before_filled() -> N
     ]
 
 
+def test_sequential_leg_does_not_fill_in_the_candle_of_the_leg_before() -> None:
+    entry = ladder({"size": 0.5, "offset": 0}, {"size": 0.5, "offset": -0.25}, sequential=True)
+    market = candles([0, 1, 1, 0.5, 1], [60, 1, 1, 0.75, 1])
+    assert story(trade(market, entry=entry))[:2] == [("entry", 0, 1.0), ("ladder_entry", 60, 0.75)]
+
+
 def test_sequential_leg_with_a_condition_is_asked_from_the_next_candle_on() -> None:
     entry = ladder({"size": 0.5, "offset": 0}, {"size": 0.5, "when": rising_signal(0.5)}, sequential=True)
     result = trade(candles(*FLAT[:4]), entry=entry)
@@ -267,9 +255,6 @@ def test_legs_that_the_open_jumped_below_fill_there_in_descending_order() -> Non
     result = trade(market, entry=entry)
     assert story(result)[:2] == [("entry", 60, 0.4), ("ladder_entry", 60, 0.4)]
     assert [event.metadata["leg"] for event in result.events[:2]] == ["leg-1", "leg-0"]
-
-
-# --- overlap ---
 
 
 def simulate(market: object, calls: list[Call], **document: object) -> list[list[tuple[str, int, float]]]:

@@ -19,9 +19,6 @@ def falling_signal(level: float) -> dict[str, object]:
     return {"left": {"candle": "close"}, "op": "<", "right": level}
 
 
-# --- targets ---
-
-
 def test_target_fills_at_its_price_without_slippage() -> None:
     costs = {"slippage": {"type": "fixed", "fraction": 0.25}}
     result = trade(candles([0, 1, 4, 1, 1]), exits={"targets": targets((2, 1))}, costs=costs)
@@ -65,9 +62,6 @@ def test_target_sells_a_share_of_what_the_cycle_bought_at_most_what_is_open() ->
     assert [event.size for event in result.events[1:]] == pytest.approx([0.5, 0.3, 0.2])
 
 
-# --- stops ---
-
-
 def test_stop_fills_inside_at_its_price_less_slippage() -> None:
     costs = {"slippage": {"type": "fixed", "fraction": 0.5}}
     result = trade(candles([0, 1, 1, 1, 1], [60, 1, 1, 0.1, 1]), exits=STOP_HALF, costs=costs)
@@ -81,6 +75,14 @@ def test_stop_touched_in_the_entry_candle_sells_there() -> None:
         ("entry", 0, 1.0),
         ("stop_loss", 0, 0.5),
     ]
+
+
+def test_stop_that_slippage_lifts_above_the_open_is_no_gap() -> None:
+    costs = {"slippage": {"type": "fixed", "fraction": 0.25}}
+    result = trade(candles([0, 1, 1, 1, 1]), exits={"stop_loss": {"initial": 0.1}}, costs=costs)
+    # Bought at 1.25, so the stop is 1.125, above the whole candle: sold at it, less slippage, below the open.
+    assert story(result) == [("entry", 0, 1.25), ("stop_loss", 0, 0.84375)]
+    assert "gap" not in result.events[1].metadata
 
 
 def test_stop_of_a_dip_that_filled_inside_sells_in_the_same_candle_when_pessimistic() -> None:
@@ -114,6 +116,13 @@ def test_legs_above_the_stop_fill_before_it_and_legs_below_are_cancelled() -> No
     assert story(hopeful) == [("entry", 0, 1.0), ("target_hit", 60, 2.0)]
 
 
+def test_leg_at_exactly_the_stop_is_not_bought() -> None:
+    legs = [{"id": "a", "size": 0.5, "offset": 0.0}, {"id": "b", "size": 0.5, "offset": -0.5}]
+    market = candles([0, 1, 1, 1, 1], [60, 1, 1, 0.5, 1])
+    result = trade(market, entry={"type": "ladder", "legs": legs}, exits=STOP_HALF)
+    assert story(result) == [("entry", 0, 1.0), ("stop_loss", 60, 0.5)]
+
+
 def test_optimistic_sells_targets_then_buys_then_stops_what_remains() -> None:
     legs = [{"id": "a", "size": 0.5, "offset": 0.0}, {"id": "b", "size": 0.5, "offset": -0.25}]
     market = candles([0, 1, 1, 1, 1], [60, 1, 3, 0.2, 1])
@@ -135,9 +144,6 @@ def test_leg_bought_at_an_open_below_the_stop_is_sold_at_that_open() -> None:
     market = candles([0, 1, 1, 0.8, 0.8], [60, 0.4, 0.5, 0.4, 0.5])
     result = trade(market, entry={"type": "ladder", "legs": legs}, exits=STOP_HALF)
     assert story(result) == [("entry", 0, 1.0), ("ladder_entry", 60, 0.4), ("stop_loss", 60, 0.4)]
-
-
-# --- break-even and trailing ---
 
 
 def test_break_even_by_gain_arms_at_the_close_and_acts_from_the_next_candle() -> None:
@@ -199,9 +205,6 @@ def test_armed_stop_does_not_fall_when_the_average_does() -> None:
     assert story(result)[-2:] == [("ladder_entry", 60, 0.75), ("stop_loss", 120, 0.5)]
 
 
-# --- signals, time, horizon ---
-
-
 def test_exit_signal_sells_at_the_next_open() -> None:
     market = candles([0, 1, 1, 0.5, 0.5], [60, 0.75, 0.75, 0.75, 0.75])
     result = trade(market, exits={"when": falling_signal(0.9)})
@@ -251,9 +254,6 @@ def test_last_close_sells_what_is_open_after_moving_the_stop() -> None:
     result = trade(candles([0, 1, 2, 1, 2]), exits={"trailing": {"activate_at": 0, "distance": 0.5}})
     # Level 2·0.5 = 1 moves in at the close, t 60; then everything is sold at that close.
     assert story(result) == [("entry", 0, 1.0), ("stop_moved", 60, 1.0), ("final_exit", 60, 2.0)]
-
-
-# --- calls that sell or add ---
 
 
 def test_exit_call_acts_at_the_first_open_at_or_after_it_plus_latency() -> None:
@@ -350,9 +350,6 @@ def test_scale_in_calls_are_ignored_by_strategies_that_do_not_scale(overlap: str
     trades = simulate_reference(candles(*FLAT[:3]), calls, strategy(overlap=overlap))
     assert len(trades) == 1
     assert count(trades[0], EventType.SCALE_IN) == 0
-
-
-# --- volume share slippage ---
 
 
 def test_volume_share_slippage_looks_at_the_candle_before_the_fill() -> None:

@@ -31,9 +31,6 @@ def check(values: np.ndarray, expected: list[float]) -> None:
     np.testing.assert_allclose(values, expected, rtol=1e-12, equal_nan=True)
 
 
-# --- by hand ---
-
-
 def test_sma_is_known_from_its_period_on() -> None:
     check(compute_indicator(closes(1, 2, 3, 6), "sma", {"period": 3})["value"], [NAN, NAN, 2, 11 / 3])
 
@@ -111,9 +108,6 @@ def test_changes_and_extremes() -> None:
 def test_unknown_indicator_is_refused() -> None:
     with pytest.raises(SimulationError, match="'hull' is unknown"):
         compute_indicator(closes(1), "hull", {})
-
-
-# --- against a naive second implementation ---
 
 
 def naive(market: Candles, name: str, params: dict[str, float]) -> dict[str, list[float]]:

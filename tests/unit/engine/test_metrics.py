@@ -36,9 +36,6 @@ def hourly_walk(seed: int, n: int) -> Candles:
     )
 
 
-# --- the table of metrics ---
-
-
 def test_metrics_of_nothing_are_zero_or_undefined() -> None:
     metrics = run_metrics([])
     assert (metrics.final_pnl, metrics.total_pnl, metrics.max_drawdown, metrics.trade_count) == (0, 0, 0, 0)
@@ -87,9 +84,6 @@ def test_counts_of_ladders_targets_and_re_entries() -> None:
     assert metrics.average_return_deployed == pytest.approx(result.pnl / 1.25)
 
 
-# --- equity ---
-
-
 def test_equity_is_the_marked_value_at_the_end_of_each_day() -> None:
     trades = simulate_reference(daily(1, 2, 4, 2), [Call(1, 1, 0), Call(2, 1, DAY)], strategy())
     curve = equity_curve(trades)
@@ -133,9 +127,6 @@ def test_drawdown_of_several_tokens_adds_them_at_each_close() -> None:
     assert max_drawdown([up, down]) == pytest.approx(0.25)
 
 
-# --- against empyrical ---
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_risk_ratios_agree_with_empyrical(seed: int) -> None:
     market = hourly_walk(seed, 24 * 60)
@@ -161,9 +152,6 @@ def test_ratios_are_undefined_below_two_days_and_without_spread() -> None:
     flat = run_metrics([trade(daily(1, 1, 1))])
     assert flat.sharpe_ratio is flat.sortino_ratio is flat.calmar is None
     assert flat.volatility == 0
-
-
-# --- excursions ---
 
 
 def excursions(of: Trade) -> tuple[float, float]:

@@ -46,9 +46,6 @@ def rsi(**more: Any) -> dict[str, Any]:
     return signal({"left": {"indicator": "rsi", "params": {"period": 14}, **more}, "op": "<", "right": 30})
 
 
-# --- what is accepted ---
-
-
 def test_everything_left_out_takes_its_default() -> None:
     strategy = parse_strategy(document())
     assert isinstance(strategy.entry, Immediate)
@@ -141,9 +138,6 @@ def test_a_strategy_can_not_be_changed() -> None:
 def test_sizes_may_sum_to_one_within_rounding() -> None:
     tenths = [{"multiple": 1.1 + k / 10, "size": 0.1} for k in range(10)]
     assert len(parse_strategy(document(exits={"targets": tenths})).exits.targets) == 10
-
-
-# --- what is refused: path, what was found, what is allowed ---
 
 
 @pytest.mark.parametrize(
@@ -375,9 +369,6 @@ def test_signals_nest_deep_but_not_without_end() -> None:
     assert "nested deeper" in refusal(signal(node))
 
 
-# --- files ---
-
-
 def write(folder: Path, text: str) -> Path:
     path = folder / "mine.json"
     path.write_text(text, encoding="utf-8")
@@ -416,9 +407,6 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path: Path) -> None:
     binary.write_bytes(b'{"name": "\xff"}')
     with pytest.raises(StrategyError, match="byte 10 is not UTF-8"):
         load_strategy(binary)
-
-
-# --- hashes ---
 
 
 def test_configs_that_mean_the_same_have_the_same_hash() -> None:
