@@ -39,6 +39,15 @@ def test_what_the_targets_leave_rides_to_the_end() -> None:
     assert result.events[-1].size == pytest.approx(0.75)
 
 
+def test_targets_that_sell_everything_leave_no_dust() -> None:
+    # Ten times 0.1 leaves 1.4e-16 in floats, which is nothing: the cycle is over, and reported so.
+    tenths = targets(*((1.1 + k / 10, 0.1) for k in range(10)))
+    result = trade(candles([0, 1, 3, 1, 3], [60, 3, 3, 3, 3]), exits={"targets": tenths})
+    assert count(result, EventType.TARGET_HIT) == 10
+    assert result.events[-1].remaining_position == 0
+    assert count(result, EventType.FINAL_EXIT) == 0
+
+
 def test_targets_of_a_cycle_that_began_inside_count_from_the_next_candle_on() -> None:
     market = candles([0, 1, 3, 0.5, 1], [60, 1, 1, 1, 1])
     result = trade(market, entry={"type": "dip", "drop": 0.5}, exits={"targets": targets((2, 1))})
