@@ -2,9 +2,9 @@
 --
 -- Types, once for all files: bigint identity keys; timestamptz for every time (stored as UTC); jsonb for
 -- documents; text with a check for enumerations (a new value is one migration, without rewriting a type).
--- Prices are double precision, not numeric: numeric(38,18) rounds half-even at the 18th digit, which leaves
--- a price of 1e-15 three significant digits; float64 keeps 15 to 17 of them at every scale, and it is what
--- the engine computes with, so that no hop changes a value.
+-- Prices are double precision, not numeric: numeric(38,18) rounds at the 18th digit (half away from zero),
+-- which leaves a price of 1.2345e-15 as 1.235e-15; float64 keeps 15 to 17 digits at every scale, and it is
+-- what the engine computes with, so that no hop changes a value.
 
 create function set_updated_at() returns trigger
 language plpgsql
