@@ -46,6 +46,23 @@ def _rolling_sum(values: FloatArray, period: int) -> FloatArray:
     return sums
 
 
+def _rolling_mean(values: FloatArray, weights: FloatArray, period: int) -> FloatArray:
+    """Return the weighted mean of the last `period` values; NaN where their weights sum to 0.
+
+    Taken from the window's first value on, so that the mean of equal values is that value to the last bit: the
+    rounding of a plain sum makes a token whose price stands still cross its own averages.
+    """
+    means = _nan_like(values)
+    windows = len(values) - period + 1
+    if windows > 0:
+        origin = values[:windows]
+        weighted = np.zeros(windows)
+        for k in range(period):
+            weighted += (values[k : k + windows] - origin) * weights[k : k + windows]
+        means[period - 1 :] = origin + _divide(weighted, _rolling_sum(weights, period)[period - 1 :])
+    return means
+
+
 def _rolling_extreme(
     values: FloatArray, period: int, choose: Callable[[FloatArray, FloatArray], FloatArray]
 ) -> FloatArray:
@@ -65,7 +82,7 @@ def _rolling_extreme(
 
 def sma(values: FloatArray, period: int) -> FloatArray:
     """Return the simple moving average; known from value `period - 1` on."""
-    return _rolling_sum(values, period) / period
+    return _rolling_mean(values, np.ones(len(values)), period)
 
 
 def ema(values: FloatArray, period: int, first: int = 0) -> FloatArray:
@@ -84,10 +101,12 @@ def ema(values: FloatArray, period: int, first: int = 0) -> FloatArray:
     if seed_at >= len(values):
         return averages
     source = values.tolist()
+    # From the first value on, for the reason of `_rolling_mean`.
+    origin = source[first]
     total = 0.0
     for value in source[first : seed_at + 1]:
-        total += value
-    average = total / period
+        total += value - origin
+    average = origin + total / period
     factor = 2.0 / (period + 1)
     known = [average]
     for value in source[seed_at + 1 :]:
@@ -99,9 +118,7 @@ def ema(values: FloatArray, period: int, first: int = 0) -> FloatArray:
 
 def vwma(close: FloatArray, volume: FloatArray, period: int) -> FloatArray:
     """Return the volume-weighted mean close; NaN while no volume was traded."""
-    traded = _rolling_sum(volume, period)
-    weighted = _rolling_sum(close * volume, period)
-    return _divide(weighted, traded)
+    return _rolling_mean(close, volume, period)
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

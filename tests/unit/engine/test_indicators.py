@@ -235,3 +235,18 @@ def test_warm_up_leaves_nothing_of_earlier_candles(name: str, params: dict[str, 
     part = compute_indicator(market.slice(first, len(market)), name, params)
     for field, values in whole.items():
         assert part[field][-1] == pytest.approx(values[-1], rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("price", [0.1, 0.3, 1.8e-12, 7.7e5, 2.1])
+def test_averages_of_equal_closes_are_that_close_to_the_last_bit(price: float) -> None:
+    """A sum of equal closes divided by their number was an ulp off: dead-flat tokens then crossed their averages."""
+    flat = closes(*[price] * 40)
+    volume = np.random.default_rng(5).uniform(0.1, 9.0, len(flat))
+    flat = Candles(60, flat.timestamp, flat.open, flat.high, flat.low, flat.close, volume)
+    for name in ("sma", "ema", "vwma"):
+        for period in (5, 6, 14, 20):
+            values = compute_indicator(flat, name, {"period": period})["value"][period - 1 :]
+            assert set(values.tolist()) == {price}, (name, period)
+    bands = compute_indicator(flat, "bbands", {"period": 6, "deviations": 1.0})
+    assert np.isnan(bands["percent_b"]).all()
+    assert (bands["bandwidth"][5:] == 0).all()
