@@ -1,36 +1,201 @@
-"""What all commands share: where text goes, how progress and JSON are shown."""
+"""What all commands share: where text goes, how progress, tables and JSON are shown.
+
+Standard output holds the result alone, so that it can be piped; progress, warnings and errors go to
+standard error. Where standard error is no terminal, progress is a plain line now and then.
+"""
 
 import json
+import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
+from rich.markup import escape
 
 from quantbot_pipeline.workflows.progress import ProgressListener
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
 output = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
-"""Progress and errors go to standard error, so that standard output holds the result alone."""
+
+StageListener = Callable[[str, int, int], None]
+
+# What takes less than this needs no progress display, which would only flicker.
+QUIET_SECONDS = 2.0
+# A log of a long job stays short enough to be read.
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
-    """Print one JSON document to standard output."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    """Print one JSON document to standard output; numbers that JSON does not know become null."""
+    finite = _finite(document)
+    text = json.dumps(finite, indent=2, ensure_ascii=False, default=str, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        # A file name that is not UTF-8, or a terminal that is not: escapes are valid JSON everywhere.
+        text = json.dumps(finite, indent=2, default=str, allow_nan=False)
+    sys.stdout.write(text + "\n")
 
 
-def progress_display() -> Progress:
-    """Return the progress bars of the project; they vanish when the work is done."""
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return value
+
+
+def print_line(text: str) -> None:
+    """Print a result line as it is: no markup, never broken, so that paths can be copied."""
+    output.print(text, markup=False, soft_wrap=True)
+
+
+def print_error(text: str) -> None:
+    """Print an error to standard error."""
+    messages.print(f"[bold red]error:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning to standard error."""
+    messages.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = "none") -> None:
+    """Print rows that have the same columns as a table, or a sentence when there are none."""
+    if rows:
+        output.print(rows_table(title, rows))
+    else:
+        print_line(if_none)
+
+
+def rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
+    """Return a table of rows that have the same columns; numbers are right-aligned."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for name in rows[0] if rows else ():
+        is_number = any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
+        # Words are broken where they must be: an ellipsis would lose what a reader wants to copy.
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(value)) for value in row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)
+
+
+@contextmanager
+def waiting(description: str) -> Iterator[Callable[[str], None]]:
+    """Show what is waited for, once it takes longer than a moment; yields a function that says what it is now."""
+    display = messages.status(f"{escape(description)} …")
+    said = description
+    is_shown, is_done = threading.Event(), threading.Event()
+
+    def show_later() -> None:
+        if not is_done.wait(QUIET_SECONDS):
+            is_shown.set()
+            if messages.is_terminal:
+                display.start()
+            else:
+                messages.print(f"{said} …", markup=False, soft_wrap=True)
+
+    def tell(message: str) -> None:
+        nonlocal said
+        if message.startswith("note: "):
+            messages.print(message, markup=False, soft_wrap=True)
+            return
+        if message == said:
+            return
+        said = message
+        display.update(f"{escape(message)} …")
+        if is_shown.is_set() and not messages.is_terminal:
+            messages.print(f"{message} …", markup=False, soft_wrap=True)
+
+    thread = threading.Thread(target=show_later, daemon=True)
+    thread.start()
+    try:
+        yield tell
+    finally:
+        is_done.set()
+        thread.join()
+        display.stop()
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[ProgressListener]:
+    """Show one bar while a workflow runs; yields the listener to give to it."""
+    with progress_stages() as on_stage:
+
+        def listen(done: int, total: int, message: str) -> None:  # noqa: ARG001 - the bar has no room for it
+            on_stage(description, done, total)
+
+        yield listen
+
+
+@contextmanager
+def progress_stages() -> Iterator[StageListener]:
+    """Show one bar per stage while a job runs; yields a function of stage, units done and units in all.
+
+    The bars vanish when the job is done. Without a terminal, a line is printed when a stage is done that took
+    longer than a moment, and now and then before.
+    """
+    if not messages.is_terminal:
+        yield _PlainProgress()
+        return
+    with _bars() as display:
+        tasks: dict[str, Any] = {}
+
+        def on_stage(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = display.add_task(escape(name), total=total)
+            display.update(tasks[name], completed=done, total=total)
+
+        yield on_stage
+
+
+class _PlainProgress:
+    """Lines of progress for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._spoke_at = time.monotonic()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        began = self._began.setdefault(name, now if done == 0 else self._spoke_at)
+        is_done = done >= total
+        since = now - began if is_done else now - max(began, self._spoke_at)
+        if since >= (QUIET_SECONDS if is_done else _SECONDS_BETWEEN_LINES):
+            self._spoke_at = now
+            # A stage may be told to be done twice; it is said once.
+            self._began[name] = now
+            messages.print(f"{name}: {done:,} of {total:,} after {now - began:.0f} s", markup=False, soft_wrap=True)
+
+
+def _bars() -> "Progress":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -40,26 +205,3 @@ def progress_display() -> Progress:
         console=messages,
         transient=True,
     )
-
-
-@contextmanager
-def progress_bar(description: str) -> Iterator[ProgressListener]:
-    """Show one bar while a workflow runs; yields the listener to give to it."""
-    with progress_display() as display:
-        task = display.add_task(description, total=None)
-
-        def listen(done: int, total: int, message: str) -> None:
-            display.update(task, completed=done, total=total, description=f"{description}: {message}")
-
-        yield listen
-
-
-def rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return a table of rows that have the same columns; numbers are right-aligned."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    first = rows[0] if rows else {}
-    for name, value in first.items():
-        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    return table

@@ -6,29 +6,39 @@ from typing import Any
 
 import typer
 
-from quantbot_pipeline.cli.console import messages, output, print_json, progress_display
+from quantbot_pipeline.cli.console import StageListener, messages, output, print_json, print_line, progress_stages
+from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.errors import InputError
+
+_HELP = flowing(
+    """Run everything once: ingest, calls, simulations, search, features, model, views, report.
+
+Everything is recorded in Dagster; 'quantbot up --ui' shows it. Running it again changes no count and is quicker.
+Exit code 0 says that every count is as it must be.
+
+Examples:
+  quantbot demo
+  quantbot demo --candles candles/ --alerts alerts.csv --source telegram --json
+"""
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
 
-    @app.command()
+    @app.command(help=_HELP)
     def demo(
         candles: Path | None = typer.Option(
             None, help="Folder (or file) of your own candles; a synthetic sample without it."
         ),
-        alerts: list[Path] = typer.Option([], help="Your own alert file; repeatable. Needs --candles."),
+        alerts: list[Path] = typer.Option([], help="Your own alert file (or folder); repeatable. Needs --candles."),
         source: str = typer.Option("file", help="Where the callers of your alerts are from."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
-        """Run everything once: ingest, calls, simulations, search, features, model, views, report.
-
-        Everything is recorded in Dagster; 'quantbot up --ui' shows it. Running it again changes no count.
-        """
         if (candles is None) != (not alerts):
-            raise InputError("--candles and --alerts go together: give both, or neither for the synthetic sample")
+            given, missing = ("--alerts", "--candles") if candles is None else ("--candles", "--alerts")
+            raise InputError(f"found {given} without {missing}; allowed are both, or neither for the synthetic sample")
         summary = _run(candles, alerts, source)
         if as_json:
             print_json(summary)
@@ -37,33 +47,26 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any]:
+    from quantbot_pipeline.cli.stores import open_stores
+    from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files, find_candle_files
+
     started = time.perf_counter()
     seconds: dict[str, float] = {}
-    with progress_display() as display:
-        tasks: dict[str, Any] = {}
-
-        def on_stage(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = display.add_task(name, total=total)
-            display.update(tasks[name], completed=done, total=total)
-
+    expected: dict[str, int] | None = None
+    candle_files = [] if candles is None else find_candle_files([candles])
+    alert_files = find_alert_files(alerts)
+    with progress_stages() as on_stage:
         on_stage("servers and schema", 0, 1)
-        from quantbot_pipeline.cli.stores import open_stores
-
-        with open_stores() as stores:
+        with open_stores(on_progress=_note) as stores:
             on_stage("servers and schema", 1, 1)
             seconds["servers and schema"] = time.perf_counter() - started
             from quantbot_pipeline.defs.main_job import open_main_job
-            from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES
-            from quantbot_pipeline.workflows.import_candles import CANDLE_SUFFIXES, expand_files
             from quantbot_pipeline.workflows.integrity import check_integrity
 
-            expected: dict[str, int] | None = None
             if candles is None:
                 expected, candle_files, alert_files = _write_sample(stores.settings.home / "sample", seconds, on_stage)
-            else:
-                candle_files = expand_files([candles], CANDLE_SUFFIXES)
-                alert_files = expand_files(alerts, ALERT_SUFFIXES)
+            # The job reads all candle files before it stores anything, but takes alert files one by one.
+            check_alert_files(alert_files, source=source, first_month=stores.settings.first_month)
             with open_main_job(stores.settings, stores.urls, on_stage) as job:
                 job.run(candle_files, alert_files, stores.state, source=source)
             seconds |= job.seconds
@@ -82,8 +85,14 @@ def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any
     }
 
 
+def _note(message: str) -> None:
+    """Pass on what is worth keeping; what is waited for has its bar."""
+    if message.startswith("note: "):
+        messages.print(message, markup=False, soft_wrap=True)
+
+
 def _write_sample(
-    directory: Path, seconds: dict[str, float], on_stage: Any
+    directory: Path, seconds: dict[str, float], on_stage: StageListener
 ) -> tuple[dict[str, int], list[Path], list[Path]]:
     from quantbot_pipeline.sample.generate import write_sample
 
@@ -126,7 +135,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         stages.add_row(name, f"{value:.1f} s")
     stages.add_row("[bold]total", f"[bold]{summary['seconds']:.1f} s")
     output.print(stages)
-    output.print(f"Report:  {summary['report']}", markup=False, soft_wrap=True)
-    output.print("Lineage: quantbot up --ui", markup=False)
-    output.print("Yours:   quantbot demo --candles DIR --alerts FILE", markup=False)
+    print_line(f"Report:  {summary['report']}")
+    print_line("Lineage: quantbot up --ui")
+    print_line("Yours:   quantbot demo --candles DIR --alerts FILE")
     messages.print("the servers go on running; 'quantbot down' stops them", style="dim")

@@ -2,12 +2,57 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from quantbot_pipeline.cli.console import output, print_json, progress_bar, rows_table
-from quantbot_pipeline.workflows.import_candles import ImportOutcome
+from quantbot_pipeline.cli.console import (
+    output,
+    print_json,
+    print_line,
+    print_warning,
+    progress_bar,
+    rows_table,
+    waiting,
+)
+from quantbot_pipeline.cli.help_text import flowing
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.workflows.import_candles import ImportOutcome
+
+_FILES_SHOWN = 20
+_REASONS_SHOWN = 10
+
+_CANDLES_HELP = flowing(
+    """Store candles; every row is stored, a duplicate, or quarantined with its reason.
+
+Columns: token_address, chain, timestamp, interval, open, high, low, close, volume. Timestamps are UTC, with offset,
+or naive with --timezone; the first three and the interval may come from options instead.
+
+All files are looked through first: one that can't be read, or that reaches back before QUANTBOT_FIRST_MONTH, is
+refused with exit code 2, and nothing is stored. A file that is known already changes nothing. Rows that can't be used
+do not stop the others: they are kept in the table 'quarantine', and the exit code is 0.
+
+Examples:
+  quantbot ingest candles candles/
+  quantbot ingest candles BONK.csv --chain binance --token BONK_USDT --interval 5m
+"""
+)
+
+_ALERTS_HELP = flowing(
+    """Store alerts and derive their calls; every row is stored, a duplicate, or quarantined.
+
+Columns or keys: caller, token_address, chain, timestamp, and, where known, price_at_alert and mcap_at_alert.
+
+All files are looked through first: one that can't be read is refused with exit code 2, and nothing is stored. A file
+that is known already changes nothing. Rows that can't be used do not stop the others: they are kept in the table
+'quarantine', and the exit code is 0, with a warning where a file has no other rows.
+
+Examples:
+  quantbot ingest alerts alerts.csv --source telegram
+  quantbot ingest alerts exports/ --timezone Europe/Berlin --json
+"""
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -15,9 +60,9 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Take candles and alerts from files.", no_args_is_help=True)
     app.add_typer(group, name="ingest")
 
-    @group.command()
+    @group.command(help=_CANDLES_HELP)
     def candles(
-        paths: list[Path] = typer.Argument(..., help="Parquet or CSV files, or folders of them."),
+        paths: list[Path] = typer.Argument(..., help="Parquet or CSV files, or folders of them.", metavar="PATH"),
         chain: str | None = typer.Option(None, help="Chain or exchange of all rows, for files without the column."),
         token: str | None = typer.Option(None, help="Token address of all rows, for files without the column."),
         interval: str | None = typer.Option(
@@ -27,48 +72,56 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
-        """Store candles; every row is stored, a duplicate, or quarantined with its reason."""
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.defs.recording import record_candle_imports
-        from quantbot_pipeline.workflows.import_candles import (
-            CANDLE_SUFFIXES,
-            CandleImportOptions,
-            expand_files,
-            import_candle_files,
-        )
+        from quantbot_pipeline.workflows.check_files import check_candle_files, find_candle_files
+        from quantbot_pipeline.workflows.import_candles import CandleImportOptions, import_candle_files
 
-        files = expand_files(paths, CANDLE_SUFFIXES)
+        files = find_candle_files(paths)
         options = CandleImportOptions(chain, token, interval, timezone)
         with open_stores() as stores:
-            with progress_bar("candles") as listen:
+            with progress_bar("looking through files") as listen:
+                first_month = stores.settings.first_month
+                check_candle_files(files, stores.state, first_month=first_month, options=options, on_progress=listen)
+            with progress_bar("candle files") as listen:
                 outcomes = import_candle_files(files, stores.state, stores.history, options=options, on_progress=listen)
-            record_candle_imports(outcomes, stores.history, stores.settings, stores.urls)
+            if not all(outcome.is_known for outcome in outcomes):
+                with waiting("recording it in Dagster"):
+                    from quantbot_pipeline.defs.recording import record_candle_imports
+
+                    record_candle_imports(outcomes, stores.history, stores.settings, stores.urls)
         _print_outcomes(outcomes, as_json=as_json)
 
-    @group.command()
+    @group.command(help=_ALERTS_HELP)
     def alerts(
-        paths: list[Path] = typer.Argument(..., help="CSV or JSON Lines files, or folders of them."),
+        paths: list[Path] = typer.Argument(..., help="CSV or JSON Lines files, or folders of them.", metavar="PATH"),
         source: str = typer.Option("file", help="Where the callers are from, such as a messenger or a group."),
         timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
-        """Store alerts and derive their calls; every row is stored, a duplicate, or quarantined."""
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.defs.recording import record_alert_import
-        from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, derive_calls, import_alert_files
-        from quantbot_pipeline.workflows.import_candles import expand_files
+        from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files
+        from quantbot_pipeline.workflows.import_alerts import derive_calls, import_alert_files
 
-        files = expand_files(paths, ALERT_SUFFIXES)
+        files = find_alert_files(paths)
+        with progress_bar("looking through files") as listen:
+            check_alert_files(files, source=source, timezone=timezone, on_progress=listen)
         with open_stores() as stores:
-            with progress_bar("alerts") as listen:
+            with progress_bar("alert files") as listen:
                 outcomes = import_alert_files(files, stores.state, source=source, timezone=timezone, on_progress=listen)
-            derive_calls(stores.state)
-            record_alert_import(stores.state, stores.settings, stores.urls)
-        _print_outcomes(outcomes, as_json=as_json)
+            with waiting("deriving calls") as tell:
+                new_calls = derive_calls(stores.state).stored
+                if new_calls or not all(outcome.is_known for outcome in outcomes):
+                    tell("recording it in Dagster")
+                    from quantbot_pipeline.defs.recording import record_alert_import
+
+                    record_alert_import(stores.state, stores.settings, stores.urls)
+        _print_outcomes(outcomes, as_json=as_json, further={"new_calls": new_calls})
 
 
-def _print_outcomes(outcomes: Sequence[ImportOutcome], *, as_json: bool) -> None:
+def _print_outcomes(
+    outcomes: "Sequence[ImportOutcome]", *, as_json: bool, further: dict[str, int] | None = None
+) -> None:
     rows: list[dict[str, Any]] = [
         {
             "file": outcome.record.file,
@@ -76,28 +129,31 @@ def _print_outcomes(outcomes: Sequence[ImportOutcome], *, as_json: bool) -> None
             "stored": outcome.record.rows_stored,
             "duplicates": outcome.record.rows_duplicate,
             "quarantined": outcome.record.rows_quarantined,
-            "known": "yes" if outcome.is_known else "",
+            "known": outcome.is_known,
         }
         for outcome in outcomes
     ]
     totals = {name: sum(row[name] for row in rows) for name in ("rows", "stored", "duplicates", "quarantined")}
     reasons = [f"{row.file}:{row.line}: {row.reason}" for outcome in outcomes for row in outcome.record.quarantined]
     if as_json:
-        print_json(
-            {
-                "files": [row | {"known": bool(row["known"])} for row in rows],
-                "totals": totals,
-                "quarantined": reasons,
-            }
-        )
-        return
-    shown = (
-        rows
-        if len(rows) <= 20
-        else [*rows[:19], {"file": f"… {len(rows) - 19} more", **dict.fromkeys(list(rows[0])[1:], "")}]
-    )
-    output.print(rows_table("Imported", [*shown, {"file": "total", **totals, "known": ""}]))
-    for reason in reasons[:10]:
-        output.print(f"quarantined {reason}", markup=False, soft_wrap=True)
-    if len(reasons) > 10:
-        output.print(f"… and {len(reasons) - 10} more rows; all are in the table 'quarantine'", markup=False)
+        print_json({"files": rows, "totals": totals, **(further or {}), "quarantined": reasons})
+    else:
+        _print_table(rows, totals, reasons)
+    for row in rows:
+        if row["rows"] and row["rows"] == row["quarantined"]:
+            print_warning(f"{row['file']}: none of its {row['rows']:,} rows could be used; all are in quarantine")
+
+
+def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], reasons: list[str]) -> None:
+    shown = rows
+    if len(rows) > _FILES_SHOWN:
+        left_out = len(rows) - _FILES_SHOWN + 1
+        shown = [*rows[: _FILES_SHOWN - 1], dict.fromkeys(rows[0], "") | {"file": f"… {left_out} more"}]
+    known = sum(row["known"] for row in rows)
+    output.print(rows_table("Imported", [*shown, {"file": "total", **totals, "known": known}]))
+    if known:
+        print_line(f"{known:,} of {len(rows):,} files were imported before: nothing was done, these are their counts")
+    for reason in reasons[:_REASONS_SHOWN]:
+        print_line(f"quarantined {reason}")
+    if len(reasons) > _REASONS_SHOWN:
+        print_line(f"… and {len(reasons) - _REASONS_SHOWN:,} more; all are in the table 'quarantine'")

@@ -3,23 +3,17 @@
 Argument parsing and printing only.
 """
 
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantbot_pipeline.settings import Settings, load_settings
+from quantbot_pipeline.cli.console import print_json, waiting
 
 if TYPE_CHECKING:
     from quantbot_pipeline.servers.embedded import ServerStatus
+    from quantbot_pipeline.settings import Settings
 
-# What takes less than this needs no progress display, which would only flicker.
-_QUIET_SECONDS = 2.0
 _COLOURS = {"running": "green", "external": "cyan", "stopped": "yellow", "unreachable": "red"}
 
 
@@ -38,22 +32,16 @@ def up(
 
     They go on after this command; 'quantbot down' stops them.
     """
+    from quantbot_pipeline.cli.stores import load_usable_settings
     from quantbot_pipeline.servers.dagster_ui import start_dagster_ui
     from quantbot_pipeline.servers.embedded import ensure_servers, server_status
 
-    settings = load_settings()
+    settings = load_usable_settings()
     ui_address = None
-    notes: list[str] = []
-    with _progress() as show:
-
-        def tell(message: str) -> None:
-            (notes.append if message.startswith("note: ") else show)(message)
-
+    with waiting("looking for the servers") as tell:
         urls = ensure_servers(settings, on_progress=tell)
         if ui:
             ui_address = start_dagster_ui(settings, urls, on_progress=tell)
-    for note in notes:
-        typer.echo(note)
     _print_table(settings, server_status(settings))
     if ui_address is not None:
         typer.echo(f"Dagster UI: {ui_address}")
@@ -63,10 +51,10 @@ def down() -> None:
     """Stop everything that 'quantbot up' started, cleanly."""
     from quantbot_pipeline.servers.dagster_ui import stop_dagster_ui
     from quantbot_pipeline.servers.embedded import stop_servers
+    from quantbot_pipeline.settings import load_settings
 
     settings = load_settings()
-    with _progress() as tell:
-        tell("stopping")
+    with waiting("stopping"):
         stopped = [*stop_dagster_ui(settings), *stop_servers(settings)]
     typer.echo(f"stopped: {', '.join(stopped)}" if stopped else f"nothing was running in {settings.home}")
 
@@ -81,6 +69,7 @@ def status(
     unreachable; else 1.
     """
     from quantbot_pipeline.servers.embedded import server_status
+    from quantbot_pipeline.settings import load_settings
 
     settings = load_settings()
     statuses = server_status(settings)
@@ -91,7 +80,7 @@ def status(
             "is_up": is_up,
             "servers": [asdict(server) for server in statuses],
         }
-        typer.echo(json.dumps(document, indent=2))
+        print_json(document)
     else:
         _print_table(settings, statuses)
     raise typer.Exit(0 if is_up else 1)
@@ -106,7 +95,7 @@ def _is_up(statuses: "list[ServerStatus]") -> bool:
     )
 
 
-def _print_table(settings: Settings, statuses: "list[ServerStatus]") -> None:
+def _print_table(settings: "Settings", statuses: "list[ServerStatus]") -> None:
     typer.echo(f"servers in {settings.home}")
     for server in statuses:
         # Plain columns, the long one last: lines can be copied whole, at any width of the terminal.
@@ -124,30 +113,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Show what is waited for, on the error output, once it takes longer than a moment."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    display = console.status("starting")
-    shown_at = time.monotonic() + _QUIET_SECONDS
-    is_done = threading.Event()
-
-    def show_later() -> None:
-        if not is_done.wait(max(0.0, shown_at - time.monotonic())):
-            display.start()
-
-    def tell(message: str) -> None:
-        display.update(f"{message} …")
-
-    thread = threading.Thread(target=show_later, daemon=True)
-    thread.start()
-    try:
-        yield tell
-    finally:
-        is_done.set()
-        thread.join()
-        display.stop()

@@ -5,7 +5,26 @@ from pathlib import Path
 
 import typer
 
-from quantbot_pipeline.cli.console import output, print_json, rows_table
+from quantbot_pipeline.cli.console import print_json, print_rows
+from quantbot_pipeline.cli.help_text import flowing
+
+_SHOW_HELP = flowing(
+    """Print a preset as JSON, to copy and change.
+
+Give the copy a name of its own, or a new version.
+
+Example:
+  quantbot strategies show conservative-24h > mine.json
+"""
+)
+
+_VALIDATE_HELP = flowing(
+    """Check strategy files; names every field that is wrong and what is allowed. Stores nothing.
+
+Example:
+  quantbot strategies validate mine.json
+"""
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -14,7 +33,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="strategies")
 
     @group.command("list")
-    def list_presets(*, as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
+    def list_presets(*, as_json: bool = typer.Option(False, "--json", help="Print the result as JSON.")) -> None:
         """List the presets."""
         from quantbot_pipeline.strategy.presets import load_preset, preset_names
 
@@ -31,11 +50,10 @@ def register(app: typer.Typer) -> None:
         if as_json:
             print_json(rows)
         else:
-            output.print(rows_table("Presets", rows))
+            print_rows("Presets", rows)
 
-    @group.command()
-    def show(name: str = typer.Argument(..., help="Name of a preset.")) -> None:
-        """Print a preset as JSON, to copy and change."""
+    @group.command(help=_SHOW_HELP)
+    def show(name: str = typer.Argument(..., help="Name of a preset.", metavar="NAME")) -> None:
         from quantbot_pipeline.errors import StrategyError
         from quantbot_pipeline.strategy.presets import load_preset, preset_names
 
@@ -43,13 +61,12 @@ def register(app: typer.Typer) -> None:
             raise StrategyError(f"preset {name!r} is unknown; there are {', '.join(preset_names())}")
         print_json(load_preset(name).model_dump(mode="json", by_alias=True, exclude_none=True))
 
-    @group.command()
+    @group.command(help=_VALIDATE_HELP)
     def validate(
-        paths: list[Path] = typer.Argument(..., help="Strategy files, JSON."),
+        paths: list[Path] = typer.Argument(..., help="Strategy files, JSON.", metavar="FILE"),
         *,
-        as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+        as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     ) -> None:
-        """Check strategy files; names every field that is wrong and what is allowed."""
         from quantbot_pipeline.strategy.model import config_hash, load_strategy
 
         checked = [(path, load_strategy(path)) for path in paths]
@@ -57,7 +74,7 @@ def register(app: typer.Typer) -> None:
         if as_json:
             print_json(rows)
         else:
-            output.print(rows_table("Valid", rows))
+            print_rows("Valid", rows)
 
     @group.command()
     def schema() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.strategy.model import Strategy, config_hash, load_strategy
@@ -14,11 +15,27 @@ def store_strategies(state: StateStore, paths: Sequence[Path] = ()) -> list[Stra
 
     Raises:
         StrategyError: a file is refused; nothing was stored.
-        InputError: a (name, version) is stored with another config already.
+        InputError: a (name, version) is stored, or comes twice, with different configs; nothing was stored.
     """
     strategies = [load_preset(name) for name in preset_names()]
     strategies += [load_strategy(path) for path in paths]
+    _refuse_conflicts(strategies, [*[None] * len(preset_names()), *paths], state)
     return [_store(state, strategy) for strategy in strategies]
+
+
+def _refuse_conflicts(strategies: Sequence[Strategy], sources: Sequence[Path | None], state: StateStore) -> None:
+    """Refuse two meanings of one (name, version) before anything is stored.
+
+    The store refuses each by itself too; by then those before it would be stored.
+    """
+    meanings = {(row.name, row.version): row.config_hash for row in state.load_strategies()}
+    for strategy, source in zip(strategies, sources, strict=True):
+        known = meanings.setdefault((strategy.name, strategy.version), config_hash(strategy))
+        if known != config_hash(strategy):
+            raise InputError(
+                f"{source or 'presets'}: strategy {strategy.name!r} version {strategy.version!r} is known with another "
+                "config; a version never changes its meaning: give the changed strategy a new version or name"
+            )
 
 
 def _store(state: StateStore, strategy: Strategy) -> StrategyRow:
