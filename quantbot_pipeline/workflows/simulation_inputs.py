@@ -2,13 +2,14 @@
 
 A run over the window `[start, end)` of a token reads
 
-- the entry calls of the window, and those other calls that its strategy listens to;
-- under `overlap` other than `independent`, also the calls before the window whose trades may still be
-  open in it;
+- the entry calls of the window, and those other calls that its strategy listens to while a trade may be open;
+- under `overlap` other than `independent`, also the earlier calls whose trades may still be open;
 - the candles of one interval (the finest stored in the window), from the strategy's warm-up before the
   first of these calls to the horizon candle of the last.
 
-The fingerprint covers exactly these rows: it changes when, and only when, something that the run reads changes.
+The cut depends on what is stored and on nothing else: not on what was planned and loaded with it. Its trades
+are those of a simulation over the token's whole history. The fingerprint covers exactly these rows: it changes
+when, and only when, something that the run reads changes.
 """
 
 import hashlib
@@ -17,24 +18,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from quantbot_pipeline.engine.calls import Call, Side, SignalType
+from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
-from quantbot_pipeline.engine.reference import warm_up_candles
+from quantbot_pipeline.engine.reference import is_entry_call, is_exit_call, is_scale_in_call, warm_up_candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.token_months import month_of, next_month
 
-# A horizon may end inside a gap of the data; the candle after the gap is still found when the gap is shorter.
-_LONGEST_GAP_SECONDS = 31 * 86_400
-
-# Candles before the window are asked for by time; a series with gaps needs a longer stretch for the same count.
-_WARM_UP_GAP_ALLOWANCE = 4
+# Candles before the window are first asked for by time, this many times longer than a series without gaps
+# needs; only sparser series are asked for again.
+_WARM_UP_STRETCH = 4
 
 _INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 
@@ -45,7 +44,7 @@ class TokenInput:
 
     Attributes:
         token: The token.
-        candles: The candles that the run may see.
+        candles: The candles that the run may see, views of what was loaded.
         calls: The calls that it needs, ordered by (signal_timestamp, call_id).
         reported_call_ids: Those whose trades belong to the window.
         fingerprint: sha256 hex over candles and calls.
@@ -59,7 +58,7 @@ class TokenInput:
 
 
 def trade_reach_seconds(strategy: Strategy) -> int:
-    """Return the longest time from a call to the horizon of its trade."""
+    """Return the longest time from a call to the horizon of its trade, gaps aside."""
     return strategy.costs.latency_seconds + strategy.max_staleness_seconds + strategy.horizon_seconds
 
 
@@ -76,7 +75,7 @@ class _Extent:
         every = list(strategies)
         return cls(
             reach_seconds=max((trade_reach_seconds(strategy) for strategy in every), default=0),
-            warm_up_candles=max((warm_up_candles(strategy) for strategy in every), default=0) + 1,
+            warm_up_candles=max((warm_up_candles(strategy) for strategy in every), default=0),
             has_overlap=any(strategy.overlap != "independent" for strategy in every),
         )
 
@@ -88,18 +87,44 @@ class _Extent:
         )
 
 
+class _StoredMonth(NamedTuple):
+    """Candles of one interval that are stored of one token in one month; open times in seconds."""
+
+    month: str
+    candle_count: int
+    first_s: int
+    last_s: int
+
+
+class _KnownCall(NamedTuple):
+    """A call as the engine reads it, and the instant that says to which window it belongs.
+
+    The engine's time is the instant rounded up to a second; in the last second of a month these are two months.
+    """
+
+    instant: datetime
+    call: Call
+
+
+_Series = tuple[TokenKey, int]
+"""A token and an interval in seconds."""
+
+
 class SimulationInputs:
     """Calls and candles of some tokens over some time, ready to be cut for runs."""
 
     def __init__(
         self,
         calls: Mapping[TokenKey, Sequence[CallRow]],
-        intervals: Mapping[TokenKey, Mapping[str, Collection[int]]],
-        candles: Mapping[tuple[TokenKey, int], Candles],
+        stored: Mapping[_Series, Sequence[_StoredMonth]],
+        candles: Mapping[_Series, Candles],
         extent: "_Extent",
     ) -> None:
-        self._calls = calls
-        self._intervals = intervals
+        self._calls = {token: _known_calls(rows) for token, rows in calls.items()}
+        self._intervals: dict[TokenKey, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for (token, interval), months in stored.items():
+            for found in months:
+                self._intervals[token][found.month].append(interval)
         self._candles = candles
         self._extent = extent
 
@@ -123,20 +148,21 @@ class SimulationInputs:
         calls: dict[TokenKey, list[CallRow]] = defaultdict(list)
         for call in state.load_calls(tokens=list(windows)):
             calls[call.token].append(call)
-        intervals = _stored_intervals(history, windows)
-        candles: dict[tuple[TokenKey, int], Candles] = {}
-        for interval in sorted({s for by_month in intervals.values() for found in by_month.values() for s in found}):
-            ranges = {}
-            for token, (start, end) in windows.items():
-                if any(interval in found for found in intervals[token].values()):
-                    first = _seconds(start) - extent.warm_up_candles * interval * _WARM_UP_GAP_ALLOWANCE
-                    if extent.has_overlap and calls[token]:
-                        earliest = _seconds(calls[token][0].signal_timestamp)
-                        first = min(first, earliest - extent.warm_up_candles * interval)
-                    ranges[token] = (first, _seconds(end) + extent.reach_seconds + _LONGEST_GAP_SECONDS)
-            for token, found in history.load_candles(ranges, interval=_INTERVAL_NAMES[interval]).items():
-                candles[token, interval] = found
-        return cls(calls, intervals, candles, extent)
+        spans = {}
+        for token, (start, end) in windows.items():
+            earliest = start
+            if extent.has_overlap and calls[token]:
+                # A trade of any earlier call may, through others, decide whether one of the window is opened.
+                earliest = min(start, calls[token][0].signal_timestamp)
+            spans[token] = (int(earliest.timestamp()), _end_s(end) + extent.reach_seconds)
+        stored = _load_coverage(history, windows)
+        candles: dict[_Series, Candles] = {}
+        for interval in sorted({interval for _, interval in stored}):
+            months = {token: found for (token, seconds), found in stored.items() if seconds == interval}
+            needed = {token: spans[token] for token in months}
+            found = _load_candles(history, interval, needed, months, extent.warm_up_candles)
+            candles |= {(token, interval): loaded for token, loaded in found.items()}
+        return cls(calls, stored, candles, extent)
 
     def covers(self, strategy: Strategy) -> bool:
         """Return whether what was read suffices for runs of `strategy`."""
@@ -148,15 +174,13 @@ class SimulationInputs:
 
     def cut(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> TokenInput | None:
         """Return what a run over `[start, end)` of `token` reads, or None if no call asks for anything."""
-        start_s, end_s = _seconds(start), _seconds(end)
-        calls, reported = _cut_calls(self._calls.get(token, ()), start_s, end_s, strategy)
+        loaded = self._candles_for(token, start, end, _end_s(end) + trade_reach_seconds(strategy))
+        calls, reported, candles = _cut(self._calls.get(token, ()), loaded, start, end, strategy)
         if not reported:
             return None
-        candles = self._candles_for(token, start, end_s + trade_reach_seconds(strategy), end)
-        candles = _cut_candles(candles, calls, strategy)
         return TokenInput(token, candles, calls, reported, _fingerprint(candles, calls, reported))
 
-    def _candles_for(self, token: TokenKey, start: datetime, last_s: int, end: datetime) -> Candles:
+    def _candles_for(self, token: TokenKey, start: datetime, end: datetime, last_s: int) -> Candles:
         """Return the candles of the finest interval stored in the window, else in the months that trades reach."""
         by_month = self._intervals.get(token, {})
         window_months = [month for month in by_month if month_of(start) <= month < _month_after(end)]
@@ -168,70 +192,80 @@ class SimulationInputs:
         return Candles.empty(60)
 
 
+# --- loading ---
+
+
+def _load_coverage(history: HistoryStore, tokens: Collection[TokenKey]) -> dict[_Series, list[_StoredMonth]]:
+    """Return the months of which candles are stored, oldest first, by token and interval."""
+    stored: dict[_Series, list[_StoredMonth]] = defaultdict(list)
+    for row in history.load_coverage().to_pylist():
+        token = TokenKey(row["chain"], row["token_address"])
+        if token in tokens:
+            found = _StoredMonth(row["month"], row["candle_count"], row["first_s"], row["last_s"])
+            stored[token, INTERVAL_SECONDS[row["interval"]]].append(found)
+    for months in stored.values():
+        months.sort()
+    return stored
+
+
+def _load_candles(
+    history: HistoryStore,
+    interval: int,
+    spans: Mapping[TokenKey, tuple[int, int]],
+    stored: Mapping[TokenKey, Sequence[_StoredMonth]],
+    warm_up: int,
+) -> dict[TokenKey, Candles]:
+    """Return candles from `warm_up` candles before each span up to the first one at or after its end."""
+    name = _INTERVAL_NAMES[interval]
+    ranges = {
+        token: (start - warm_up * interval * _WARM_UP_STRETCH, _end_of_reach(stored[token], end))
+        for token, (start, end) in spans.items()
+    }
+    loaded = history.load_candles(ranges, interval=name)
+    again = {}
+    for token, (first, last) in ranges.items():
+        start = spans[token][0]
+        found = loaded.get(token, Candles.empty(interval))
+        earlier = _start_of_warm_up(stored[token], start, warm_up)
+        if np.searchsorted(found.timestamp, start) < warm_up and earlier < first:
+            again[token] = (earlier, last)
+    return loaded | (history.load_candles(again, interval=name) if again else {})
+
+
+def _start_of_warm_up(months: Sequence[_StoredMonth], start_s: int, warm_up: int) -> int:
+    """Return a time from which on at least `warm_up` candles, or all there are, lie before `start_s`."""
+    count = 0
+    for month in reversed(months):
+        if count >= warm_up:
+            break
+        if month.first_s < start_s:
+            # Of a month that the span starts in, it isn't known how many candles lie before.
+            count += month.candle_count if month.last_s < start_s else 0
+            start_s = month.first_s
+    return start_s
+
+
+def _end_of_reach(months: Sequence[_StoredMonth], last_s: int) -> int:
+    """Return a time before which the first candle at or after `last_s` opens, if there is one."""
+    for month in months:
+        if month.last_s >= last_s:
+            return (month.first_s if month.first_s >= last_s else month.last_s) + 1
+    return last_s
+
+
 def _month_after(end: datetime) -> str:
     """Return the first month that a window with this exclusive end does not touch."""
     month = month_of(end)
-    return month if _month_start_s(month) == _seconds(end) else next_month(month)
+    return month if _month_start_s(month) == end.timestamp() else next_month(month)
 
 
 def _month_start_s(month: str) -> int:
     return int(np.datetime64(month, "s").astype(np.int64))
 
 
-def _stored_intervals(history: HistoryStore, tokens: Collection[TokenKey]) -> dict[TokenKey, dict[str, list[int]]]:
-    """Return, per token and month, the intervals (seconds) of which candles are stored."""
-    found: dict[TokenKey, dict[str, list[int]]] = {token: {} for token in tokens}
-    for row in history.load_coverage().to_pylist():
-        token = TokenKey(row["chain"], row["token_address"])
-        if token in found:
-            found[token].setdefault(row["month"], []).append(INTERVAL_SECONDS[row["interval"]])
-    return found
-
-
-def _cut_calls(
-    calls: Sequence[CallRow], start_s: int, end_s: int, strategy: Strategy
-) -> tuple[tuple[Call, ...], frozenset[int]]:
-    reach = trade_reach_seconds(strategy)
-    wanted = {SignalType.ENTRY}
-    if strategy.overlap == "scale_in":
-        wanted.add(SignalType.SCALE_IN)
-    listened = [_engine_call(call) for call in calls]
-    reporting = [call for call in listened if call.signal_type in wanted and call.side is Side.BUY]
-    reported = frozenset(call.call_id for call in reporting if start_s <= call.signal_timestamp < end_s)
-    if not reported:
-        return (), frozenset()
-    first = start_s
-    if strategy.overlap != "independent":
-        # A trade can only matter to a later call within its reach: walk back while calls are that close.
-        for call in reversed(reporting):
-            if call.signal_timestamp < first and first - call.signal_timestamp <= reach:
-                first = call.signal_timestamp
-    kept = []
-    for call in listened:
-        acts = call.signal_type in (SignalType.EXIT, SignalType.SCALE_OUT) or call.side is Side.SELL
-        if (acts and strategy.exits.on_exit_call) or (
-            not acts and call.signal_type is SignalType.SCALE_IN and strategy.overlap == "scale_in"
-        ):
-            is_kept = first <= call.signal_timestamp < end_s + reach
-        else:
-            is_kept = not acts and call.signal_type in wanted and first <= call.signal_timestamp < end_s
-        if is_kept:
-            kept.append(call)
-    kept.sort(key=lambda call: (call.signal_timestamp, call.call_id))
-    return tuple(kept), reported
-
-
-def _cut_candles(candles: Candles, calls: Sequence[Call], strategy: Strategy) -> Candles:
-    timestamps = candles.timestamp
-    latency = strategy.costs.latency_seconds
-    # One candle before the first decision is always kept: volume-dependent slippage looks at it.
-    first = int(np.searchsorted(timestamps, calls[0].signal_timestamp + latency)) - warm_up_candles(strategy) - 1
-    entries = [call for call in calls if call.signal_type in (SignalType.ENTRY, SignalType.SCALE_IN)]
-    entry = int(np.searchsorted(timestamps, entries[-1].signal_timestamp + latency))
-    stop = len(candles)
-    if entry < len(candles):
-        stop = int(np.searchsorted(timestamps, timestamps[entry] + strategy.horizon_seconds)) + 1
-    return candles.slice(max(first, 0), min(stop, len(candles)))
+def _known_calls(rows: Iterable[CallRow]) -> tuple[_KnownCall, ...]:
+    known = [_KnownCall(row.signal_timestamp, _engine_call(row)) for row in rows]
+    return tuple(sorted(known, key=lambda k: (k.call.signal_timestamp, k.call.call_id)))
 
 
 def _engine_call(call: CallRow) -> Call:
@@ -244,8 +278,95 @@ def _engine_call(call: CallRow) -> Call:
     )
 
 
-def _seconds(instant: datetime) -> int:
-    return int(instant.timestamp())
+def _end_s(end: datetime) -> int:
+    """Return the latest time that the engine reads for calls before `end`."""
+    return ceil(end.timestamp())
+
+
+# --- cutting ---
+
+
+class _PlacedCall(NamedTuple):
+    """A call on its candles.
+
+    Attributes:
+        instant: When it was made.
+        call: The call.
+        acts_in: Index of the candle at whose open it acts; the number of candles if there is none.
+        horizon_in: For an entry call that opens a trade, index of the trade's horizon candle (the number of
+            candles if there is none); None for all others.
+    """
+
+    instant: datetime
+    call: Call
+    acts_in: int
+    horizon_in: int | None
+
+
+def _place(known: Sequence[_KnownCall], candles: Candles, strategy: Strategy) -> list[_PlacedCall]:
+    times = candles.timestamp
+    signal = np.array([call.signal_timestamp for _, call in known], dtype=np.int64)
+    acts_in = np.searchsorted(times, signal + strategy.costs.latency_seconds)
+    # A call behind the last candle opens nothing: it gets a time that is never too late, and no horizon.
+    start = np.append(times, np.iinfo(np.int64).max // 2)[acts_in]
+    horizon_in = np.searchsorted(times, start + strategy.horizon_seconds)
+    opens = (acts_in < len(times)) & (start - signal <= strategy.max_staleness_seconds)
+    placed = zip(known, acts_in.tolist(), horizon_in.tolist(), opens.tolist(), strict=True)
+    return [
+        _PlacedCall(instant, call, acts, horizon if is_open and is_entry_call(call) else None)
+        for (instant, call), acts, horizon, is_open in placed
+    ]
+
+
+def _cut(
+    known: Sequence[_KnownCall], candles: Candles, start: datetime, end: datetime, strategy: Strategy
+) -> tuple[tuple[Call, ...], frozenset[int], Candles]:
+    """Return the calls that a run reads, the ids of those that it reports, and the candles that it reads."""
+    scales_in = strategy.overlap == "scale_in"
+    reported_ids = frozenset(
+        call.call_id
+        for instant, call in known
+        if start <= instant < end and (is_entry_call(call) or (scales_in and is_scale_in_call(call)))
+    )
+    if not reported_ids:
+        return (), reported_ids, candles.slice(0, 0)
+    placed = _place(known, candles, strategy)
+    reported = [p for p in placed if p.call.call_id in reported_ids]
+    trades = [p for p in reported if p.horizon_in is not None]
+    scale_ins = [p for p in reported if is_scale_in_call(p.call) and p.acts_in < len(candles)]
+    reading = trades + scale_ins
+    kept_ids = set(reported_ids)
+    if not reading:
+        # Each call is skipped for want of candles, whatever else there is.
+        return tuple(p.call for p in reported), reported_ids, candles.slice(0, 0)
+
+    first = min(p.acts_in for p in reading)
+    if strategy.overlap != "independent":
+        for p in reversed(placed):
+            if p.horizon_in is None or p.instant >= start:
+                continue
+            if p.horizon_in < first:
+                break
+            # Its trade may be open when the next one wants to begin.
+            trades.append(p)
+            first = p.acts_in
+    last = max((p.horizon_in for p in trades if p.horizon_in is not None), default=first)
+    last_scale_in = max((p.acts_in for p in scale_ins), default=-1)
+    for p in placed:
+        if is_entry_call(p.call):
+            # An entry after the window takes up a scale-in of the window that acts at the same open.
+            is_kept = p.horizon_in is not None and p.instant >= end and p.acts_in <= last_scale_in
+        elif is_scale_in_call(p.call):
+            is_kept = scales_in and first <= p.acts_in < last
+        else:
+            is_kept = is_exit_call(p.call) and strategy.exits.on_exit_call and first < p.acts_in < last
+        if is_kept:
+            kept_ids.add(p.call.call_id)
+    kept_ids.update(p.call.call_id for p in trades)
+    stop = max(last, last_scale_in) + 1
+    calls = tuple(p.call for p in placed if p.call.call_id in kept_ids)
+    begin = max(first - warm_up_candles(strategy), 0)
+    return calls, reported_ids, candles.slice(begin, min(stop, len(candles)))
 
 
 def _fingerprint(candles: Candles, calls: Sequence[Call], reported: frozenset[int]) -> str:
