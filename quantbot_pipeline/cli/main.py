@@ -1,6 +1,7 @@
 """The command `quantbot`: puts the command groups together and answers errors with one message."""
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -108,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A file name that is not UTF-8 must not end a command that has done its work.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # They log what they raise too; without a handler, Python prints that above the one message.
+    for driver in ("clickhouse_connect", "psycopg"):
+        logging.getLogger(driver).addHandler(logging.NullHandler())
     sys.exit(_run(arguments))
 
 

@@ -3,12 +3,12 @@
 Argument parsing and printing only.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quantbot_pipeline.cli.console import print_json, waiting
+from quantbot_pipeline.cli.console import print_json, print_warning, waiting
 
 if TYPE_CHECKING:
     from quantbot_pipeline.servers.embedded import ServerStatus
@@ -49,11 +49,11 @@ def up(
 
 def down() -> None:
     """Stop everything that 'quantbot up' started, cleanly."""
+    from quantbot_pipeline.cli.stores import load_checked_settings
     from quantbot_pipeline.servers.dagster_ui import stop_dagster_ui
     from quantbot_pipeline.servers.embedded import stop_servers
-    from quantbot_pipeline.settings import load_settings
 
-    settings = load_settings()
+    settings = load_checked_settings()
     with waiting("stopping"):
         stopped = [*stop_dagster_ui(settings), *stop_servers(settings)]
     typer.echo(f"stopped: {', '.join(stopped)}" if stopped else f"nothing was running in {settings.home}")
@@ -63,16 +63,17 @@ def status(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
-    """Show how the servers are.
+    """Show how the servers are, without starting any.
 
-    Exit code 0 when Postgres and ClickHouse run here or are external, and no started Dagster process is
-    unreachable; else 1.
+    Exit code 0 when Postgres and ClickHouse run here, or are external and let us in, and no started Dagster
+    process is unreachable; else 1.
     """
+    from quantbot_pipeline.cli.stores import load_checked_settings
     from quantbot_pipeline.servers.embedded import server_status
-    from quantbot_pipeline.settings import load_settings
 
-    settings = load_settings()
-    statuses = server_status(settings)
+    settings = load_checked_settings()
+    with waiting("asking the servers"):
+        statuses = [_asked(server, settings) for server in server_status(settings)]
     is_up = _is_up(statuses)
     if as_json:
         document = {
@@ -84,6 +85,25 @@ def status(
     else:
         _print_table(settings, statuses)
     raise typer.Exit(0 if is_up else 1)
+
+
+def _asked(server: "ServerStatus", settings: "Settings") -> "ServerStatus":
+    """Return the status of a server, `unreachable` for an external one that does not let us in."""
+    if server.state != "external":
+        return server
+    from quantbot_pipeline.errors import ServerError
+    from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+    from quantbot_pipeline.storage.postgres_connection import connect
+
+    try:
+        if server.name == "postgres" and settings.postgres_url is not None:
+            connect(settings.postgres_url.get_secret_value()).close()
+        elif settings.clickhouse_url is not None:
+            ClickHouseConnection(settings.clickhouse_url.get_secret_value()).close()
+    except ServerError as error:
+        print_warning(str(error))
+        return replace(server, state="unreachable")
+    return server
 
 
 def _is_up(statuses: "list[ServerStatus]") -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from quantbot_pipeline.cli.console import waiting
 from quantbot_pipeline.errors import ConfigError
@@ -26,22 +27,54 @@ class OpenStores:
     history: "ClickHouseStore"
 
 
-def load_usable_settings() -> Settings:
-    """Return the settings of a command that writes to its home.
+def load_checked_settings() -> Settings:
+    """Return the settings of a command, after a look at what pydantic can't judge. Changes nothing.
 
     Raises:
-        ConfigError: a variable has a value that is not allowed, or the home can't be a folder that is written to.
+        ConfigError: a variable has a value that is not allowed. The message never repeats a URL, which may hold a
+            password.
     """
     settings = load_settings()
-    nearest = settings.home
-    while not os.path.lexists(nearest):
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        found = "a file" if nearest.exists() else "a link to nothing"
-        raise ConfigError(f"QUANTBOT_HOME: {nearest} is {found}; allowed is a folder, or a path where one can be made")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ConfigError(f"QUANTBOT_HOME: {nearest} can't be written by this user; set it to a folder that can")
+    if settings.home.exists() and not settings.home.is_dir():
+        raise ConfigError(f"QUANTBOT_HOME: {settings.home} is a file; allowed is a folder, or a path to make one at")
+    for name, url, schemes in (
+        ("QUANTBOT_POSTGRES_URL", settings.postgres_url, ("postgresql", "postgres")),
+        ("QUANTBOT_CLICKHOUSE_URL", settings.clickhouse_url, ("http", "https")),
+    ):
+        if url is not None and not _is_url(url.get_secret_value(), schemes):
+            raise ConfigError(
+                f"{name} can't be read; allowed is {schemes[0]}://user:password@host:port/database, with characters "
+                "such as space, /, @ and : in the password percent-encoded"
+            )
     return settings
+
+
+def load_usable_settings() -> Settings:
+    """Return the settings of a command that writes to its home, which is made when missing.
+
+    Raises:
+        ConfigError: a variable has a value that is not allowed, or the home can't be made or written.
+    """
+    settings = load_checked_settings()
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"QUANTBOT_HOME: {settings.home} can't be made: {error.strerror}; set it to a folder that can be written"
+        ) from error
+    if not os.access(settings.home, os.W_OK | os.X_OK):
+        raise ConfigError(f"QUANTBOT_HOME: {settings.home} can't be written by this user; set it to one that can")
+    return settings
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Reading the port checks it.
+        has_place = parts.port != 0 and bool(parts.hostname or parts.query)
+    except ValueError:
+        return False
+    return parts.scheme in schemes and has_place and not any(character.isspace() for character in text)
 
 
 @contextmanager

@@ -193,9 +193,15 @@ def _storage_errors() -> Iterator[None]:
 
 
 def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
-    """Raise what a step raised, with its own class where that is one of this project's."""
+    """Raise what a step raised, with its own class where that is one of this project's.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped by Ctrl-C, which Dagster takes for a way to end.
+    """
     if result.success:
         return
+    if any(_was_interrupted(event) for event in result.all_events):
+        raise KeyboardInterrupt
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -209,3 +215,10 @@ def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
                 raise SimulationError(f"step {event.step_key}: {text}")
             raise kind(text.partition(": ")[2] or text)
     raise QuantbotError(f"run {result.run_id} failed without a step; see the Dagster UI")
+
+
+def _was_interrupted(event: dg.DagsterEvent) -> bool:
+    if event.event_type is not dg.DagsterEventType.RUN_FAILURE:
+        return False
+    reason = event.job_failure_data.failure_reason
+    return reason is not None and reason.name == "UNEXPECTED_TERMINATION"
