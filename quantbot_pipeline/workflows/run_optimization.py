@@ -22,6 +22,7 @@ from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_simulations import RunOutcome, RunRequest, RunStatus, run_simulations
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs
+from quantbot_pipeline.workflows.store_strategies import newest_versions
 
 _TRIALS_PER_BATCH = 8
 
@@ -103,7 +104,7 @@ def plan_optimization(
     if not rows:
         known = ", ".join(sorted({row.name for row in state.load_strategies()})) or "none"
         raise InputError(f"template: strategy {template_name!r} is not stored; stored are {known}")
-    template = rows[-1]
+    [template] = newest_versions(rows)
     document = dict(space_document or default_search_space(template.config))
     space = parse_search_space(document, template=template.config)
     times = [call.signal_timestamp for call in state.load_calls() if call.signal_type is SignalType.ENTRY]

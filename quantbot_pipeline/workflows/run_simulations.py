@@ -28,6 +28,7 @@ from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, Stra
 from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
+from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth, format_token
 
 # Runs per write: large enough that an insert is one block, small enough that little is repeated after a kill.
@@ -104,7 +105,11 @@ def plan_backtests(
     state: StateStore,
     history: HistoryStore,
 ) -> list[RunRequest]:
-    """Return one request per token-month and strategy that has calls to simulate."""
+    """Return one request per token-month and strategy that has calls to simulate.
+
+    Of several versions of a strategy the newest is simulated: its runs supersede those of older versions.
+    """
+    strategies = newest_versions(strategies)
     if not keys or not strategies:
         return []
     parsed = [parse_strategy(row.config, source=f"strategy {row.name!r}") for row in strategies]
@@ -136,7 +141,7 @@ def run_simulations(
     A run that fails is recorded as `failed` with its message and costs no other run.
 
     Args:
-        requests: The runs that are wanted.
+        requests: The runs that are wanted; two of one key are one run.
         state: Where runs and summaries go.
         history: Where events and aggregates go.
         force: Compute complete runs anew too; a result that differs from the stored one is a failure.
@@ -146,20 +151,21 @@ def run_simulations(
     for batch in _batches(requests, _RUNS_PER_BATCH):
         claims = state.claim_runs([_new_run(request) for request in batch], force=force)
         results: list[_Result] = []
-        failures: dict[int, str] = {}
-        reused: list[int] = []
+        found: dict[int, RunOutcome] = {}
         for claim, request in zip(claims, batch, strict=True):
-            if claim.is_complete and not force:
-                reused.append(claim.run_id)
-                outcome = RunOutcome(request, claim.run_id, RunStatus.REUSED)
-            else:
-                outcome = _simulate(claim, request, results, failures)
-            outcomes.append(outcome)
+            if claim.run_id not in found:
+                found[claim.run_id] = (
+                    RunOutcome(request, claim.run_id, RunStatus.REUSED)
+                    if claim.is_complete and not force
+                    else _simulate(claim, request, results)
+                )
+            outcomes.append(found[claim.run_id])
             on_progress(len(outcomes), len(requests), _describe(request))
         _store(results, state, history)
-        state.reactivate_runs(reused)
-        if failures:
-            state.fail_runs(failures)
+        failures = {outcome.run_id: outcome.error or "" for outcome in failed(found.values())}
+        known = {claim.run_id for claim in claims if claim.is_complete}
+        state.reactivate_runs(sorted(known - failures.keys()))
+        state.fail_runs(failures)
     publish(state, history)
     return outcomes
 
@@ -169,13 +175,11 @@ def publish(state: StateStore, history: HistoryStore) -> None:
     history.publish(state.load_published_runs(), state.load_published_calls())
 
 
-def _simulate(claim: RunClaim, request: RunRequest, results: list[_Result], failures: dict[int, str]) -> RunOutcome:
+def _simulate(claim: RunClaim, request: RunRequest, results: list[_Result]) -> RunOutcome:
     try:
         result = _compute(claim, request)
     except Exception as error:  # noqa: BLE001 - whatever one run stumbles over must not cost its neighbours
-        message = f"{type(error).__name__}: {error}"
-        failures[claim.run_id] = message
-        return RunOutcome(request, claim.run_id, RunStatus.FAILED, error=message)
+        return RunOutcome(request, claim.run_id, RunStatus.FAILED, error=f"{type(error).__name__}: {error}")
     results.append(result)
     return RunOutcome(request, claim.run_id, RunStatus.COMPUTED, result.metrics, result.events.num_rows)
 
@@ -190,7 +194,7 @@ def _compute(claim: RunClaim, request: RunRequest) -> _Result:
         )
         trades.extend(token_trades)
         events.append(_with_run_columns(events_to_arrow(token_trades), claim.run_id, part.token))
-        aggregates.append(_aggregate(claim.run_id, part.token, run_metrics(token_trades), request))
+        aggregates.append(_aggregate(claim.run_id, part.token, run_metrics(token_trades)))
     all_events = pa.concat_tables(events)
     digest = _digest(all_events)
     if claim.is_complete and claim.events_digest != digest:
@@ -252,7 +256,7 @@ def _sha256(document: Any) -> str:
 
 _AGGREGATES = pa.schema(
     [
-        ("simulation_run_id", pa.uint64()),
+        ("simulation_run_id", pa.int64()),
         ("chain", pa.string()),
         ("token_address", pa.string()),
         ("final_pnl", pa.float64()),
@@ -265,20 +269,17 @@ _AGGREGATES = pa.schema(
         ("reentry_count", pa.int64()),
         ("ladder_entries_used", pa.int64()),
         ("ladder_exits_used", pa.int64()),
-        ("created_at", pa.int64()),
     ]
 )
 
 
-def _aggregate(run_id: int, token: TokenKey, metrics: Metrics, request: RunRequest) -> dict[str, Any]:
+def _aggregate(run_id: int, token: TokenKey, metrics: Metrics) -> dict[str, Any]:
     values = asdict(metrics)
     row = {name: values[name] for name in _AGGREGATES.names if name in values}
     return row | {
         "simulation_run_id": run_id,
         "chain": token.chain,
         "token_address": token.address,
-        # The same run gives the same rows: not the time of the attempt, but the end of what it covers.
-        "created_at": int(request.window_end.timestamp()),
     }
 
 
@@ -310,7 +311,7 @@ def _summary(result: _Result) -> RunSummary:
 def _with_run_columns(events: pa.Table, run_id: int, token: TokenKey) -> pa.Table:
     count = events.num_rows
     return (
-        events.append_column("simulation_run_id", pa.array(np.full(count, run_id, dtype=np.uint64)))
+        events.append_column("simulation_run_id", pa.array(np.full(count, run_id, dtype=np.int64)))
         .append_column("chain", pa.array([token.chain] * count, pa.string()))
         .append_column("token_address", pa.array([token.address] * count, pa.string()))
     )

@@ -38,6 +38,17 @@ def _refuse_conflicts(strategies: Sequence[Strategy], sources: Sequence[Path | N
             )
 
 
+def newest_versions(rows: Sequence[StrategyRow]) -> list[StrategyRow]:
+    """Return of each name the version that was stored last, in the order of the names.
+
+    Version texts have no order of their own: "10" sorts before "9".
+    """
+    newest: dict[str, StrategyRow] = {}
+    for row in sorted(rows, key=lambda row: row.strategy_id):
+        newest[row.name] = row
+    return [newest[name] for name in sorted(newest)]
+
+
 def _store(state: StateStore, strategy: Strategy) -> StrategyRow:
     return state.store_strategy(
         name=strategy.name,
