@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbot_pipeline.servers.embedded import ServerUrls
+from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings, load_settings
 
 PROJECT_ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ import typer
 from quantbot_pipeline.cli.console import print_json, print_warning, waiting
 
 if TYPE_CHECKING:
-    from quantbot_pipeline.servers.embedded import ServerStatus
+    from quantbot_pipeline.servers.status import ServerStatus
     from quantbot_pipeline.settings import Settings
 
 _COLOURS = {"running": "green", "external": "cyan", "stopped": "yellow", "unreachable": "red"}

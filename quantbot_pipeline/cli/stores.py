@@ -12,7 +12,7 @@ from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from quantbot_pipeline.servers.embedded import ServerUrls
+    from quantbot_pipeline.servers.status import ServerUrls
     from quantbot_pipeline.storage.clickhouse import ClickHouseStore
     from quantbot_pipeline.storage.postgres import PostgresStore
 

@@ -24,7 +24,7 @@ from quantbot_pipeline.defs.partitions import (
 from quantbot_pipeline.errors import QuantbotError, ServerError, SimulationError
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
-from quantbot_pipeline.servers.embedded import ServerUrls
+from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.workflows.import_candles import token_months_of

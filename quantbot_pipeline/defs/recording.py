@@ -7,7 +7,7 @@ import dagster as dg
 from quantbot_pipeline.defs.ingest_assets import count_candles, touched_token_months
 from quantbot_pipeline.defs.partitions import check_months, register_tokens, token_month_key
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
-from quantbot_pipeline.servers.embedded import ServerUrls
+from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.import_candles import ImportOutcome

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from quantbot_pipeline.servers.embedded import ServerUrls, ensure_servers
+from quantbot_pipeline.servers.embedded import ensure_servers
+from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore

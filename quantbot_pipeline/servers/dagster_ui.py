@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.project_files import project_file
@@ -25,10 +25,8 @@ from quantbot_pipeline.servers.processes import (
     stop_process,
     write_atomically,
 )
+from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
 from quantbot_pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from quantbot_pipeline.servers.embedded import ServerStatus, ServerUrls
 
 _WEBSERVER: Literal["dagster-webserver"] = "dagster-webserver"
 _DAEMON: Literal["dagster-daemon"] = "dagster-daemon"
@@ -83,7 +81,7 @@ class _Background:
         return found is not None
 
 
-def prepare_dagster_home(settings: Settings, urls: "ServerUrls") -> Path:
+def prepare_dagster_home(settings: Settings, urls: ServerUrls) -> Path:
     """Make this instance's Dagster home, and point this process and its children to it.
 
     Args:
@@ -107,9 +105,7 @@ def prepare_dagster_home(settings: Settings, urls: "ServerUrls") -> Path:
     return home
 
 
-def start_dagster_ui(
-    settings: Settings, urls: "ServerUrls", *, on_progress: Callable[[str], None] | None = None
-) -> str:
+def start_dagster_ui(settings: Settings, urls: ServerUrls, *, on_progress: Callable[[str], None] | None = None) -> str:
     """Start Dagster's webserver and daemon unless they run, and wait until the UI answers.
 
     Args:
@@ -158,10 +154,8 @@ def stop_dagster_ui(settings: Settings) -> list[str]:
         return [background.name for background in backgrounds if background.stop()]
 
 
-def dagster_status(settings: Settings) -> "list[ServerStatus]":
+def dagster_status(settings: Settings) -> list[ServerStatus]:
     """Return how webserver and daemon are."""
-    from quantbot_pipeline.servers.embedded import ServerStatus
-
     statuses = []
     for name in (_WEBSERVER, _DAEMON):
         background = _Background(name, settings.dagster_home)

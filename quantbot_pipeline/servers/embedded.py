@@ -4,8 +4,6 @@ Both outlive the command that starts them. Nothing here reads or writes tables.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import urlsplit
 
 import psycopg
@@ -13,57 +11,13 @@ from psycopg import sql
 
 from quantbot_pipeline.errors import ConfigError, ServerError
 from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
+from quantbot_pipeline.servers.dagster_ui import dagster_status
 from quantbot_pipeline.servers.home import locked_home
 from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
+from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
 from quantbot_pipeline.settings import Settings
 
-ServerName = Literal["postgres", "clickhouse", "dagster-webserver", "dagster-daemon"]
-ServerState = Literal["running", "stopped", "unreachable", "external"]
 DAGSTER_DATABASE = "dagster"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class ServerUrls:
-    """What clients connect with. Holds passwords: never print or log one.
-
-    Attributes:
-        postgres: libpq URL of the database `quantbot`, or of the external one.
-        dagster_postgres: SQLAlchemy URL of Dagster's own database, scheme `postgresql+psycopg2`.
-        clickhouse: `http(s)://user:password@host:port/database`.
-    """
-
-    postgres: str
-    dagster_postgres: str
-    clickhouse: str
-
-    def __repr__(self) -> str:
-        return "ServerUrls(hidden: they hold passwords)"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatus:
-    """How one server is. Holds no password.
-
-    Attributes:
-        name: Which.
-        state: `unreachable` is a process that runs and does not let us in; `external` is one that this
-            project does not run.
-        pid: Its process when it runs here.
-        address: Socket folder or host and port.
-        version: Of the server, where known without asking it.
-        data_directory: Where its data is, for embedded ones.
-        uptime_seconds: Since its start.
-        log: Where to read on.
-    """
-
-    name: ServerName
-    state: ServerState
-    pid: int | None = None
-    address: str | None = None
-    version: str | None = None
-    data_directory: str | None = None
-    uptime_seconds: float | None = None
-    log: str | None = None
 
 
 def embedded_postgres(settings: Settings) -> EmbeddedPostgres:
@@ -125,8 +79,6 @@ def stop_servers(settings: Settings) -> list[str]:
 
 def server_status(settings: Settings) -> list[ServerStatus]:
     """Return how Postgres, ClickHouse and the Dagster processes are, without starting any."""
-    from quantbot_pipeline.servers.dagster_ui import dagster_status
-
     return [_postgres_status(settings), _clickhouse_status(settings), *dagster_status(settings)]
 
 

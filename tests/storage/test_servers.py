@@ -29,13 +29,12 @@ from quantbot_pipeline.errors import ConfigError, ServerError
 from quantbot_pipeline.project_files import project_file
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home, stop_dagster_ui
 from quantbot_pipeline.servers.embedded import (
-    ServerStatus,
-    ServerUrls,
     ensure_servers,
     server_status,
     stop_servers,
 )
 from quantbot_pipeline.servers.processes import PACKAGE_PARENT
+from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
 from quantbot_pipeline.settings import Settings
 
 pytestmark = pytest.mark.server
