@@ -161,7 +161,7 @@ def progress_stages() -> Iterator[StageListener]:
     longer than a moment, and now and then before.
     """
     if not messages.is_terminal:
-        yield _PlainProgress()
+        yield _PlainProgress(time.monotonic())
         return
     with _bars() as display:
         tasks: dict[str, Any] = {}
@@ -177,19 +177,24 @@ def progress_stages() -> Iterator[StageListener]:
 class _PlainProgress:
     """Lines of progress for logs and pipes."""
 
-    def __init__(self) -> None:
+    def __init__(self, began_at: float) -> None:
         self._began: dict[str, float] = {}
-        self._spoke_at = time.monotonic()
+        self._done: set[str] = set()
+        self._spoke_at = began_at
 
     def __call__(self, name: str, done: int, total: int) -> None:
         now = time.monotonic()
+        # A stage whose beginning was not told began with the job.
         began = self._began.setdefault(name, now if done == 0 else self._spoke_at)
-        is_done = done >= total
-        since = now - began if is_done else now - max(began, self._spoke_at)
-        if since >= (QUIET_SECONDS if is_done else _SECONDS_BETWEEN_LINES):
+        if name in self._done:
+            return
+        if done >= total:
+            self._done.add(name)
+            is_due = now - began >= QUIET_SECONDS
+        else:
+            is_due = now - max(began, self._spoke_at) >= _SECONDS_BETWEEN_LINES
+        if is_due:
             self._spoke_at = now
-            # A stage may be told to be done twice; it is said once.
-            self._began[name] = now
             messages.print(f"{name}: {done:,} of {total:,} after {now - began:.0f} s", markup=False, soft_wrap=True)
 
 

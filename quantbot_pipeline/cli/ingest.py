@@ -89,7 +89,7 @@ def register(app: typer.Typer) -> None:
                     from quantbot_pipeline.defs.recording import record_candle_imports
 
                     record_candle_imports(outcomes, stores.history, stores.settings, stores.urls)
-        _print_outcomes(outcomes, as_json=as_json)
+        _print_outcomes(files, outcomes, as_json=as_json)
 
     @group.command(help=_ALERTS_HELP)
     def alerts(
@@ -116,32 +116,36 @@ def register(app: typer.Typer) -> None:
                     from quantbot_pipeline.defs.recording import record_alert_import
 
                     record_alert_import(stores.state, stores.settings, stores.urls)
-        _print_outcomes(outcomes, as_json=as_json, further={"new_calls": new_calls})
+        _print_outcomes(files, outcomes, as_json=as_json, further={"new_calls": new_calls})
 
 
 def _print_outcomes(
-    outcomes: "Sequence[ImportOutcome]", *, as_json: bool, further: dict[str, int] | None = None
+    files: Sequence[Path], outcomes: "Sequence[ImportOutcome]", *, as_json: bool, further: dict[str, int] | None = None
 ) -> None:
+    # The name that was given now: a file that is known may have come under another.
     rows: list[dict[str, Any]] = [
         {
-            "file": outcome.record.file,
+            "file": str(file),
             "rows": outcome.record.rows_read,
             "stored": outcome.record.rows_stored,
             "duplicates": outcome.record.rows_duplicate,
             "quarantined": outcome.record.rows_quarantined,
             "known": outcome.is_known,
         }
-        for outcome in outcomes
+        for file, outcome in zip(files, outcomes, strict=True)
     ]
     totals = {name: sum(row[name] for row in rows) for name in ("rows", "stored", "duplicates", "quarantined")}
     reasons = [f"{row.file}:{row.line}: {row.reason}" for outcome in outcomes for row in outcome.record.quarantined]
     if as_json:
         print_json({"files": rows, "totals": totals, **(further or {}), "quarantined": reasons})
     else:
-        _print_table(rows, totals, reasons)
+        _print_table([row | {"file": file.name} for row, file in zip(rows, files, strict=True)], totals, reasons)
     for row in rows:
-        if row["rows"] and row["rows"] == row["quarantined"]:
-            print_warning(f"{row['file']}: none of its {row['rows']:,} rows could be used; all are in quarantine")
+        if row["rows"] == row["quarantined"]:
+            found = (
+                f"none of its {row['rows']:,} rows could be used, all are in quarantine" if row["rows"] else "no rows"
+            )
+            print_warning(f"{row['file']}: {found}")
 
 
 def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], reasons: list[str]) -> None:

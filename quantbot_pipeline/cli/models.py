@@ -71,7 +71,7 @@ def register(app: typer.Typer) -> None:
         print_line(f"model {plan.name} version {outcome.version} is stored and scored {outcome.scored_calls:,} calls")
         print_line(result.reason)
 
-    group = typer.Typer(help="Trained models.", no_args_is_help=True)
+    group = typer.Typer(help="Models that were trained, and how they did.", no_args_is_help=True)
     app.add_typer(group, name="models")
 
     @group.command("list")

@@ -56,9 +56,11 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.cli.documents import read_json_object
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.errors import SearchSpaceError
+        from quantbot_pipeline.optimization.objectives import parse_objective
         from quantbot_pipeline.workflows.run_optimization import plan_optimization, run_optimization
         from quantbot_pipeline.workflows.store_strategies import store_strategies
 
+        parse_objective(objective)
         document = None if space is None else read_json_object(space, SearchSpaceError)
         with open_stores() as stores:
             store_strategies(stores.state)

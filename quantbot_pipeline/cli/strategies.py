@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command("list")
     def list_presets(*, as_json: bool = typer.Option(False, "--json", help="Print the result as JSON.")) -> None:
-        """List the presets."""
+        """List the presets that ship with the project, to simulate as they are or to copy and change."""
         from quantbot_pipeline.strategy.presets import load_preset, preset_names
 
         presets = [load_preset(name) for name in preset_names()]
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
 
     @group.command()
     def schema() -> None:
-        """Print the JSON Schema of strategies."""
+        """Print the JSON Schema of strategies, for editors that check while you type."""
         from quantbot_pipeline.strategy.model import strategy_json_schema
 
         typer.echo(json.dumps(strategy_json_schema(), indent=2))

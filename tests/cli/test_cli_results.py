@@ -1,0 +1,267 @@
+"""What commands answer when all is well: true counts, JSON that is JSON, tables that fit, progress beside them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import WIDTH, Databases, Quantbot, rows_of
+
+from quantbot_pipeline.cli import console
+from quantbot_pipeline.sample.generate import SampleFiles
+from quantbot_pipeline.storage.postgres import PostgresStore
+
+Counts = Callable[[], dict[str, int]]
+
+
+@pytest.fixture
+def stocked(quantbot: Quantbot, databases: Databases, sample: SampleFiles) -> Quantbot:
+    """The command, on databases that hold the sample and runs of one strategy on it."""
+    for arguments in (
+        ("ingest", "candles", sample.candle_files[0].parent),
+        ("ingest", "alerts", *sample.alert_files),
+        ("simulate", "--strategy", "conservative-24h"),
+    ):
+        answer = quantbot(*arguments)
+        assert answer.code == 0, answer.err
+    return quantbot
+
+
+@pytest.mark.server
+def test_ingest_counts_every_row_and_a_second_time_says_known(
+    quantbot: Quantbot, fresh_databases: Databases, sample: SampleFiles
+) -> None:
+    folder = sample.candle_files[0].parent
+    first = quantbot("ingest", "candles", folder, "--json").document
+    assert {Path(row["file"]) for row in first["files"]} == set(sample.candle_files)
+    assert not any(row["known"] for row in first["files"])
+    assert first["totals"]["stored"] == sample.expected["candles"]
+    assert first["totals"]["quarantined"] == sample.expected["candles_quarantined"] == len(first["quarantined"])
+    assert first["totals"]["rows"] == sum(first["totals"][name] for name in ("stored", "duplicates", "quarantined"))
+
+    alerts = quantbot("ingest", "alerts", *sample.alert_files, "--json").document
+    assert alerts["totals"]["stored"] == sample.expected["alerts"] == alerts["new_calls"]
+    assert alerts["totals"]["quarantined"] == sample.expected["alerts_quarantined"]
+
+    stored = rows_of(fresh_databases)
+    assert (stored["ohlcv_candles"], stored["alerts"]) == (sample.expected["candles"], sample.expected["alerts"])
+
+    again = quantbot("ingest", "candles", folder, "--json").document
+    assert all(row["known"] for row in again["files"])
+    assert again["totals"] == first["totals"]
+    alerts_again = quantbot("ingest", "alerts", *sample.alert_files, "--json").document
+    assert all(row["known"] for row in alerts_again["files"])
+    assert alerts_again["new_calls"] == 0
+    assert rows_of(fresh_databases) == stored
+
+    told = quantbot("ingest", "candles", folder)
+    assert "3 of 3 files were imported before" in told.out
+    tables = [line for line in told.out.splitlines() if not line.startswith("quarantined")]
+    assert max(map(len, tables)) <= WIDTH
+
+
+@pytest.mark.server
+def test_file_that_is_named_twice_is_one_file(
+    quantbot: Quantbot, fresh_databases: Databases, sample: SampleFiles
+) -> None:
+    file = sample.candle_files[0]
+    answer = quantbot("ingest", "candles", file, file, "--json")
+    assert len(answer.document["files"]) == 1
+
+
+@pytest.mark.server
+def test_file_of_bad_rows_alone_is_kept_in_quarantine_with_a_warning(
+    quantbot: Quantbot, databases: Databases, tmp_path: Path
+) -> None:
+    """The import did what it promises, every row is accounted for: exit code 0, and a warning for people."""
+    path = tmp_path / "bad.csv"
+    path.write_text(
+        "caller,token_address,chain,timestamp,price_at_alert,mcap_at_alert\n"
+        ",BONK_USDT,binance,2025-01-01T00:00:00Z,1,\n"
+        "ann,BONK_USDT,binance,yesterday,1,\n"
+    )
+    answer = quantbot("ingest", "alerts", path, "--json")
+    assert answer.code == 0
+    assert answer.document["totals"] == {"rows": 2, "stored": 0, "duplicates": 0, "quarantined": 2}
+    assert [reason.startswith(f"{path}:{line}: ") for line, reason in enumerate(answer.document["quarantined"], 2)]
+    assert "warning: " in answer.err
+    assert f"{path}: none of its 2 rows" in answer.err
+
+
+@pytest.mark.server
+def test_simulating_again_reuses_runs_and_forcing_gives_the_same_rows(stocked: Quantbot, databases: Databases) -> None:
+    before = rows_of(databases)
+    again = stocked("simulate", "--strategy", "conservative-24h", "--json").document
+    assert again["runs"] == again["reused"] > 0
+    assert (again["computed"], again["failed"], again["new_events"]) == (0, 0, 0)
+    forced = stocked("simulate", "--strategy", "conservative-24h", "--force", "--json").document
+    assert forced["computed"] == again["runs"]
+    assert rows_of(databases) == before
+
+
+@pytest.mark.server
+def test_simulating_what_has_no_calls_warns(stocked: Quantbot) -> None:
+    answer = stocked("simulate", "--month", "2031-01", "--json")
+    assert (answer.code, answer.document["runs"]) == (0, 0)
+    assert "warning: no call is stored" in answer.err
+
+
+@pytest.mark.server
+def test_strategy_file_is_stored_and_only_it_is_simulated(stocked: Quantbot, tmp_path: Path) -> None:
+    document = stocked("strategies", "show", "basic-6h-20pct-sl").document | {"name": "mine"}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(document))
+    assert stocked("strategies", "validate", path, "--json").document[0]["name"] == "mine"
+    token_months = stocked("simulate", "--strategy", "conservative-24h", "--json").document["token_months"]
+    answer = stocked("simulate", "--file", path, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["runs"] == answer.document["computed"] == token_months
+
+
+@pytest.mark.server
+def test_search_is_stored_ranked_and_reused(stocked: Quantbot, tmp_path: Path) -> None:
+    space = tmp_path / "space.json"
+    space.write_text(
+        '{"parameters": [{"path": "exits.stop_loss.initial", "type": "float", "low": 0.1, "high": 0.4, "step": 0.1}]}'
+    )
+    arguments = ["optimize", "--template", "conservative-24h", "--space", space, "--sampler", "grid", "--trials", "4"]
+    first = stocked(*arguments, "--json")
+    assert first.code == 0, first.err
+    scores = [trial["score"] for trial in first.document["trials"]]
+    assert scores == sorted(scores, reverse=True)
+    assert sorted(round(trial["params"]["exits.stop_loss.initial"], 9) for trial in first.document["trials"]) == [
+        0.1,
+        0.2,
+        0.3,
+        0.4,
+    ]
+    assert all(trial["run"] for trial in first.document["trials"])
+    again = stocked(*arguments, "--json").document
+    assert again["reused"] is True
+    assert again["trials"] == first.document["trials"]
+    job = first.document["job"]
+    assert stocked("trials", job, "--top", "1", "--json").document == {
+        "job": job,
+        "trials": first.document["trials"][:1],
+    }
+    last = stocked("trials", "--top", "2", "--json").document
+    assert [trial["trial"] for trial in last["trials"]] == [trial["trial"] for trial in first.document["trials"][:2]]
+    table = stocked("trials").out
+    assert "exits.stop_loss.initial" in table
+    assert max(map(len, table.splitlines())) <= WIDTH
+
+
+@pytest.mark.server
+def test_model_is_trained_listed_and_the_same_again(stocked: Quantbot) -> None:
+    first = stocked("train", "--model", "logistic", "--json")
+    assert first.code == 0, first.err
+    again = stocked("train", "--model", "logistic", "--json").document
+    assert {name: again[name] for name in ("model_id", "version", "metrics")} == {
+        name: first.document[name] for name in ("model_id", "version", "metrics")
+    }
+    listed = stocked("models", "list", "--json").document
+    assert first.document["model_id"] in {model["model_id"] for model in listed}
+    table = stocked("models", "list").out
+    assert first.document["version"] in table
+    assert max(map(len, table.splitlines())) <= WIDTH
+
+
+@pytest.mark.server
+def test_report_and_views_answer_in_json(stocked: Quantbot) -> None:
+    assert Path(stocked("report", "--json").document["report"]).stat().st_size > 100_000
+    assert "postgres.mart_caller_leaderboard" in stocked("views", "apply", "--json").document["views"]
+    results = stocked("views", "test", "--json")
+    assert results.code == 0
+    assert {row["result"] for row in results.document} == {"passed"}
+
+
+@pytest.mark.server
+def test_empty_databases_are_told_in_a_sentence(quantbot: Quantbot, fresh_databases: Databases) -> None:
+    assert "quantbot optimize" in quantbot("trials").out
+    assert quantbot("trials", "--json").document == {"trials": []}
+    assert "quantbot train" in quantbot("models", "list").out
+    assert quantbot("models", "list", "--json").document == []
+    assert "nothing to remove" in quantbot("gc").out
+    quantbot("optimize", "--template", "conservative-24h").refuses("no entry calls", "ingest alerts")
+    quantbot("train", "--strategy", "conservative-24h").refuses("no features", code=4)
+
+
+@pytest.mark.server
+def test_gc_removes_what_an_interrupted_simulation_left(
+    stocked: Quantbot, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the events were written and before the runs were completed: a dead attempt."""
+    before = rows_of(databases)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PostgresStore, "complete_runs", interrupt)
+        stopped = stocked("simulate", "--strategy", "trailing-stop-20pct")
+    assert (stopped.code, stopped.out) == (130, "")
+    assert stopped.err.splitlines()[-1].startswith("stopped; ")
+    left = rows_of(databases)["simulation_events"] - before["simulation_events"]
+    assert left > 0
+
+    # It may still be at work, as far as gc knows.
+    young = stocked("gc", "--json").document
+    assert (young["runs_running"], young["events"]) == (0, 0)
+    assert young["runs_young"] > 0
+
+    removed = stocked("gc", "--older-than-hours", "0", "--json").document
+    assert removed == {
+        "runs_running": young["runs_young"],
+        "runs_failed": 0,
+        "runs_young": 0,
+        "events": left,
+    }
+    counts = ("simulation_events", "simulation_aggregates")
+    assert {name: rows_of(databases)[name] for name in counts} == {name: before[name] for name in counts}
+    assert stocked("gc", "--older-than-hours", "0", "--json").document["events"] == 0
+
+    done = stocked("simulate", "--strategy", "trailing-stop-20pct", "--json").document
+    assert (done["computed"], done["new_events"]) == (done["runs"], left)
+    assert "nothing to remove" in stocked("gc", "--older-than-hours", "0").out
+
+
+def test_sample_is_the_same_for_the_same_seed(quantbot: Quantbot, tmp_path: Path) -> None:
+    arguments = ["--tokens", "2", "--months", "1", "--alerts", "60", "--seed", "3", "--json"]
+    one = quantbot("sample", tmp_path / "one", *arguments)
+    other = quantbot("sample", tmp_path / "other", *arguments)
+    assert one.code == 0
+    assert one.document["expected"] == other.document["expected"]
+    assert [Path(file).read_bytes() for file in one.document["candle_files"]] == [
+        Path(file).read_bytes() for file in other.document["candle_files"]
+    ]
+
+
+def test_presets_are_listed_within_the_terminal(quantbot: Quantbot) -> None:
+    assert max(map(len, quantbot("strategies", "list").out.splitlines())) <= WIDTH
+    names = {row["name"] for row in quantbot("strategies", "list", "--json").document}
+    assert {"basic-6h-20pct-sl", "conservative-24h", "trailing-stop-20pct"} <= names
+    assert quantbot("strategies", "show", "conservative-24h").document["name"] == "conservative-24h"
+    assert quantbot("strategies", "schema").document["type"] == "object"
+
+
+def test_numbers_that_json_does_not_know_become_null(capsys: pytest.CaptureFixture[str]) -> None:
+    console.print_json({"a": [float("nan"), (1.5, float("-inf"))], "b": {"c": float("inf")}})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, [1.5, None]], "b": {"c": None}}
+
+
+def test_progress_without_a_terminal_is_a_line_per_long_stage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 10.0, 14.0, 16.0, 40.0, 41.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    listen = console._PlainProgress(next(clock))
+    listen("quick", 0, 2)  # second 1
+    listen("long", 0, 90)  # 10
+    listen("long", 1, 90)  # 14: 4 seconds after the start, too early to speak
+    listen("long", 2, 90)  # 16
+    listen("long", 90, 90)  # 40
+    listen("long", 90, 90)  # 41: told to be done twice
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == ["long: 2 of 90 after 6 s", "long: 90 of 90 after 30 s"]

@@ -1,0 +1,151 @@
+"""Help, wrong command lines, and what a command costs before it does anything."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from conftest import WIDTH, Quantbot
+
+from quantbot_pipeline.cli.main import build_app
+
+QUANTBOT = Path(sys.executable).with_name("quantbot")
+
+
+def _commands(command: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _commands(inner, (*path, name))
+
+
+COMMANDS = list(_commands(typer.main.get_command(build_app())))
+
+
+def test_all_commands_are_known_here() -> None:
+    assert {" ".join(path) for path in COMMANDS} == {
+        "",
+        "demo",
+        "up",
+        "down",
+        "status",
+        "migrate",
+        "sample",
+        "ingest",
+        "ingest candles",
+        "ingest alerts",
+        "strategies",
+        "strategies list",
+        "strategies show",
+        "strategies validate",
+        "strategies schema",
+        "simulate",
+        "optimize",
+        "trials",
+        "train",
+        "models",
+        "models list",
+        "report",
+        "views",
+        "views apply",
+        "views test",
+        "gc",
+    }
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_help_that_fits_a_terminal(path: tuple[str, ...], quantbot: Quantbot) -> None:
+    answer = quantbot(*path, "--help")
+    assert answer.code == 0
+    assert answer.err == ""
+    assert "Usage: quantbot " + " ".join(path) in answer.out
+    assert max(map(len, answer.out.splitlines())) <= WIDTH
+    # A sentence beside usage line, panels and option names.
+    assert any(line.startswith(" ") and len(line.split()) > 3 for line in answer.out.splitlines()[3:8])
+
+
+def test_help_says_what_exit_codes_mean(quantbot: Quantbot) -> None:
+    text = quantbot("--help").out
+    for code in ("0", "1", "2", "3", "4", "5", "130"):
+        assert any(line.split()[:1] == [code] for line in text.splitlines()), code
+
+
+@pytest.mark.parametrize("path", [(), ("ingest",), ("strategies",), ("models",), ("views",)], ids=" ".join)
+def test_group_without_command_shows_its_help_and_says_2(path: tuple[str, ...], quantbot: Quantbot) -> None:
+    answer = quantbot(*path)
+    assert answer.code == 2
+    assert "Commands" in answer.out
+    assert answer.err == ""
+
+
+def test_version_is_all_that_is_printed(quantbot: Quantbot) -> None:
+    answer = quantbot("--version")
+    assert (answer.code, answer.out, answer.err) == (0, "0.1.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["nonsense"], ["'nonsense'", "quantbot --help"]),
+        (["ingest", "nonsense"], ["'nonsense'", "quantbot ingest --help"]),
+        (["status", "--nonsense"], ["--nonsense", "quantbot status --help"]),
+        (["ingest", "candles"], ["PATH", "quantbot ingest candles --help"]),
+        (["optimize"], ["--template"]),
+        (["optimize", "--template"], ["--template"]),
+        (["optimize", "--template", "x", "--sampler", "magic"], ["--sampler", "'magic'", "tpe", "random", "grid"]),
+        (["optimize", "--template", "x", "--trials", "0"], ["--trials", "'0'", "1"]),
+        (["sample", "x", "--tokens", "many"], ["--tokens", "'many'", "integer"]),
+        (["sample", "x", "--tokens", "1"], ["--tokens", "'1'", "2"]),
+        (["sample", "x", "--alerts", "59"], ["--alerts", "'59'", "60"]),
+        (["train", "--model", "oracle"], ["--model", "'oracle'", "hist_gbm", "logistic"]),
+        (["train", "--threshold", "nan"], ["--threshold", "nan", "finite"]),
+        (["trials", "first"], ["JOB", "'first'", "integer"]),
+        (["gc", "--older-than-hours", "-1"], ["--older-than-hours", "'-1'", "0"]),
+        (["status", "surplus"], ["surplus"]),
+        (["simulate", "--month", "2025-13"], ["'2025-13'", "YYYY-MM"]),
+        (["simulate", "--token", "BONK"], ["'BONK'", "chain:address"]),
+        (["simulate", "--token", "solana:not-base58-0OIl"], ["not-base58-0OIl"]),
+        (["strategies", "show", "nope"], ["'nope'", "conservative-24h"]),
+        (["demo", "--candles", "x"], ["--candles", "without --alerts"]),
+        (["demo", "--alerts", "x"], ["--alerts", "without --candles"]),
+        (["demo", "--candles", "x", "--alerts", "y"], ["x: no such file or folder"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_wrong_command_line_is_one_line_with_code_2(
+    arguments: list[str], parts: list[str], quantbot: Quantbot, tmp_path: Path
+) -> None:
+    answer = quantbot(*arguments)
+    answer.refuses(*parts)
+    assert answer.err.count("\n") == 1
+    assert not (tmp_path / "home").exists(), "a refused command line starts nothing"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["status"], ["down"], ["strategies", "list"], ["--version"]])
+def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    """Each of these packages takes 0.2 to 2 seconds; a command that prints a few lines must not wait for them."""
+    script = (
+        "import sys\n"
+        "from quantbot_pipeline.cli.main import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'dagster', 'sklearn', 'plotly', 'optuna', 'numba', 'pandas', 'pyarrow', 'numpy', 'chdb'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_reader_that_closes_the_pipe_early_gets_no_complaint(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {QUANTBOT} strategies schema | head -c 1"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.stdout == "{"
+    assert done.stderr == ""
