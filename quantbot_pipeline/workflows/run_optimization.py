@@ -1,27 +1,34 @@
 """Optimization jobs: propose parameters, simulate each as a run, rank by score.
 
-A job is content-addressed like a run: template, space, objective, seed and the data that it reads make its
-key, so the same job again is the stored one.
+A job is content-addressed like a run: template, space, objective, seed and the data that its trials may read
+make its key, so the same job again is the stored one. A job that was killed proposes the same trials again,
+whose runs are there already.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import InputError, QuantbotError, SimulationError
+from quantbot_pipeline.errors import InputError, QuantbotError, SearchSpaceError, SimulationError, StrategyError
 from quantbot_pipeline.optimization.objectives import Objective, parse_objective
-from quantbot_pipeline.optimization.spaces import SearchSpace, default_search_space, parse_search_space
+from quantbot_pipeline.optimization.spaces import (
+    CategoricalParameter,
+    SearchSpace,
+    apply_parameters,
+    default_search_space,
+    parse_search_space,
+)
 from quantbot_pipeline.optimization.study import Sampler, Study, Trial
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import NewTrial, StrategyRow
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_simulations import RunOutcome, RunRequest, RunStatus, run_simulations
-from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs
+from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput, reading_key
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 
 _TRIALS_PER_BATCH = 8
@@ -139,20 +146,36 @@ def run_optimization(
     """Run a job to its end, or return the stored one.
 
     Raises:
-        SimulationError: there is no call to simulate in the window, or a trial's run failed; the job is `failed`.
+        SimulationError: no call of the window opens a trade, a trial's run failed, or the data changed
+            while the job ran; in the last two cases the job is `failed`, and the next attempt goes on.
     """
-    inputs = _load_inputs(plan, state, history)
+    probes = _probes(plan)
+    data = _JobData(plan, _load_inputs(plan, probes, state, history))
+    if not data.parts(probes[0]):
+        raise SimulationError(
+            f"job {plan.name!r}: no calls that open a trade in [{plan.window_start:%Y-%m-%d}, "
+            f"{plan.window_end:%Y-%m-%d}); ingest alerts of this time or choose another window"
+        )
+    job_key = _job_key(plan, probes, data)
     job_id, is_complete = state.create_job(
         name=plan.name,
         strategy_template_id=plan.template.strategy_id,
         search_space=dict(plan.space_document),
         objective=str(plan.objective),
-        job_key=_job_key(plan, inputs),
+        job_key=job_key,
     )
     if is_complete:
-        return OptimizationOutcome(job_id, plan.trial_count, is_known=True)
+        stored = state.read("optimization/load_trials", job_id=job_id).num_rows
+        return OptimizationOutcome(job_id, stored, is_known=True)
+
+    def widen(strategies: Sequence[Strategy]) -> _JobData:
+        wider = _JobData(plan, _load_inputs(plan, [*probes, *strategies], state, history))
+        if _job_key(plan, probes, wider) != job_key:
+            raise SimulationError(f"job {plan.name!r}: calls or candles changed while it ran; run it again")
+        return wider
+
     try:
-        stored = _run_trials(plan, job_id, inputs, state, history, on_progress)
+        stored = _run_trials(plan, job_id, data, widen, state, history, on_progress)
     except QuantbotError as error:
         state.finish_job(job_id, status="failed", error_message=str(error))
         raise
@@ -160,24 +183,58 @@ def run_optimization(
     return OptimizationOutcome(job_id, stored, is_known=False)
 
 
-def _load_inputs(plan: OptimizationPlan, state: StateStore, history: HistoryStore) -> SimulationInputs:
+class _JobData:
+    """The data of a job, cut once for all strategies that read alike."""
+
+    def __init__(self, plan: OptimizationPlan, inputs: SimulationInputs) -> None:
+        self._plan = plan
+        self._parts: dict[tuple[object, ...], tuple[TokenInput, ...]] = {}
+        self.inputs = inputs
+
+    def parts(self, strategy: Strategy) -> tuple[TokenInput, ...]:
+        """Return what a strategy reads, one entry per token with calls in the window."""
+        key = reading_key(strategy)
+        if key not in self._parts:
+            start, end = self._plan.window_start, self._plan.window_end
+            cuts = [self.inputs.cut(token, start, end, strategy) for token in self.inputs.tokens()]
+            self._parts[key] = tuple(cut for cut in cuts if cut is not None)
+        return self._parts[key]
+
+
+def _probes(plan: OptimizationPlan) -> list[Strategy]:
+    """Return the template, and what trials may become that read other data than it does.
+
+    Each parameter goes to its ends by itself, and all go to their upper ends together. A space whose trials
+    read still further loads more when it gets there.
+    """
+    template = parse_strategy(plan.template.config, source=f"strategy {plan.template.name!r}")
+    ends = {
+        parameter.path: parameter.choices
+        if isinstance(parameter, CategoricalParameter)
+        else (parameter.low, parameter.high)
+        for parameter in plan.space.parameters
+    }
+    changes = [{path: value} for path, values in ends.items() for value in values]
+    changes.append({path: values[-1] for path, values in ends.items()})
+    probes = {reading_key(template): template}
+    for change in changes:
+        try:
+            probe = parse_strategy(apply_parameters(plan.template.config, change))
+        except (StrategyError, SearchSpaceError):
+            continue
+        probes.setdefault(reading_key(probe), probe)
+    return list(probes.values())
+
+
+def _load_inputs(
+    plan: OptimizationPlan, strategies: Sequence[Strategy], state: StateStore, history: HistoryStore
+) -> SimulationInputs:
     calls = state.load_calls(start=plan.window_start, end=plan.window_end)
-    if not calls:
-        raise SimulationError(
-            f"job {plan.name!r}: no calls in [{plan.window_start:%Y-%m-%d}, {plan.window_end:%Y-%m-%d}); "
-            "ingest alerts of this time or choose another window"
-        )
     windows = dict.fromkeys({call.token for call in calls}, (plan.window_start, plan.window_end))
-    return SimulationInputs.load(state, history, windows, [_template(plan)])
+    return SimulationInputs.load(state, history, windows, strategies)
 
 
-def _template(plan: OptimizationPlan) -> Strategy:
-    return parse_strategy(plan.template.config, source=f"strategy {plan.template.name!r}")
-
-
-def _job_key(plan: OptimizationPlan, inputs: SimulationInputs) -> str:
-    template = _template(plan)
-    cuts = [inputs.cut(token, plan.window_start, plan.window_end, template) for token in inputs.tokens()]
+def _job_key(plan: OptimizationPlan, probes: Sequence[Strategy], data: _JobData) -> str:
     document = {
         "template": plan.template.config_hash,
         "space": plan.space_document,
@@ -186,7 +243,7 @@ def _job_key(plan: OptimizationPlan, inputs: SimulationInputs) -> str:
         "seed": plan.seed,
         "sampler": plan.sampler,
         "window": [plan.window_start.isoformat(), plan.window_end.isoformat()],
-        "data": [cut.fingerprint for cut in cuts if cut is not None],
+        "data": [[part.fingerprint for part in data.parts(probe)] for probe in probes],
     }
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -194,7 +251,8 @@ def _job_key(plan: OptimizationPlan, inputs: SimulationInputs) -> str:
 def _run_trials(
     plan: OptimizationPlan,
     job_id: int,
-    inputs: SimulationInputs,
+    data: _JobData,
+    widen: Callable[[Sequence[Strategy]], _JobData],
     state: StateStore,
     history: HistoryStore,
     on_progress: ProgressListener,
@@ -207,10 +265,9 @@ def _run_trials(
             for trial in trials
             if trial.document is not None
         }
-        if not all(inputs.covers(strategy) for strategy in strategies.values()):
-            windows = dict.fromkeys(inputs.tokens(), (plan.window_start, plan.window_end))
-            inputs = SimulationInputs.load(state, history, windows, strategies.values())
-        requests = [_request(plan, strategy, inputs) for strategy in strategies.values()]
+        if not all(data.inputs.covers(strategy) for strategy in strategies.values()):
+            data = widen(list(strategies.values()))
+        requests = [_request(plan, strategy, data) for strategy in strategies.values()]
         outcomes = dict(zip(strategies, run_simulations(requests, state, history), strict=True))
         rows = [_trial_row(plan, trial, outcomes.get(trial.index), state) for trial in trials]
         for row in rows:
@@ -223,9 +280,8 @@ def _run_trials(
     return stored
 
 
-def _request(plan: OptimizationPlan, strategy: Strategy, inputs: SimulationInputs) -> RunRequest:
-    cuts = [inputs.cut(token, plan.window_start, plan.window_end, strategy) for token in inputs.tokens()]
-    parts = tuple(cut for cut in cuts if cut is not None)
+def _request(plan: OptimizationPlan, strategy: Strategy, data: _JobData) -> RunRequest:
+    parts = data.parts(strategy)
     return RunRequest(plan.template, strategy, "optimization", parts, None, plan.window_start, plan.window_end)
 
 
@@ -242,4 +298,6 @@ def _stored_metrics(run_id: int, state: StateStore) -> dict[str, Any]:
     row: dict[str, Any] = state.read("runs/load_run_metrics", run_ids=[run_id]).to_pylist()[0]
     row.pop("simulation_run_id")
     metadata: dict[str, Any] = json.loads(row.pop("metadata_json"))
+    # A trial's metrics are the same whether its run was computed now or found.
+    metadata.pop("event_count", None)
     return row | metadata

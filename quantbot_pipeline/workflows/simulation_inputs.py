@@ -62,6 +62,18 @@ def trade_reach_seconds(strategy: Strategy) -> int:
     return strategy.costs.latency_seconds + strategy.max_staleness_seconds + strategy.horizon_seconds
 
 
+def reading_key(strategy: Strategy) -> tuple[object, ...]:
+    """Return all that decides which calls and candles runs of a strategy read: equal keys give equal cuts."""
+    return (
+        strategy.costs.latency_seconds,
+        strategy.max_staleness_seconds,
+        strategy.horizon_seconds,
+        warm_up_candles(strategy),
+        strategy.overlap,
+        strategy.exits.on_exit_call,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Extent:
     """How far around its window a strategy reads."""
