@@ -34,6 +34,7 @@ def check_integrity(
     """
     counts = state.read("counts/count_state").to_pylist()[0]
     counts |= state.read("counts/count_run_events").to_pylist()[0]
+    counts |= state.read("counts/count_run_tokens").to_pylist()[0]
     counts |= history.read("counts/count_history").to_pylist()[0]
     counts = {name: int(value or 0) for name, value in counts.items()}
     shas = [file_sha256(path) for path in (*candle_files, *alert_files)]
@@ -80,6 +81,7 @@ def _sum_faults(counts: dict[str, int]) -> list[str]:
         ("rows in quarantine = rows quarantined", counts["quarantined"], _quarantined(counts)),
         ("calls = alerts", counts["calls"], counts["alerts"]),
         ("events in ClickHouse = events of completed runs", counts["events"], counts["run_events"]),
+        ("aggregates in ClickHouse = tokens of completed runs", counts["aggregates"], counts["run_tokens"]),
         ("failed runs = 0", counts["runs_failed"], 0),
     ]
     return [f"- {rule}: {left} and {right}" for rule, left, right in rules if left != right]

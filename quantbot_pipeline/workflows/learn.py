@@ -148,7 +148,8 @@ def _load_candles(calls: Sequence[CallRow], history: HistoryStore) -> dict[Token
 
 
 def _load_trades(calls: Sequence[CallRow], history: HistoryStore, strategy: str) -> list[PastTrade]:
-    callers = {call.call_id: call.caller_id for call in calls}
+    # Only entry calls trade; a scale-in that found nothing to scale leaves an event that is no trade.
+    callers = {call.call_id: call.caller_id for call in calls if call.signal_type is SignalType.ENTRY}
     return [
         PastTrade(
             call_id=row["call_id"],
@@ -159,7 +160,7 @@ def _load_trades(calls: Sequence[CallRow], history: HistoryStore, strategy: str)
             pnl=row["pnl"] if row["has_bought"] else None,
         )
         for row in history.read("trades/load_trades").to_pylist()
-        if row["strategy_name"] == strategy
+        if row["strategy_name"] == strategy and row["call_id"] in callers
     ]
 
 

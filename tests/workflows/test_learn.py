@@ -1,0 +1,171 @@
+"""Features and models on real servers: stored as computed, the same again, refused when changed."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from quantbot_pipeline.engine.calls import SignalType
+from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.learning.features import FEATURE_SET
+from quantbot_pipeline.learning.model_files import load_model
+from quantbot_pipeline.workflows.learn import ModelPlan, store_features, train_and_register
+from quantbot_pipeline.workflows.run_simulations import run_simulations
+from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
+
+pytestmark = pytest.mark.server
+
+PLAN = ModelPlan(strategy="plain", model_type="logistic")
+
+
+def simulate_calls(scene: Scene, count: int = 60, **fields: Any) -> None:
+    """Store calls eleven minutes apart on swinging prices, and simulate them."""
+    scene.history.insert_candles(candle_rows(BONK, MARCH, 11 * count + 60))
+    scene.call(*(alert(k, MARCH + (30 + 11 * k) * MINUTE) for k in range(count)))
+    run_simulations(scene.plan(scene.strategy(**fields)), scene.state, scene.history)
+
+
+def bits(value: float) -> bytes:
+    return struct.pack("d", value)
+
+
+def test_features_are_read_back_bit_for_bit(scene: Scene) -> None:
+    simulate_calls(scene)
+    features = store_features("plain", scene.state, scene.history)
+    stored = scene.history.read("features/load_features", feature_set=FEATURE_SET).to_pylist()
+    assert len(stored) == features.num_rows == 60
+    for computed, row in zip(features.to_pylist(), stored, strict=True):
+        values = {name: bits(value) for name, value in row["values"]}
+        assert row["call_id"] == computed.pop("call_id")
+        assert values == {name: bits(value) for name, value in computed.items()}
+    # Neither all known nor all unknown.
+    flat = [value != value for row in stored for _, value in row["values"]]
+    assert 0 < sum(flat) < len(flat)
+
+
+def test_features_stored_again_are_the_same_rows(scene: Scene) -> None:
+    simulate_calls(scene)
+    query = "select call_id, signal_timestamp, values from ml_features final order by call_id"
+    store_features("plain", scene.state, scene.history)
+    first = repr(scene.ask_history(query))
+    store_features("plain", scene.state, scene.history)
+    assert repr(scene.ask_history(query)) == first
+
+
+def test_scale_in_calls_have_no_features_and_are_no_trades_of_their_caller(scene: Scene) -> None:
+    """A scale-in that found nothing to scale leaves an event; building features once stumbled over it."""
+    scene.history.insert_candles(candle_rows(BONK, MARCH, 120))
+    scene.call(
+        alert(2, MARCH, signal_type=SignalType.SCALE_IN),
+        alert(4, MARCH + 40 * MINUTE),
+        alert(6, MARCH + 90 * MINUTE),
+        alert(8, MARCH + 91 * MINUTE, signal_type=SignalType.EXIT),
+    )
+    run_simulations(scene.plan(scene.strategy(overlap="scale_in")), scene.state, scene.history)
+    assert ("entry_skipped",) in scene.ask_history("select event_type from simulation_events")
+    features = store_features("plain", scene.state, scene.history)
+    # The second entry knows of one trade, the first of none.
+    assert features["caller_finished_trades"].to_pylist() == [0.0, 1.0]
+
+
+def test_without_calls_there_are_no_features_and_no_model(scene: Scene, tmp_path: Path) -> None:
+    assert store_features("plain", scene.state, scene.history).num_rows == 0
+    with pytest.raises(LearningError, match="no features are stored"):
+        train_and_register(PLAN, scene.state, scene.history, tmp_path)
+
+
+def test_calls_on_tokens_without_candles_have_features_all_the_same(scene: Scene) -> None:
+    scene.call(alert(1, MARCH, token=PEPE), alert(2, MARCH, token=BONK))
+    assert store_features("plain", scene.state, scene.history).num_rows == 2
+
+
+def test_the_same_plan_on_the_same_data_is_the_same_model(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    first = train_and_register(PLAN, scene.state, scene.history, tmp_path / "one")
+    # From the beginning, into another folder.
+    store_features("plain", scene.state, scene.history)
+    second = train_and_register(PLAN, scene.state, scene.history, tmp_path / "two")
+    assert (second.version, second.model_id, second.scored_calls) == (first.version, first.model_id, 60)
+    assert second.result.metrics == first.result.metrics
+    files = [next(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert [(row.version, row.status) for row in scene.state.load_models()] == [(first.version, "ready")]
+    assert scene.ask_history("select count() from ml_scores final") == [(60,)]
+
+
+def test_other_data_or_another_plan_is_another_version(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    first = train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    other = train_and_register(
+        ModelPlan(strategy="plain", model_type="logistic", threshold=0.05), scene.state, scene.history, tmp_path
+    )
+    scene.change_state("update alerts set alert_market_cap = 5000 where id = 3")
+    store_features("plain", scene.state, scene.history)
+    changed = train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    assert len({first.version, other.version, changed.version}) == 3
+    # One version is in use.
+    statuses = {row.version: row.status for row in scene.state.load_models()}
+    assert statuses == {first.version: "deprecated", other.version: "deprecated", changed.version: "ready"}
+
+
+def test_scores_are_those_of_the_stored_file(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    features = store_features("plain", scene.state, scene.history)
+    outcome = train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    [row] = scene.state.load_models()
+    model = load_model(row.storage_uri, row.sha256)
+    frame = features.select(list(row.input_features)).to_pandas()
+    expected = dict(zip(features["call_id"].to_pylist(), model.predict_proba(frame)[:, 1].tolist(), strict=True))
+    scores = scene.history.read("features/load_scores", model_id=outcome.model_id)
+    assert dict(zip(scores["call_id"].to_pylist(), scores["score"].to_pylist(), strict=True)) == expected
+
+
+def test_a_model_file_that_was_changed_is_refused(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    [row] = scene.state.load_models()
+    [path] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(LearningError, match="is not the one that was registered"):
+        load_model(row.storage_uri, row.sha256)
+
+
+@pytest.mark.parametrize(("where", "method"), [("state", "register_model"), ("history", "insert_scores")])
+def test_a_kill_before_a_model_is_used_is_healed_by_the_next_attempt(
+    scene: Scene, tmp_path: Path, where: str, method: str
+) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
+    stores[where] = Dying(stores[where], method, after=False)
+    with pytest.raises(Killed):
+        train_and_register(PLAN, stores["state"], stores["history"], tmp_path)
+    train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    assert [row.status for row in scene.state.load_models()] == ["ready"]
+    assert scene.ask_history("select count() from ml_scores final") == [(60,)]
+
+
+def test_a_model_that_scores_otherwise_once_loaded_is_not_registered(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quantbot_pipeline.workflows import learn
+
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    score_calls, given = learn.score_calls, []
+
+    def shifted(model: Any, features: pa.Table) -> pa.Table:
+        given.append(model)
+        scores = score_calls(model, features)
+        shift = pa.array([value + 1e-9 * len(given) for value in scores["score"].to_pylist()])
+        return scores.set_column(scores.column_names.index("score"), "score", shift)
+
+    monkeypatch.setattr(learn, "score_calls", shifted)
+    with pytest.raises(LearningError, match="gives other scores"):
+        train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    assert scene.state.load_models() == []
