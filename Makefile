@@ -39,6 +39,8 @@ ui: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/sqlfluff lint --dialect postgres sql/postgres/*.sql dbt_like_views/postgres
+	$(BIN)/sqlfluff lint --dialect clickhouse dbt_like_views/clickhouse
 
 types: $(STAMP)
 	$(BIN)/mypy

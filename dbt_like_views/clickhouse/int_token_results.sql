@@ -2,7 +2,8 @@
 -- leaderboards take the token, not the trade, as the unit that is independent of others.
 -- grain: one row per strategy version, caller and token
 -- keys: strategy_name, strategy_version, caller_source, caller_handle, chain, token_address
--- units: total_pnl = sum of pnl, each on capital 1; trade_count counts trades that bought, skipped_count the calls that never did
+-- units: total_pnl = sum of pnl, each on capital 1; trade_count counts trades that bought,
+--   skipped_count the calls that never did
 -- upstream: int_trades
 -- depends: int_trades
 -- test: unique(strategy_name, strategy_version, caller_source, caller_handle, chain, token_address)

@@ -1,10 +1,12 @@
 -- What became of every call under every strategy version: the trade, or that it was skipped.
 -- grain: one row per strategy version and call. Where windows of current runs overlap, a call was simulated more
---   than once; the run that was completed last (then the one with the greater id) speaks for it, so that no call counts twice.
+--   than once; the run that was completed last (then the one with the greater id) speaks for it, so that no call
+--   counts twice.
 -- keys: strategy_name, strategy_version, call_id
 -- units: times in UTC; pnl = realised profit on capital 1 (0.25 means 25 % of the trade's capital); cash_spent as a
 --   share of that capital; entered_at, exited_at and exit_event are null for a call that was skipped
--- upstream: stg_events of int_current_backtests, stg_calls. A call that was not published yet has an empty caller_handle.
+-- upstream: stg_events of int_current_backtests, stg_calls. A call that was not published yet has an empty
+--   caller_handle.
 -- depends: int_current_backtests, stg_events, stg_calls
 -- test: unique(strategy_name, strategy_version, call_id)
 -- test: relationship(call_id, stg_calls.call_id)
@@ -26,7 +28,7 @@ outcomes as (
         maxOrNullIf(event_time, is_sell) as exited_at,
         argMaxOrNullIf(event_type, seq, is_sell) as exit_event
     from stg_events
-    where simulation_run_id in (select simulation_run_id from int_current_backtests)
+    where simulation_run_id in (select current.simulation_run_id from int_current_backtests as current)
     group by
         simulation_run_id,
         call_id

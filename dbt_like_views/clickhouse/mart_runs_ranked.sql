@@ -20,11 +20,11 @@ results as (
         count() as aggregated_tokens,
         sum(trade_count) as aggregated_trades,
         sum(final_pnl * trade_count) as aggregated_pnl,
-        sum(ifNull(win_rate, 0) * trade_count) as aggregated_wins,
+        sum(coalesce(win_rate, 0) * trade_count) as aggregated_wins,
         maxOrNull(max_drawdown) as worst_drawdown,
         if(count() = 1, anyOrNull(sharpe_ratio), null) as only_sharpe_ratio
     from stg_aggregates
-    where simulation_run_id in (select simulation_run_id from int_current_backtests)
+    where simulation_run_id in (select current.simulation_run_id from int_current_backtests as current)
     group by simulation_run_id
 ),
 
