@@ -25,7 +25,7 @@ class Settings(BaseSettings):
         server_start_timeout_seconds: How long a server may take to answer after its start.
     """
 
-    model_config = SettingsConfigDict(env_prefix="QUANTBOT_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="QUANTBOT_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(default_factory=lambda: Path.cwd() / ".quantbot")
     postgres_url: SecretStr | None = None
@@ -38,11 +38,6 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
-
-    @field_validator("postgres_url", "clickhouse_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, url: Any) -> Any:
-        return url or None
 
     @cached_property
     def inbox(self) -> Path:

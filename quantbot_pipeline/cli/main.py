@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from quantbot_pipeline import __version__
 from quantbot_pipeline.cli import (
+    backfills,
     demo,
     garbage,
     ingest,
@@ -91,6 +92,7 @@ def build_app() -> typer.Typer:
         ingest,
         strategies,
         simulations,
+        backfills,
         optimization,
         models,
         reports,

@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         with open_stores() as stores:
             known = sorted({row.name for row in stores.state.load_strategies()})
             if strategy not in known:
-                there = ", ".join(known) or "none: run 'quantbot simulate' first"
+                there = ", ".join(known) or "none: run 'quantbot backfill' first"
                 raise InputError(f"--strategy: {strategy!r} is not stored; stored are {there}")
             with waiting("loading the libraries") as tell:
                 from quantbot_pipeline.workflows.learn import ModelPlan, store_features, train_and_register

@@ -1,28 +1,27 @@
 """`quantbot simulate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from quantbot_pipeline.cli.console import print_json, print_rows, print_warning, progress_bar, waiting
+from quantbot_pipeline.cli.console import output, print_json, print_rows, progress_bar
 from quantbot_pipeline.cli.help_text import flowing
 
 if TYPE_CHECKING:
-    from quantbot_pipeline.ingest.tokens import TokenKey
-    from quantbot_pipeline.storage.protocols import StateStore
-    from quantbot_pipeline.workflows.token_months import TokenMonth
+    from quantbot_pipeline.strategy.model import Strategy
 
 _HELP = flowing(
-    """Simulate strategies on the stored calls; runs that are complete are reused.
+    """Simulate strategies on candle and call files: no database, files in and files out.
 
-Without --strategy and --file, all stored strategies are simulated. This writes runs without Dagster; the demo and the
-Dagster UI record materialisations too.
+Candles are parquet or CSV as for 'quantbot ingest candles'. Calls are CSV with call_id, token_address, chain,
+signal_timestamp, and optionally side, signal_type, caller. A file with a bad row is refused whole.
+
+Events have one row per event; the summary has all metrics per strategy, overall and per token.
 
 Examples:
-  quantbot simulate
-  quantbot simulate --strategy conservative-24h --token binance:BONK_USDT --month 2025-03
-  quantbot simulate --file mine.json --json
+  quantbot simulate --candles bonk.parquet --calls calls.csv --strategy conservative-24h
+  quantbot simulate --candles DIR --calls calls.csv --strategy mine.json --events-out events.parquet
 """
 )
 
@@ -32,74 +31,81 @@ def register(app: typer.Typer) -> None:
 
     @app.command(help=_HELP)
     def simulate(
-        names: list[str] = typer.Option(
-            [], "--strategy", help="Name of a stored strategy or preset; repeatable.", metavar="NAME"
+        candles: list[Path] = typer.Option(..., help="Candle file, or folder of them; repeatable."),
+        calls: list[Path] = typer.Option(..., help="Call file; repeatable."),
+        strategies: list[str] = typer.Option(
+            ..., "--strategy", help="Strategy file, or name of a preset; repeatable.", metavar="FILE|NAME"
         ),
-        files: list[Path] = typer.Option([], "--file", help="Strategy file to store and simulate; repeatable."),
-        tokens: list[str] = typer.Option(
-            [], "--token", help="Tokens; repeatable. All with calls without it.", metavar="CHAIN:ADDRESS"
-        ),
-        months: list[str] = typer.Option(
-            [], "--month", help="Months; repeatable. All with calls without it.", metavar="YYYY-MM"
-        ),
+        interval: str | None = typer.Option(None, help="Interval to use; by default the finest one of each token."),
+        timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
+        events_out: Path | None = typer.Option(None, help="Where events go: .parquet, .csv or .jsonl."),
+        summary_out: Path | None = typer.Option(None, help="Where the summary goes: JSON."),
         *,
-        force: bool = typer.Option(False, "--force", help="Compute complete runs anew; the rows must be identical."),
-        as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
+        as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     ) -> None:
-        from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.errors import SimulationError
-        from quantbot_pipeline.strategy.model import load_strategy
-        from quantbot_pipeline.workflows.run_simulations import failed, plan_backtests, run_simulations
-        from quantbot_pipeline.workflows.store_strategies import store_strategies
-        from quantbot_pipeline.workflows.token_months import month_start, parse_token
+        from quantbot_pipeline.workflows.import_candles import CANDLE_SUFFIXES, expand_files
+        from quantbot_pipeline.workflows.simulate_files import (
+            check_events_path,
+            simulate_files,
+            write_events,
+            write_summary,
+        )
 
-        wanted_tokens = {parse_token(text) for text in tokens}
-        wanted_months = {f"{month_start(month):%Y-%m}" for month in months}
-        file_names = [load_strategy(file).name for file in files]
-        with open_stores() as stores:
-            _refuse_unknown(names, {*file_names, *(row.name for row in stores.state.load_strategies())})
-            store_strategies(stores.state, files)
-            keys = _token_months(stores.state, wanted_tokens, wanted_months)
-            rows = stores.state.load_strategies([*names, *file_names] or None)
-            with waiting("loading calls and candles"):
-                requests = plan_backtests(keys, rows, stores.state, stores.history)
-            with progress_bar("simulations") as listen:
-                listen(0, len(requests), "")
-                outcomes = run_simulations(requests, stores.state, stores.history, force=force, on_progress=listen)
-        counts = {
-            "token_months": len(keys),
-            "runs": len(outcomes),
-            "computed": sum(outcome.status == "computed" for outcome in outcomes),
-            "reused": sum(outcome.status == "reused" for outcome in outcomes),
-            "failed": len(failed(outcomes)),
-            "new_events": sum(outcome.event_count for outcome in outcomes),
-        }
+        if events_out is not None:
+            check_events_path(events_out)
+        chosen = [_strategy(text) for text in strategies]
+        with progress_bar("simulations") as listen:
+            result = simulate_files(
+                expand_files(candles, CANDLE_SUFFIXES),
+                calls,
+                chosen,
+                interval=interval,
+                timezone=timezone,
+                on_progress=listen,
+            )
+        if events_out is not None:
+            write_events(result.events, events_out)
+        if summary_out is not None:
+            write_summary(result.summary, summary_out)
         if as_json:
-            print_json(counts)
-        else:
-            print_rows("Simulated", [counts])
-        if not keys:
-            print_warning("no call is stored of what was asked for: 'quantbot ingest alerts' stores calls")
-        elif not requests:
-            print_warning("no candles are stored around these calls: 'quantbot ingest candles' stores them")
-        if failed(outcomes):
-            lines = [f"run {outcome.run_id}: {outcome.error}" for outcome in failed(outcomes)[:10]]
-            raise SimulationError("\n".join([f"{counts['failed']} runs failed, the others are stored:", *lines]))
+            print_json(result.summary)
+            return
+        print_rows("Simulated", [_row(found) for found in result.summary["strategies"]])
+        for path in (events_out, summary_out):
+            if path is not None:
+                output.print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
-def _refuse_unknown(names: list[str], stored: set[str]) -> None:
-    from quantbot_pipeline.errors import InputError
-    from quantbot_pipeline.strategy.presets import preset_names
+def _strategy(text: str) -> "Strategy":
+    from quantbot_pipeline.errors import StrategyError
+    from quantbot_pipeline.strategy.model import load_strategy
+    from quantbot_pipeline.strategy.presets import load_preset, preset_names
 
-    known = stored | set(preset_names())
-    for name in names:
-        if name not in known:
-            raise InputError(f"--strategy: {name!r} is not stored; there are {', '.join(sorted(known))}")
+    if text in preset_names():
+        return load_preset(text)
+    if not Path(text).exists():
+        raise StrategyError(
+            f"--strategy: {text!r} is neither a file nor a preset; presets are {', '.join(preset_names())}"
+        )
+    return load_strategy(Path(text))
 
 
-def _token_months(state: "StateStore", tokens: "set[TokenKey]", months: set[str]) -> "list[TokenMonth]":
-    """Return the token-months that have calls, of some tokens and months or of all, sorted."""
-    from quantbot_pipeline.workflows.token_months import TokenMonth, month_of
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    overall = found["overall"]
+    return {
+        "strategy": found["strategy"],
+        "trades": overall["trade_count"],
+        "skipped": overall["skipped_count"],
+        "mean pnl": _percent(overall["final_pnl"]),
+        "win rate": _share(overall["win_rate"]),
+        "drawdown": _share(overall["max_drawdown"]),
+        "sharpe": "n/a" if overall["sharpe_ratio"] is None else f"{overall['sharpe_ratio']:.2f}",
+    }
 
-    keys = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()}
-    return sorted(key for key in keys if (not tokens or key.token in tokens) and (not months or key.month in months))
+
+def _percent(fraction: float | None) -> str:
+    return "n/a" if fraction is None else f"{100 * fraction:+.1f} %"
+
+
+def _share(fraction: float | None) -> str:
+    return "n/a" if fraction is None else f"{100 * fraction:.1f} %"

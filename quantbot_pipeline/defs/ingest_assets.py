@@ -8,6 +8,7 @@ import dagster as dg
 from quantbot_pipeline.defs.partitions import parse_token_month_key, token_month_key, token_month_partitions
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.workflows.check_files import check_candle_files
 from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, derive_calls, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
     CANDLE_SUFFIXES,
@@ -156,13 +157,15 @@ def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
         A file is taken whole; token-months of it that the run did not name are recorded as materialised too.
         """
         files = _named_or_inbox(config.paths, settings.inbox / "candles", CANDLE_SUFFIXES)
+        check_candle_files(files, state_store, first_month=settings.first_month)
         outcomes = import_candle_files(files, state_store, history_store)
         context.log.info("candle files: %s", _count_metadata(outcomes))
         counts = count_candles(history_store)
         asked = {parse_token_month_key(key): key for key in context.partition_keys}
         for key, partition_key in asked.items():
             context.add_asset_metadata({"dagster/row_count": counts.get(key, 0)}, partition_key=partition_key)
-        for key in sorted(touched_token_months(outcomes) - set(asked)):
+        imported = [outcome for outcome in outcomes if not outcome.is_known]
+        for key in sorted(touched_token_months(imported) - set(asked)):
             context.log_event(
                 dg.AssetMaterialization(
                     "ohlcv_candles",
@@ -175,13 +178,8 @@ def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
 
 
 def touched_token_months(outcomes: Sequence[ImportOutcome]) -> set[TokenMonth]:
-    """Return the token-months of files that were imported now."""
-    return {
-        TokenMonth.from_parts(*parts)
-        for outcome in outcomes
-        if not outcome.is_known
-        for parts in outcome.record.details["token_months"]
-    }
+    """Return the token-months of files."""
+    return {TokenMonth.from_parts(*parts) for outcome in outcomes for parts in outcome.record.details["token_months"]}
 
 
 def count_candles(history: HistoryStore) -> dict[TokenMonth, int]:

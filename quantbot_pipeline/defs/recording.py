@@ -16,14 +16,20 @@ from quantbot_pipeline.workflows.import_candles import ImportOutcome
 def record_candle_imports(
     outcomes: Sequence[ImportOutcome], history: HistoryStore, settings: Settings, urls: ServerUrls
 ) -> None:
-    """Register the tokens of imported files and report their token-months as materialised."""
-    keys = touched_token_months(outcomes)
-    if not keys:
-        return
-    check_months(keys, settings)
-    counts = count_candles(history)
+    """Register the tokens of imported files and report their token-months as materialised.
+
+    Token-months of files that were known already are reported where a command that died did not come to it.
+    """
+    known = touched_token_months([outcome for outcome in outcomes if outcome.is_known])
+    new = touched_token_months([outcome for outcome in outcomes if not outcome.is_known])
+    check_months(known | new, settings)
     prepare_dagster_home(settings, urls)
     with dg.DagsterInstance.get() as instance:
+        recorded = instance.get_materialized_partitions(dg.AssetKey("ohlcv_candles"))
+        keys = new | {key for key in known if token_month_key(key) not in recorded}
+        if not keys:
+            return
+        counts = count_candles(history)
         register_tokens(instance, keys)
         for key in sorted(keys):
             instance.report_runless_asset_event(

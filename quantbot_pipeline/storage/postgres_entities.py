@@ -138,8 +138,21 @@ def find_import(transaction: PostgresTransaction, kind: str, sha256: str, option
 
 def begin_import(transaction: PostgresTransaction, record: ImportRecord) -> ImportRecord:
     """Record an import as started, or return the one that was; see `StateStore.begin_import`."""
-    _insert_import(transaction, record)
+    import_id, _ = _insert_import(transaction, record)
     row = _load_import(transaction, record)
+    is_read_alike = (row["rows_read"], row["rows_quarantined"]) == (record.rows_read, record.rows_quarantined)
+    if row["status"] == "started" and not is_read_alike:
+        # The reader changed between two attempts: what the dead one counted is not what this one will store.
+        transaction.execute(
+            "imports/replace_counts",
+            import_id=import_id,
+            rows_read=record.rows_read,
+            rows_stored=record.rows_stored,
+            rows_duplicate=record.rows_duplicate,
+            rows_quarantined=record.rows_quarantined,
+            details_json=to_json_text(record.details),
+        )
+        row = _load_import(transaction, record)
     return _as_record(row, record.kind, record.sha256, record.options_key, record.quarantined)
 
 

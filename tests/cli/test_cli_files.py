@@ -128,7 +128,7 @@ def test_strategy_that_can_not_be_used_names_file_field_and_what_is_allowed(
     text, parts = BAD_STRATEGIES[fault]
     path = tmp_path / "mine.json"
     path.write_text(text)
-    for command in (["strategies", "validate"], ["simulate", "--file"]):
+    for command in (["strategies", "validate"], ["backfill", "--file"]):
         quantbot(*command, path).refuses(str(path), *parts)
     assert not (tmp_path / "home").exists(), "a refused strategy starts no server"
 
@@ -151,7 +151,7 @@ def test_strategies_that_contradict_each_other_are_refused_before_one_is_stored(
     one.write_text(json.dumps(document))
     other.write_text(json.dumps(document | {"horizon_seconds": document.get("horizon_seconds", 0) + 7200}))
     before = count_rows()
-    quantbot("simulate", "--file", one, "--file", other).refuses(str(other), "'mine'", "new version")
+    quantbot("backfill", "--file", one, "--file", other).refuses(str(other), "'mine'", "new version")
     assert count_rows() == before
 
 
@@ -164,7 +164,7 @@ def test_unknown_strategy_is_refused_before_a_file_is_stored(
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(document))
     before = count_rows()
-    quantbot("simulate", "--file", path, "--strategy", "nope").refuses("'nope'", "conservative-24h", "of-a-file")
+    quantbot("backfill", "--file", path, "--strategy", "nope").refuses("'nope'", "conservative-24h", "of-a-file")
     assert count_rows() == before
 
 
@@ -204,3 +204,40 @@ def test_sample_is_not_written_over_a_file(quantbot: Quantbot, tmp_path: Path) -
     (tmp_path / "taken").write_text("mine")
     quantbot("sample", tmp_path / "taken", "--tokens", "2", "--months", "1").refuses(str(tmp_path / "taken"))
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def _write_simulation_files(folder: Path) -> tuple[Path, Path]:
+    candles = folder / "candles.csv"
+    rows = ["timestamp,open,high,low,close,volume,token_address,chain,interval"]
+    rows += [
+        f"{1_735_689_600 + 60 * k},{price},{price},{price},{price},1,A_USDT,binance,1m"
+        for k, price in enumerate((1, 1.2, 2.5))
+    ]
+    candles.write_text("\n".join(rows) + "\n")
+    calls = folder / "calls.csv"
+    calls.write_text("call_id,token_address,chain,signal_timestamp\n1,A_USDT,binance,1735689600\n")
+    return candles, calls
+
+
+def test_files_are_simulated_without_any_server(quantbot: Quantbot, tmp_path: Path) -> None:
+    candles, calls = _write_simulation_files(tmp_path)
+    events, summary = tmp_path / "events.csv", tmp_path / "summary.json"
+    answer = quantbot(
+        "simulate", "--candles", candles, "--calls", calls, "--strategy", "conservative-24h",
+        "--events-out", events, "--summary-out", summary, "--json",
+    )  # fmt: skip
+    assert answer.document == json.loads(summary.read_text())
+    assert answer.document["strategies"][0]["overall"]["trade_count"] == 1
+    assert (
+        events.read_text().splitlines()[1].startswith("1,A_USDT,binance,conservative-24h,0,2025-01-01T00:00:00Z,entry,")
+    )
+
+
+def test_a_wrong_call_row_is_refused_with_its_line_and_nothing_is_written(quantbot: Quantbot, tmp_path: Path) -> None:
+    candles, calls = _write_simulation_files(tmp_path)
+    calls.write_text(calls.read_text() + "2,A_USDT,binance,soon\n")
+    events = tmp_path / "events.parquet"
+    arguments = ("simulate", "--candles", candles, "--calls", calls, "--strategy", "conservative-24h")
+    quantbot(*arguments, "--events-out", events).refuses(f"{calls}:3", "'soon'")
+    assert not events.exists()
+    quantbot(*arguments[:-1], "nope").refuses("'nope'", "conservative-24h")

@@ -21,7 +21,7 @@ def stocked(quantbot: Quantbot, databases: Databases, sample: SampleFiles) -> Qu
     for arguments in (
         ("ingest", "candles", sample.candle_files[0].parent),
         ("ingest", "alerts", *sample.alert_files),
-        ("simulate", "--strategy", "conservative-24h"),
+        ("backfill", "--strategy", "conservative-24h"),
     ):
         answer = quantbot(*arguments)
         assert answer.code == 0, answer.err
@@ -92,17 +92,17 @@ def test_file_of_bad_rows_alone_is_kept_in_quarantine_with_a_warning(
 @pytest.mark.server
 def test_simulating_again_reuses_runs_and_forcing_gives_the_same_rows(stocked: Quantbot, databases: Databases) -> None:
     before = rows_of(databases)
-    again = stocked("simulate", "--strategy", "conservative-24h", "--json").document
+    again = stocked("backfill", "--strategy", "conservative-24h", "--json").document
     assert again["runs"] == again["reused"] > 0
     assert (again["computed"], again["failed"], again["new_events"]) == (0, 0, 0)
-    forced = stocked("simulate", "--strategy", "conservative-24h", "--force", "--json").document
+    forced = stocked("backfill", "--strategy", "conservative-24h", "--force", "--json").document
     assert forced["computed"] == again["runs"]
     assert rows_of(databases) == before
 
 
 @pytest.mark.server
 def test_simulating_what_has_no_calls_warns(stocked: Quantbot) -> None:
-    answer = stocked("simulate", "--month", "2031-01", "--json")
+    answer = stocked("backfill", "--month", "2031-01", "--json")
     assert (answer.code, answer.document["runs"]) == (0, 0)
     assert "warning: no call is stored" in answer.err
 
@@ -113,8 +113,8 @@ def test_strategy_file_is_stored_and_only_it_is_simulated(stocked: Quantbot, tmp
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(document))
     assert stocked("strategies", "validate", path, "--json").document[0]["name"] == "mine"
-    token_months = stocked("simulate", "--strategy", "conservative-24h", "--json").document["token_months"]
-    answer = stocked("simulate", "--file", path, "--json")
+    token_months = stocked("backfill", "--strategy", "conservative-24h", "--json").document["token_months"]
+    answer = stocked("backfill", "--file", path, "--json")
     assert answer.code == 0, answer.err
     assert answer.document["runs"] == answer.document["computed"] == token_months
 
@@ -199,7 +199,7 @@ def test_gc_removes_what_an_interrupted_simulation_left(
 
     with monkeypatch.context() as patch:
         patch.setattr(PostgresStore, "complete_runs", interrupt)
-        stopped = stocked("simulate", "--strategy", "trailing-stop-20pct")
+        stopped = stocked("backfill", "--strategy", "trailing-stop-20pct")
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err.splitlines()[-1].startswith("stopped; ")
     left = rows_of(databases)["simulation_events"] - before["simulation_events"]
@@ -221,7 +221,7 @@ def test_gc_removes_what_an_interrupted_simulation_left(
     assert {name: rows_of(databases)[name] for name in counts} == {name: before[name] for name in counts}
     assert stocked("gc", "--older-than-hours", "0", "--json").document["events"] == 0
 
-    done = stocked("simulate", "--strategy", "trailing-stop-20pct", "--json").document
+    done = stocked("backfill", "--strategy", "trailing-stop-20pct", "--json").document
     assert (done["computed"], done["new_events"]) == (done["runs"], left)
     assert "nothing to remove" in stocked("gc", "--older-than-hours", "0").out
 
