@@ -1,0 +1,553 @@
+"""The fast engine: the reference engine's results, by compiled kernels, for many tokens and strategies at once.
+
+`PreparedMarkets` holds candles and calls as the arrays that the kernels read, and the indicators that were computed on
+them; strategies share it. `StrategyRun` is what came of one strategy: arrays, from which trades, the event
+table and the metrics are made on demand. Nothing here depends on the number of threads: every trade is
+computed by itself (or, where calls exclude each other, every token), and sums run in the order of the calls.
+"""
+
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from quantbot_pipeline.engine.calls import Call, Side, SignalType
+from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
+from quantbot_pipeline.engine.conditions import SignalEvaluator
+from quantbot_pipeline.engine.events import Event, Trade
+from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
+from quantbot_pipeline.engine.fast_metrics import MarkedTrades, TradeColumns, metrics_of_columns
+from quantbot_pipeline.engine.kernels import market as market_kernels
+from quantbot_pipeline.engine.kernels import trades as kernels
+from quantbot_pipeline.engine.metrics import Metrics
+from quantbot_pipeline.errors import SimulationError
+from quantbot_pipeline.strategy.compile import NONE, Choice, CompiledStrategy, OverlapKind, compile_strategy
+from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.strategy.signals import IndicatorOperand, SignalNode
+
+INDICATOR_CACHE_BYTES = 512 * 2**20
+"""Indicators kept for other strategies; above this all are dropped and computed again when asked for."""
+
+ROWS_PER_CALL = 12
+"""Buffers begin with this many rows of events and fills per call, and grow where strategies need more."""
+
+_CALL_KINDS: Mapping[tuple[SignalType, Side], int] = {
+    (signal_type, side): (
+        kernels.CALL_SCALE_OUT
+        if signal_type is SignalType.SCALE_OUT
+        else kernels.CALL_EXIT
+        if signal_type is SignalType.EXIT or side is Side.SELL
+        else kernels.CALL_SCALE_IN
+        if signal_type is SignalType.SCALE_IN
+        else kernels.CALL_ENTRY
+    )
+    for signal_type in SignalType
+    for side in Side
+}
+
+
+class PreparedMarkets:
+    """Candles and calls of many tokens, in the form that the kernels read.
+
+    Not to be used by two threads at once, except through the functions of this module.
+    """
+
+    def __init__(self, candles: Mapping[Any, Candles], calls: Mapping[Any, Sequence[Call]]) -> None:
+        """Take the candles (without copying them) and the calls.
+
+        Args:
+            candles: By token, or by any key that names one set of candles; valid, each as for
+                `simulate_reference`.
+            calls: By the same keys; a key without calls may be left out.
+
+        Raises:
+            SimulationError: a key has calls and no candles, or an id twice among its calls.
+        """
+        unknown = [key for key in calls if key not in candles and calls[key]]
+        if unknown:
+            raise SimulationError(
+                f"calls on {unknown[0]!r} have no candles; found candles of {len(candles)} keys; "
+                "pass candles of every key that has calls, also where there are none (Candles.empty)"
+            )
+        self.keys: list[Hashable] = [key for key in candles if calls.get(key)]
+        self.candles = [_contiguous(candles[key]) for key in self.keys]
+        self.calls: list[Call] = []
+        self.call_ends = np.zeros(len(self.keys) + 1, dtype=np.int64)
+        for token, key in enumerate(self.keys):
+            ordered = sorted(calls[key], key=lambda call: (call.signal_timestamp, call.call_id))
+            if len({call.call_id for call in ordered}) < len(ordered):
+                raise SimulationError("calls of one simulation have unique ids; found an id twice among those given")
+            self.calls += ordered
+            self.call_ends[token + 1] = len(self.calls)
+        self.token = np.repeat(np.arange(len(self.keys)), np.diff(self.call_ends))
+        self.timestamp = np.array([call.signal_timestamp for call in self.calls], dtype=np.int64)
+        self.kind = np.array([_CALL_KINDS[call.signal_type, call.side] for call in self.calls], dtype=np.int64)
+        self._index_actions()
+        self.addresses = np.array([_addresses(of_token) for of_token in self.candles], dtype=np.int64).reshape(
+            -1, market_kernels.MARKET_COLUMNS
+        )
+        self._evaluators: dict[int, _CountingEvaluator] = {}
+
+    def _index_actions(self) -> None:
+        """List the calls that act on trades by token and caller, and give every call the range of its caller."""
+        n = len(self.calls)
+        self.first_action = np.zeros(n, dtype=np.int64)
+        self.end_action = np.zeros(n, dtype=np.int64)
+        acting = np.flatnonzero(self.kind != kernels.CALL_ENTRY)
+        if len(acting) == 0:
+            self.action = acting
+            return
+        caller = np.array([call.caller_id for call in self.calls], dtype=np.int64)
+        # Stable: within token and caller the order stays that of (signal_timestamp, call_id).
+        order = np.lexsort((caller[acting], self.token[acting]))
+        self.action = np.ascontiguousarray(acting[order])
+        owners = list(zip(self.token[self.action].tolist(), caller[self.action].tolist(), strict=True))
+        ranges: dict[tuple[int, int], tuple[int, int]] = {}
+        for position, owner in enumerate(owners):
+            ranges[owner] = (ranges.get(owner, (position, 0))[0], position + 1)
+        for position, owner in enumerate(zip(self.token.tolist(), caller.tolist(), strict=True)):
+            self.first_action[position], self.end_action[position] = ranges.get(owner, (0, 0))
+
+    def indicator(self, token: int, operand: IndicatorOperand) -> FloatArray:
+        """Return the values of an indicator operand on a token, its shift left aside, shape (n_candles,)."""
+        return self._evaluator(token).indicator(operand)
+
+    def truth(self, token: int, signal: SignalNode) -> Any:
+        """Return whether a signal holds at each close of a token, as bytes of 0 and 1, shape (n_candles,)."""
+        return np.ascontiguousarray(self._evaluator(token).evaluate(signal)).view(np.uint8)
+
+    def _evaluator(self, token: int) -> "_CountingEvaluator":
+        if sum(evaluator.cached_bytes for evaluator in self._evaluators.values()) > INDICATOR_CACHE_BYTES:
+            self._evaluators.clear()
+        return self._evaluators.setdefault(token, _CountingEvaluator(self.candles[token]))
+
+
+class _CountingEvaluator(SignalEvaluator):
+    """A signal evaluator that knows how much its indicators take."""
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of the indicators that were computed so far."""
+        return sum(values.nbytes for outputs in self._indicators.values() for values in outputs.values())
+
+
+def _contiguous(candles: Candles) -> Candles:
+    """Return candles whose arrays lie in one piece and have the kernels' types."""
+    return Candles(
+        candles.interval_seconds,
+        np.ascontiguousarray(candles.timestamp, dtype=np.int64),
+        *(
+            np.ascontiguousarray(values, dtype=np.float64)
+            for values in (candles.open, candles.high, candles.low, candles.close, candles.volume)
+        ),
+    )
+
+
+def _addresses(candles: Candles) -> list[int]:
+    """Return the row of `simulate_tasks_nb`'s markets of one token."""
+    arrays = (candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume)
+    return [*(values.ctypes.data for values in arrays), len(candles), candles.interval_seconds]
+
+
+class StrategyRun:
+    """What came of one strategy on prepared markets.
+
+    Attributes:
+        strategy: The strategy.
+        markets: What it ran on.
+        trades_of: Positions of the calls that a trade is reported for, in the order of (key, signal_timestamp,
+            call_id), shape (n_trades,).
+        amounts: Result of each reported trade, columns `RESULT_…` of the kernels, float64.
+        marks: The same, whole numbers.
+    """
+
+    def __init__(
+        self,
+        markets: PreparedMarkets,
+        strategy: Strategy,
+        compiled: CompiledStrategy,
+        result: tuple[FloatArray, IntArray],
+        rows: EventRows | None,
+        fills: tuple[FloatArray, IntArray],
+        is_reported: IntArray,
+    ) -> None:
+        self.strategy = strategy
+        self.markets = markets
+        self._compiled = compiled
+        self.trades_of = np.flatnonzero((result[1][:, kernels.RESULT_IS_TRADE] != 0) & (is_reported != 0))
+        self.amounts: FloatArray = result[0][self.trades_of]
+        self.marks: IntArray = result[1][self.trades_of]
+        self._rows = rows
+        self._fills = fills
+
+    @property
+    def candle_steps(self) -> int:
+        """How many candles the reported trades went through, from candle a until they were done."""
+        return int(self.marks[:, kernels.RESULT_STEPS].sum())
+
+    @cached_property
+    def _marked(self) -> MarkedTrades:
+        """The reported trades that bought."""
+        bought = np.flatnonzero(self.marks[:, kernels.RESULT_FILLS] > 0)
+        return MarkedTrades(
+            addresses=self.markets.addresses,
+            choices=self._compiled.choices,
+            quantities=self._compiled.quantities,
+            trades=np.ascontiguousarray(
+                np.stack(
+                    [
+                        self.markets.token[self.trades_of[bought]],
+                        self.marks[bought, kernels.RESULT_FIRST_FILL],
+                        self.marks[bought, kernels.RESULT_FILLS],
+                    ],
+                    axis=1,
+                )
+            ),
+            fill_amounts=self._fills[0],
+            fill_candles=self._fills[1],
+            first_times=self.marks[bought, kernels.RESULT_ENTERED_AT],
+            last_times=self.marks[bought, kernels.RESULT_LAST_FILL_AT],
+        )
+
+    def _reported_rows(self) -> EventRows:
+        """Return the events of the reported trades, in the order of the trades and of seq."""
+        if self._rows is None:
+            raise SimulationError("this run kept no events; simulate with trace=True to read trades or events")
+        first = self.marks[:, kernels.RESULT_FIRST_EVENT]
+        count = self.marks[:, kernels.RESULT_EVENTS]
+        return self._rows.select(first, count)
+
+    def _indicator_values(self, rows: EventRows) -> dict[str, FloatArray]:
+        """Return the strategy's indicators at the close that each event knew, NaN where none was known."""
+        values: dict[str, FloatArray] = {}
+        token = self.markets.token[self.trades_of[rows.trade]]
+        closes = rows.marks[:, kernels.EVENT_CLOSE]
+        begins = np.searchsorted(token, np.arange(len(self.markets.keys) + 1))
+        for label, operand in self.strategy.indicators().items():
+            taken = np.full(len(closes), np.nan)
+            for k in np.unique(token).tolist():
+                span = slice(int(begins[k]), int(begins[k + 1]))
+                known = closes[span] >= 0
+                taken[span][known] = self.markets.indicator(k, operand)[closes[span][known]]
+            values[label] = taken
+        return values
+
+    def events_table(self) -> pa.Table:
+        """Return all events as Arrow, the table that `events_to_arrow` makes of the same trades.
+
+        Raises:
+            SimulationError: the run was made without trace.
+        """
+        rows = self._reported_rows()
+        call_ids = np.array([self.markets.calls[k].call_id for k in self.trades_of.tolist()], dtype=np.int64)
+        return table_of_rows(
+            rows, call_ids, self._exit_call_ids(rows), self._indicator_values(rows), self._compiled.leg_ids
+        )
+
+    def _exit_call_ids(self, rows: EventRows) -> list[int]:
+        """Return the id of the call that caused each event, -1 where none did."""
+        calls = self.markets.calls
+        return [calls[k].call_id if k >= 0 else NONE for k in rows.marks[:, kernels.EVENT_CALL].tolist()]
+
+    def trades(self) -> dict[Hashable, list[Trade]]:
+        """Return the reported trades by key, each list as `simulate_reference` returns it.
+
+        Raises:
+            SimulationError: the run was made without trace.
+        """
+        rows = self._reported_rows()
+        positions = self.trades_of.tolist()
+        events = events_of_rows(
+            rows,
+            [self.markets.calls[k].call_id for k in positions],
+            self._exit_call_ids(rows),
+            self._indicator_values(rows),
+            self._compiled.leg_ids,
+        )
+        marked = iter(self._marked.marks_per_trade())
+        nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64))
+        by_key: dict[Hashable, list[Trade]] = {key: [] for key in self.markets.keys}
+        for k, amounts, marks, of_trade in zip(
+            positions, self.amounts.tolist(), self.marks.tolist(), events, strict=True
+        ):
+            token = int(self.markets.token[k])
+            timestamps, values = next(marked) if marks[kernels.RESULT_FILLS] else nothing
+            by_key[self.markets.keys[token]].append(
+                _trade(
+                    self.markets.calls[k],
+                    self.markets.candles[token].interval_seconds,
+                    amounts,
+                    marks,
+                    of_trade,
+                    timestamps,
+                    values,
+                )
+            )
+        return by_key
+
+    def metrics(self) -> Metrics:
+        """Return the metrics of all reported trades; equal to `run_metrics` of the same trades in this order."""
+        amounts, marks = self.amounts, self.marks
+        bought = marks[:, kernels.RESULT_FILLS] > 0
+        return metrics_of_columns(
+            TradeColumns(
+                pnl=amounts[bought, kernels.RESULT_PNL],
+                cash_spent=amounts[bought, kernels.RESULT_CASH_SPENT],
+                adverse=amounts[bought, kernels.RESULT_ADVERSE],
+                favourable=amounts[bought, kernels.RESULT_FAVOURABLE],
+                done_at=marks[bought, kernels.RESULT_DONE_AT],
+                holding_seconds=marks[bought, kernels.RESULT_HOLDING_SECONDS],
+                skipped_count=int((~bought).sum()),
+                re_entries=int(marks[bought, kernels.RESULT_RE_ENTRIES].sum()),
+                ladder_entries=int(marks[bought, kernels.RESULT_LADDER_ENTRIES].sum()),
+                target_hits=int(marks[bought, kernels.RESULT_TARGET_HITS].sum()),
+            ),
+            self._marked,
+        )
+
+
+def _trade(
+    call: Call,
+    interval_seconds: int,
+    amounts: list[float],
+    marks: list[int],
+    events: tuple[Event, ...],
+    mark_timestamp: IntArray,
+    mark_value: FloatArray,
+) -> Trade:
+    return Trade(
+        call_id=call.call_id,
+        caller_id=call.caller_id,
+        signal_timestamp=call.signal_timestamp,
+        events=events,
+        pnl=amounts[kernels.RESULT_PNL],
+        cash_spent=amounts[kernels.RESULT_CASH_SPENT],
+        entered_at=marks[kernels.RESULT_ENTERED_AT] if marks[kernels.RESULT_FILLS] else None,
+        done_at=marks[kernels.RESULT_DONE_AT],
+        holding_seconds=marks[kernels.RESULT_HOLDING_SECONDS],
+        max_adverse_excursion=amounts[kernels.RESULT_ADVERSE],
+        max_favourable_excursion=amounts[kernels.RESULT_FAVOURABLE],
+        mark_timestamp=mark_timestamp,
+        mark_value=mark_value,
+        interval_seconds=interval_seconds,
+    )
+
+
+class _Work:
+    """One strategy on prepared markets, cut into pieces of neighbouring calls that threads may take."""
+
+    def __init__(
+        self, markets: PreparedMarkets, strategy: Strategy, report_call_ids: Collection[int] | None, *, trace: bool
+    ) -> None:
+        self.markets = markets
+        self.strategy = strategy
+        self.trace = trace
+        self.compiled = compile_strategy(strategy)
+        n = len(markets.calls)
+        self.is_reported = np.ones(n, dtype=np.int64)
+        if report_call_ids is not None:
+            wanted = set(report_call_ids)
+            self.is_reported[:] = [call.call_id in wanted for call in markets.calls]
+        self.is_used = np.zeros(n, dtype=np.int64)
+        self.result_amounts = np.zeros((n, kernels.RESULT_AMOUNTS), dtype=np.float64)
+        self.result_marks = np.zeros((n, kernels.RESULT_MARKS), dtype=np.int64)
+        # The truth arrays have to live as long as the kernels read their addresses.
+        self._truths = [[markets.truth(token, s) for s in self.compiled.signals] for token in range(len(markets.keys))]
+        self.signals = np.array(
+            [[truth.ctypes.data for truth in of_token] for of_token in self._truths], dtype=np.int64
+        ).reshape(len(markets.keys), len(self.compiled.signals))
+
+    def pieces(self, count: int) -> list[IntArray]:
+        """Return the tasks of at most `count` pieces; only independent calls of a token may be parted."""
+        markets = self.markets
+        n, ends = len(markets.calls), markets.call_ends
+        cuts = np.linspace(0, n, count + 1).astype(np.int64)
+        if self.compiled.choices[Choice.OVERLAP] != OverlapKind.INDEPENDENT:
+            cuts = ends[np.searchsorted(ends, cuts)]
+        pieces = []
+        for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+            if begin == end:
+                continue
+            tokens = np.unique(markets.token[begin:end])
+            firsts, lasts = np.maximum(ends[tokens], begin), np.minimum(ends[tokens + 1], end)
+            pieces.append(np.ascontiguousarray(np.stack([tokens, firsts, lasts], axis=1)))
+        return pieces
+
+    def simulate(self, tasks: IntArray) -> tuple[EventRows | None, FloatArray, IntArray]:
+        """Simulate the calls of a piece; return its events and fills, results go into the shared arrays."""
+        markets, compiled = self.markets, self.compiled
+        calls = int(tasks[-1, kernels.TASK_END_CALL] - tasks[0, kernels.TASK_FIRST_CALL])
+        capacity = ROWS_PER_CALL * calls
+        event_amounts = np.empty((capacity if self.trace else 0, kernels.EVENT_AMOUNTS), dtype=np.float64)
+        event_marks = np.empty((capacity if self.trace else 0, kernels.EVENT_MARKS), dtype=np.int64)
+        fill_amounts = np.empty((capacity, 2), dtype=np.float64)
+        fill_candles = np.empty(capacity, dtype=np.int64)
+        cursor = np.zeros(kernels.CURSOR_SLOTS, dtype=np.int64)
+        cursor[kernels.CURSOR_CALL] = NONE
+        while not kernels.simulate_tasks_nb(
+            markets.addresses,
+            markets.timestamp,
+            markets.kind,
+            markets.action,
+            markets.first_action,
+            markets.end_action,
+            self.is_reported,
+            self.is_used,
+            compiled.choices,
+            compiled.quantities,
+            compiled.targets,
+            compiled.legs,
+            compiled.leg_signals,
+            self.signals,
+            tasks,
+            cursor,
+            self.result_amounts,
+            self.result_marks,
+            event_amounts,
+            event_marks,
+            fill_amounts,
+            fill_candles,
+        ):
+            more = len(fill_candles) + int(cursor[kernels.CURSOR_WANTED])
+            fill_amounts = np.concatenate([fill_amounts, np.empty((more, 2))])
+            fill_candles = np.concatenate([fill_candles, np.empty(more, dtype=np.int64)])
+            if self.trace:
+                event_amounts = np.concatenate([event_amounts, np.empty((more, kernels.EVENT_AMOUNTS))])
+                event_marks = np.concatenate([event_marks, np.empty((more, kernels.EVENT_MARKS), dtype=np.int64)])
+        events, fills = int(cursor[kernels.CURSOR_EVENTS]), int(cursor[kernels.CURSOR_FILLS])
+        rows = EventRows(event_amounts[:events], event_marks[:events]) if self.trace else None
+        return rows, fill_amounts[:fills], fill_candles[:fills]
+
+    def join(
+        self, pieces: Sequence[IntArray], parts: Sequence[tuple[EventRows | None, FloatArray, IntArray]]
+    ) -> StrategyRun:
+        """Return the run, with the events and fills of all pieces one after the other."""
+        events = fills = 0
+        for tasks, (rows, _, fill_candles) in zip(pieces, parts, strict=True):
+            span = slice(int(tasks[0, kernels.TASK_FIRST_CALL]), int(tasks[-1, kernels.TASK_END_CALL]))
+            self.result_marks[span, kernels.RESULT_FIRST_EVENT] += events
+            self.result_marks[span, kernels.RESULT_FIRST_FILL] += fills
+            events += len(rows.marks) if rows is not None else 0
+            fills += len(fill_candles)
+        all_rows = [rows for rows, _, _ in parts if rows is not None]
+        return StrategyRun(
+            self.markets,
+            self.strategy,
+            self.compiled,
+            (self.result_amounts, self.result_marks),
+            EventRows.concatenate(all_rows) if self.trace else None,
+            (
+                _joined([part[1] for part in parts], np.empty((0, 2))),
+                _joined([part[2] for part in parts], np.empty(0, dtype=np.int64)),
+            ),
+            self.is_reported,
+        )
+
+
+def _joined(parts: list[Any], nothing: Any) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate([nothing, *parts])
+
+
+def iterate_runs(
+    markets: PreparedMarkets,
+    strategies: Sequence[Strategy],
+    *,
+    threads: int = 1,
+    trace: bool = True,
+    report_call_ids: Collection[int] | None = None,
+) -> Iterator[StrategyRun]:
+    """Simulate strategies one after the other, each on all tokens; memory does not grow with their number.
+
+    Args:
+        markets: Candles and calls.
+        strategies: What to do on a call.
+        threads: Over how many threads the calls of a strategy are spread; changes no result.
+        trace: Whether events are kept; without them a run has results and metrics only.
+        report_call_ids: Report only the trades of these calls; all calls still act. None reports all.
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        for strategy in strategies:
+            work = _Work(markets, strategy, report_call_ids, trace=trace)
+            pieces = work.pieces(threads)
+            parts = list(pool.map(work.simulate, pieces)) if len(pieces) > 1 else [work.simulate(p) for p in pieces]
+            yield work.join(pieces, parts)
+
+
+def simulate_many(
+    candles: Mapping[Any, Candles],
+    calls: Mapping[Any, Sequence[Call]],
+    strategies: Sequence[Strategy],
+    *,
+    threads: int = 1,
+    trace: bool = True,
+    report_call_ids: Collection[int] | None = None,
+) -> list[StrategyRun]:
+    """Simulate strategies on the calls of many tokens.
+
+    Args:
+        candles: By key (a token, or whatever names one set of candles); each as for `simulate_reference`.
+        calls: By the same keys; keys without calls may be left out.
+        strategies: What to do on a call.
+        threads: Over how many threads the calls are spread; changes no result.
+        trace: Whether events are kept; without them a run has results and metrics only.
+        report_call_ids: Report only the trades of these calls; all calls still act. None reports all.
+
+    Returns:
+        One run per strategy, in their order.
+
+    Raises:
+        SimulationError: calls without candles, or two calls of a key with the same id.
+    """
+    markets = PreparedMarkets(candles, calls)
+    return list(iterate_runs(markets, strategies, threads=threads, trace=trace, report_call_ids=report_call_ids))
+
+
+def score_many(markets: PreparedMarkets, strategies: Sequence[Strategy], *, threads: int = 1) -> list[Metrics]:
+    """Return the metrics of each strategy, in their order: a search's inner loop.
+
+    Every thread takes whole strategies; no more runs than threads are held at once.
+    """
+    if threads == 1:
+        return [run.metrics() for run in iterate_runs(markets, strategies, trace=False)]
+
+    def score(work: _Work) -> Metrics:
+        pieces = work.pieces(1)
+        return work.join(pieces, [work.simulate(tasks) for tasks in pieces]).metrics()
+
+    with ThreadPoolExecutor(threads) as pool:
+        metrics: list[Metrics] = []
+        # Signals are evaluated here, by one thread; batches keep few of them waiting.
+        for begin in range(0, len(strategies), 4 * threads):
+            batch = strategies[begin : begin + 4 * threads]
+            metrics += pool.map(score, (_Work(markets, strategy, None, trace=False) for strategy in batch))
+        return metrics
+
+
+def simulate_fast(
+    candles: Candles,
+    calls: Sequence[Call],
+    strategy: Strategy,
+    *,
+    report_call_ids: Collection[int] | None = None,
+) -> list[Trade]:
+    """Simulate a strategy on all calls on one token; the same as `simulate_reference`, quicker.
+
+    Args:
+        candles: Of the token, one interval, valid (`Candles.validate`).
+        calls: All calls on the token that may matter, in any order. Call ids are unique.
+        strategy: What to do on a call.
+        report_call_ids: Return only the trades of these calls; all calls still act. None returns all.
+
+    Returns:
+        One trade per entry call, and one per scale-in call that found nothing to scale, in the order of
+        (signal_timestamp, call_id).
+
+    Raises:
+        SimulationError: two calls have the same id.
+    """
+    asked = list(calls)
+    run = simulate_many({None: candles}, {None: asked}, [strategy], report_call_ids=report_call_ids)[0]
+    return run.trades().get(None, [])
