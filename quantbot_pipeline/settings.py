@@ -3,6 +3,7 @@
 Everything else gets a `Settings` object. Nothing here opens a connection or a file.
 """
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,16 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=lambda: Path.cwd() / ".quantbot")
     postgres_url: SecretStr | None = None
     clickhouse_url: SecretStr | None = None
-    first_month: str = Field(default="2015-01", pattern=r"^\d{4}-(0[1-9]|1[0-2])$")
+    first_month: str = "2015-01"
     dagster_ui_port: int = Field(default=3333, ge=1024, le=65535)
     server_start_timeout_seconds: float = Field(default=60.0, gt=0)
+
+    @field_validator("first_month")
+    @classmethod
+    def _month(cls, month: str) -> str:
+        if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+            raise ValueError("allowed is a month YYYY-MM, such as 2015-01")
+        return month
 
     @field_validator("home")
     @classmethod
@@ -74,4 +82,6 @@ def load_settings(**overrides: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUANTBOT_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigError(f"{name}: {first['msg']} (found {first.get('input')!r})") from error
+        raise ConfigError(
+            f"{name}: {first['msg'].removeprefix('Value error, ')} (found {first.get('input')!r})"
+        ) from error

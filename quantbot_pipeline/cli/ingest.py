@@ -27,7 +27,7 @@ _CANDLES_HELP = flowing(
     """Store candles; every row is stored, a duplicate, or quarantined with its reason.
 
 Columns: token_address, chain, timestamp, interval, open, high, low, close, volume. Timestamps are UTC, with offset,
-or naive with --timezone; the first three and the interval may come from options instead.
+or naive with --timezone; token_address, chain and interval may come from options instead.
 
 All files are looked through first: one that can't be read, or that reaches back before QUANTBOT_FIRST_MONTH, is
 refused with exit code 2, and nothing is stored. A file that is known already changes nothing. Rows that can't be used

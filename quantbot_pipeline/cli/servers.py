@@ -1,10 +1,10 @@
-"""Commands that start, stop and show the servers: `up`, `down`, `status`.
+"""Commands that start, stop and show the servers: `up`, `down`, `status`, `url`.
 
 Argument parsing and printing only.
 """
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("up")(up)
     app.command("down")(down)
     app.command("status")(status)
+    app.command("url")(url)
 
 
 def up(
@@ -85,6 +86,21 @@ def status(
     else:
         _print_table(settings, statuses)
     raise typer.Exit(0 if is_up else 1)
+
+
+def url(
+    database: Annotated[Literal["postgres", "clickhouse"], typer.Argument(help="Which database.")],
+) -> None:
+    """Print the address of a database with user and password, for your own SQL client.
+
+    Starts the servers when they are embedded and not running.
+    """
+    from quantbot_pipeline.cli.stores import load_usable_settings
+    from quantbot_pipeline.servers.embedded import ensure_servers
+
+    with waiting("looking for the servers") as tell:
+        urls = ensure_servers(load_usable_settings(), on_progress=tell)
+    typer.echo(urls.postgres if database == "postgres" else urls.clickhouse)
 
 
 def _asked(server: "ServerStatus", settings: "Settings") -> "ServerStatus":

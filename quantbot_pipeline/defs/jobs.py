@@ -4,14 +4,16 @@ import dagster as dg
 
 ingest_alerts_job = dg.define_asset_job(
     "ingest_alerts_job",
-    selection=dg.AssetSelection.assets("alerts", "tokens", "callers", "calls"),
+    # A file that can't be read fails its run, and would leave the checks of good data red.
+    selection=dg.AssetSelection.assets("alerts", "tokens", "callers", "calls").without_checks(),
     description="Read alert files and derive calls.",
 )
 
 refresh_report_job = dg.define_asset_job(
     "refresh_report_job",
-    selection=dg.AssetSelection.groups("views_postgres", "views_clickhouse", "report"),
-    description="Apply the views and write the report.",
+    selection=dg.AssetSelection.groups("views_postgres", "views_clickhouse", "report")
+    | dg.AssetSelection.checks_for_assets(dg.AssetKey("alerts"), dg.AssetKey("calls")),
+    description="Apply the views, write the report, and check that the counts of alerts and calls add up.",
 )
 
 nightly_report = dg.ScheduleDefinition(

@@ -227,7 +227,7 @@ def _csv_rows(opened: SourceFile) -> Iterator[_Row]:
     missing = [name for name in REQUIRED_COLUMNS if name not in positions]
     if missing:
         raise DataError(
-            f"{opened.name}: line {header.line}: column {', '.join(map(repr, missing))} is missing; "
+            f"{opened.name}: line {header.line}: columns missing: {', '.join(map(repr, missing))}; "
             f"needed are {', '.join(REQUIRED_COLUMNS)}, separated by commas, found are "
             f"{', '.join(shown(name) for name in header.fields)}"
         )

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import clickhouse_connect
+import psycopg
 import pytest
 from conftest import WIDTH, Databases, Quantbot, rows_of
 
@@ -265,3 +267,12 @@ def test_progress_without_a_terminal_is_a_line_per_long_stage(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines() == ["long: 2 of 90 after 6 s", "long: 90 of 90 after 30 s"]
+
+
+@pytest.mark.server
+def test_printed_addresses_let_a_client_in(quantbot: Quantbot, databases: Databases) -> None:
+    with psycopg.connect(quantbot("url", "postgres").out.strip()) as connection:
+        assert connection.execute("select count(*) from tokens").fetchone() is not None
+    client = clickhouse_connect.get_client(dsn=quantbot("url", "clickhouse").out.strip())
+    assert int(client.command("exists table ohlcv_candles")) == 1
+    client.close()

@@ -30,6 +30,7 @@ def test_all_commands_are_known_here() -> None:
         "up",
         "down",
         "status",
+        "url",
         "migrate",
         "sample",
         "ingest",

@@ -97,3 +97,10 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
     assert [schedule.name for schedule in repository.schedule_defs] == ["nightly_report"]
     checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
     assert checks == {"alert_counts_add_up", "every_alert_has_its_call"}
+
+
+def test_a_bad_inbox_file_can_not_turn_the_checks_of_good_data_red(definitions: dg.Definitions) -> None:
+    """One unreadable file failed its run, and with it the checks of alerts and calls; they run nightly instead."""
+    assert not definitions.resolve_job_def("ingest_alerts_job").asset_layer.asset_graph.asset_check_keys
+    nightly = definitions.resolve_job_def("refresh_report_job").asset_layer.asset_graph.asset_check_keys
+    assert {key.name for key in nightly} == {"alert_counts_add_up", "every_alert_has_its_call"}

@@ -38,6 +38,7 @@ def test_a_new_file_is_requested_once(settings: Settings) -> None:
     assert isinstance(first, dg.SensorResult)
     (request,) = first.run_requests or []
     assert request.run_config == {"ops": {"ingest_alerts": {"config": {"paths": [str(file)]}}}}
+    assert request.tags["dagster/max_retries"] == "0"
     assert isinstance(_tick(settings, first.cursor), dg.SkipReason)
 
 

@@ -286,7 +286,7 @@ def test_columns_are_found_by_name_and_further_ones_stay_in_raw(tmp_path: Path) 
 
 
 def test_missing_column_is_named_with_what_was_found(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"alerts\.csv: line 1: column 'chain', 'mcap_at_alert' is missing.*'caller'"):
+    with pytest.raises(DataError, match=r"alerts\.csv: line 1: columns missing: 'chain', 'mcap_at_alert'.*'caller'"):
         read_csv(tmp_path, header="caller,token_address,timestamp,price_at_alert")
     with pytest.raises(DataError, match="separated by commas"):
         read_csv(tmp_path, header=HEADER.replace(",", ";"))
