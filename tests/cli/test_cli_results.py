@@ -272,7 +272,7 @@ def test_progress_without_a_terminal_is_a_line_per_long_stage(
 @pytest.mark.server
 def test_printed_addresses_let_a_client_in(quantbot: Quantbot, databases: Databases) -> None:
     with psycopg.connect(quantbot("url", "postgres").out.strip()) as connection:
-        assert connection.execute("select count(*) from tokens").fetchone() is not None
+        assert connection.execute("select 1").fetchone() == (1,)
     client = clickhouse_connect.get_client(dsn=quantbot("url", "clickhouse").out.strip())
-    assert int(client.command("exists table ohlcv_candles")) == 1
+    assert int(client.command("select 1")) == 1
     client.close()
