@@ -29,6 +29,17 @@ def inner(function: _Kernel) -> _Kernel:
     return compiled
 
 
+def inner_without_nan(function: _Kernel) -> _Kernel:
+    """Compile an inner function that only compares numbers which are never NaN nor -0.0.
+
+    Knowing so lets minima and maxima be vectorised; which number is smaller does not depend on it.
+    """
+    compiled: _Kernel = njit(
+        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"nnan", "nsz"}
+    )(function)
+    return compiled
+
+
 def outer(function: _Kernel) -> _Kernel:
     """Compile a function that Python calls, with all it calls, and keep it in numba's cache."""
     compiled: _Kernel = njit(error_model="numpy", cache=True, nogil=True)(function)

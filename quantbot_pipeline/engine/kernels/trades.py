@@ -24,6 +24,7 @@ from quantbot_pipeline.engine.kernels.market import (
     byte_pointer_nb,
     first_candle_at_nb,
     inner,
+    inner_without_nan,
     market_at_nb,
     outer,
     slippage_nb,
@@ -188,6 +189,9 @@ AMOUNT_SLOTS = 16
     ACTION_CANDLE,
 ) = range(31)
 MARK_SLOTS = 31
+
+BLOCK = 32
+"""Candles that are looked at together while nothing happens: their extremes take vector instructions."""
 
 NO_PLAN = 0
 NO_STOP = -np.inf
@@ -1018,12 +1022,22 @@ def _first_true_nb(run: Run, slot: int, begin: int, end: int) -> int:
     return end
 
 
+@inner_without_nan
+def _extremes_nb(low: FloatArray, high: FloatArray, begin: int) -> tuple[float, float]:
+    """Return the lowest low and the highest high of `BLOCK` candles from `begin` on."""
+    lowest, highest = low[begin], high[begin]
+    for i in range(begin + 1, begin + BLOCK):
+        lowest = low[i] if low[i] < lowest else lowest
+        highest = high[i] if high[i] > highest else highest
+    return lowest, highest
+
+
 @inner
 def _skip_quiet_held_nb(run: Run, begin: int, end: int) -> int:
     """Return the first candle from `begin` on that a position has to step through; `end` if there is none."""
-    market, rules, trade = run.market, run.rules, run.trade
+    rules, trade = run.rules, run.trade
     amounts, marks, choices, quantities = trade.amounts, trade.marks, rules.choices, rules.quantities
-    low, high = market.low, market.high
+    low, high = run.market.low, run.market.high
     limit = _highest_limit_nb(run) if marks[PLAN] == EntryKind.LADDER else NO_LIMIT
     average, peak, stop = amounts[AVERAGE], amounts[PEAK], amounts[STOP]
     above = NO_PRICE
@@ -1034,36 +1048,38 @@ def _skip_quiet_held_nb(run: Run, begin: int, end: int) -> int:
     is_trailing = marks[IS_TRAILING_ARMED] != 0
     if choices[Choice.HAS_TRAILING] != 0 and not is_trailing:
         above = min(above, average * quantities[Quantity.TRAILING_GAIN_FACTOR])
+    trailing_factor = quantities[Quantity.TRAILING_STOP_FACTOR]
     below = max(stop, limit)
 
     lowest, highest = NO_PRICE, -NO_PRICE
+    is_quiet = True
     i = begin
-    if is_trailing:
-        keep = quantities[Quantity.TRAILING_STOP_FACTOR]
-        while i < end:
+    while i < end and is_quiet:
+        if i + BLOCK <= end:
+            low_of_block, high_of_block = _extremes_nb(low, high, i)
+            if low_of_block > below and high_of_block < above and (high_of_block <= peak or not is_trailing):
+                lowest = min(lowest, low_of_block)
+                highest = max(highest, high_of_block)
+                i += BLOCK
+                continue
+        until = min(i + BLOCK, end)
+        while i < until:
             low_i, high_i = low[i], high[i]
             if low_i <= below or high_i >= above:
+                is_quiet = False
                 break
             lowest = min(lowest, low_i)
             highest = max(highest, high_i)
-            if high_i > peak:
+            if is_trailing and high_i > peak:
                 peak = high_i
-                level = peak * keep
+                level = peak * trailing_factor
                 if level >= stop:
                     stop = level
                     marks[STOP_KIND] = STOP_TRAILING
                     below = max(stop, limit)
             i += 1
-        amounts[STOP] = stop
-    else:
-        while i < end:
-            low_i, high_i = low[i], high[i]
-            if low_i <= below or high_i >= above:
-                break
-            lowest = min(lowest, low_i)
-            highest = max(highest, high_i)
-            i += 1
     if i > begin:
+        amounts[STOP] = stop
         amounts[PEAK] = max(amounts[PEAK], highest)
         amounts[HIGHEST_HIGH] = max(amounts[HIGHEST_HIGH], highest)
         _count_excursion_nb(run, lowest / average, highest / average)
@@ -1071,27 +1087,47 @@ def _skip_quiet_held_nb(run: Run, begin: int, end: int) -> int:
 
 
 @inner
+def _skip_quiet_rebound_nb(run: Run, begin: int, end: int) -> int:
+    """Do what `_skip_quiet_flat_nb` does, for a stop-buy above the lowest low."""
+    amounts = run.trade.amounts
+    low, high = run.market.low, run.market.high
+    factor = run.rules.quantities[Quantity.ENTRY_FACTOR]
+    lowest = amounts[LOWEST_LOW]
+    i = begin
+    while i < end:
+        lowest = min(lowest, low[i - 1])
+        if i + BLOCK <= end:
+            low_of_block, high_of_block = _extremes_nb(low, high, i)
+            if low_of_block >= lowest and high_of_block < lowest * factor:
+                i += BLOCK
+                continue
+        if high[i] >= lowest * factor:
+            break
+        i += 1
+    amounts[LOWEST_LOW] = lowest
+    return i
+
+
+@inner
 def _skip_quiet_flat_nb(run: Run, begin: int, end: int) -> int:
     """Return the first candle from `begin` on that a waiting trade has to step through; `end` if there is none."""
-    market, rules, trade = run.market, run.rules, run.trade
-    amounts, marks, quantities = trade.amounts, trade.marks, rules.quantities
-    low, high = market.low, market.high
-    i = begin
+    amounts, marks = run.trade.amounts, run.trade.marks
+    low, high = run.market.low, run.market.high
     if marks[PLAN] == EntryKind.REBOUND:
-        factor = quantities[Quantity.ENTRY_FACTOR]
-        lowest = amounts[LOWEST_LOW]
-        while i < end:
-            lowest = min(lowest, low[i - 1])
-            if high[i] >= lowest * factor:
-                break
-            i += 1
-        amounts[LOWEST_LOW] = lowest
-        return i
+        return _skip_quiet_rebound_nb(run, begin, end)
+    i = begin
     if marks[PLAN] == EntryKind.RE_ENTRY:
-        factor = quantities[Quantity.RE_ENTRY_FACTOR]
+        factor = run.rules.quantities[Quantity.RE_ENTRY_FACTOR]
         highest = amounts[HIGHEST_HIGH]
         limit = highest * factor
-        while i < end and low[i] > limit:
+        while i < end:
+            if i + BLOCK <= end:
+                low_of_block, high_of_block = _extremes_nb(low, high, i)
+                if low_of_block > limit and high_of_block <= highest:
+                    i += BLOCK
+                    continue
+            if low[i] <= limit:
+                break
             if high[i] > highest:
                 highest = high[i]
                 limit = highest * factor
