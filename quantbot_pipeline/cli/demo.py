@@ -1,5 +1,8 @@
 """`quantbot demo`: the main job, end to end, and the sums that must hold afterwards."""
 
+import os
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -136,6 +139,14 @@ def _print_summary(summary: dict[str, Any]) -> None:
     stages.add_row("[bold]total", f"[bold]{summary['seconds']:.1f} s")
     output.print(stages)
     print_line(f"Report:  {summary['report']}")
-    print_line("Lineage: quantbot up --ui")
-    print_line("Yours:   quantbot demo --candles DIR --alerts FILE")
-    messages.print("the servers go on running; 'quantbot down' stops them", style="dim")
+    command = _command()
+    print_line(f"Lineage: {command} up --ui")
+    print_line(f"Yours:   {command} demo --candles DIR --alerts FILE")
+    messages.print(f"the servers go on running; '{command} down' stops them", style="dim")
+
+
+def _command() -> str:
+    """Return what to type for this command: its name where the shell finds it, else its path."""
+    if shutil.which("quantbot") is not None:
+        return "quantbot"
+    return os.path.relpath(sys.argv[0])
