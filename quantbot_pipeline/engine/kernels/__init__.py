@@ -4,6 +4,6 @@
 relaxed floating point: the operations and their order are those of the reference engine, so results are
 equal to the last bit. Compiled code is kept beside the source (numba's `cache=True`).
 
-numba stamps its cache by the file of the function that is called: what one kernel file shares with another
-belongs into `market`, which is small and stays as it is.
+numba's cache of a kernel holds all it calls, and is fresh as long as the kernel's own file and the shared ones
+(`market` and `quantbot_pipeline.strategy.compile`) stay as they are; kernels include nothing else.
 """
