@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy.exc
 from dagster_postgres.utils import DagsterPostgresException
+from dagster_shared.error import SerializableErrorInfo
 
 from quantbot_pipeline import errors
 from quantbot_pipeline.definitions import build_definitions
@@ -155,11 +156,11 @@ class MainJob:
             tags=tags,
             raise_on_error=False,
         )
-        _raise_if_failed(result)
+        raise_if_failed(result)
 
     def _execute_job(self, name: str) -> None:
         job = build_definitions(settings=self.settings).resolve_job_def(name)
-        _raise_if_failed(job.execute_in_process({"loggers": _QUIET}, instance=self.instance, raise_on_error=False))
+        raise_if_failed(job.execute_in_process({"loggers": _QUIET}, instance=self.instance, raise_on_error=False))
 
 
 @contextmanager
@@ -192,8 +193,8 @@ def _storage_errors() -> Iterator[None]:
         ) from error
 
 
-def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
-    """Raise what a step raised, with its own class where that is one of this project's.
+def raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
+    """Raise what a run failed with, with its own class where that is one of this project's.
 
     Raises:
         KeyboardInterrupt: the run was stopped by Ctrl-C, which Dagster takes for a way to end.
@@ -204,17 +205,27 @@ def _raise_if_failed(result: dg.ExecuteInProcessResult) -> None:
         raise KeyboardInterrupt
     for event in result.all_events:
         if event.is_step_failure:
-            data = event.step_failure_data
-            error = data.error
-            while error is not None and error.cause is not None:
-                error = error.cause
-            described = data.user_failure_data.description if data.user_failure_data else None
-            text = described or (error.message.strip() if error else "unknown")
-            kind = getattr(errors, error.cls_name or "", None) if error else None
-            if kind is None:
-                raise SimulationError(f"step {event.step_key}: {text}")
-            raise kind(text.partition(": ")[2] or text)
-    raise QuantbotError(f"run {result.run_id} failed without a step; see the Dagster UI")
+            failure = event.step_failure_data
+            if failure.user_failure_data and failure.user_failure_data.description:
+                raise SimulationError(f"step {event.step_key}: {failure.user_failure_data.description}")
+            raise _as_raised(failure.error, f"step {event.step_key}")
+    for event in result.all_events:
+        if event.event_type is dg.DagsterEventType.RUN_FAILURE:
+            raise _as_raised(event.job_failure_data.error, f"run {result.run_id}")
+    raise QuantbotError(f"run {result.run_id} failed; see the Dagster UI")
+
+
+def _as_raised(error: SerializableErrorInfo | None, where: str) -> QuantbotError:
+    """Return the project's error in a chain of causes, else one that says what the innermost cause was."""
+    innermost = error
+    while error is not None:
+        kind = getattr(errors, error.cls_name or "", None)
+        if isinstance(kind, type) and issubclass(kind, QuantbotError):
+            # Dagster's message begins with the name of the class.
+            found: QuantbotError = kind(error.message.strip().partition(": ")[2])
+            return found
+        innermost, error = error, error.cause
+    return SimulationError(f"{where}: {innermost.message.strip() if innermost else 'unknown'}")
 
 
 def _was_interrupted(event: dg.DagsterEvent) -> bool:
