@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     ) -> None:
-        from quantbot_pipeline.workflows.import_candles import CANDLE_SUFFIXES, expand_files
+        from quantbot_pipeline.workflows.check_files import find_candle_files
         from quantbot_pipeline.workflows.simulate_files import (
             check_events_path,
             simulate_files,
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         chosen = [_strategy(text) for text in strategies]
         with progress_bar("simulations") as listen:
             result = simulate_files(
-                expand_files(candles, CANDLE_SUFFIXES),
+                find_candle_files(candles),
                 calls,
                 chosen,
                 interval=interval,

@@ -22,10 +22,11 @@ from quantbot_pipeline.engine.kernels.marks import (
 )
 from quantbot_pipeline.engine.metrics import (
     DAYS_PER_YEAR,
-    NO_SPREAD,
     SQN_TRADES,
     Metrics,
+    deviation,
     fall_from_peak,
+    ratio,
 )
 
 LARGEST_GRID = 32_000_000
@@ -184,16 +185,6 @@ def _sorted_curves(marked: MarkedTrades, intervals: IntArray, first_day: int, da
     return _Curves(np.cumsum(day_changes) / len(ends), fall_from_peak(np.cumsum(change) / len(ends)))
 
 
-def _deviation(values: FloatArray) -> float:
-    """Return std(ddof=1), and 0 for values that only rounding tells apart."""
-    deviation = float(np.std(values, ddof=1))
-    return 0.0 if deviation <= NO_SPREAD * float(np.abs(values).max()) else deviation
-
-
-def _ratio(numerator: float, denominator: float) -> float | None:
-    return numerator / denominator if denominator != 0 else None
-
-
 def metrics_of_columns(trades: TradeColumns, marked: MarkedTrades) -> Metrics:
     """Return the metrics of a run.
 
@@ -206,13 +197,13 @@ def metrics_of_columns(trades: TradeColumns, marked: MarkedTrades) -> Metrics:
     total = math.fsum(pnl)
     mean = total / n if n else None
     losses = -math.fsum(pnl[pnl < 0])
-    pnl_deviation = _deviation(pnl) if n > 1 else 0.0
+    pnl_deviation = deviation(pnl) if n > 1 else 0.0
 
     curves = _curves(marked, trades.done_at)
     changes = np.diff(curves.equity, prepend=0.0)
     has_days = len(changes) >= 2
     daily_mean = float(changes.mean()) if len(changes) else 0.0
-    daily_deviation = _deviation(changes) if has_days else 0.0
+    daily_deviation = deviation(changes) if has_days else 0.0
     downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
     year = math.sqrt(DAYS_PER_YEAR)
 
@@ -223,14 +214,14 @@ def metrics_of_columns(trades: TradeColumns, marked: MarkedTrades) -> Metrics:
         win_rate=float((pnl > 0).mean()) if n else None,
         avg_trade_return=mean,
         median_trade_return=float(np.median(pnl)) if n else None,
-        profit_factor=_ratio(math.fsum(pnl[pnl > 0]), losses),
+        profit_factor=ratio(math.fsum(pnl[pnl > 0]), losses),
         expectancy=mean,
-        sqn=_ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
+        sqn=ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
         volatility=daily_deviation * year if has_days else None,
-        sharpe_ratio=_ratio(daily_mean * year, daily_deviation),
-        sortino_ratio=_ratio(daily_mean * year, downside),
+        sharpe_ratio=ratio(daily_mean * year, daily_deviation),
+        sortino_ratio=ratio(daily_mean * year, downside),
         max_drawdown=curves.max_drawdown,
-        calmar=_ratio(daily_mean * DAYS_PER_YEAR, curves.max_drawdown),
+        calmar=ratio(daily_mean * DAYS_PER_YEAR, curves.max_drawdown),
         trade_count=n,
         skipped_count=trades.skipped_count,
         reentry_count=trades.re_entries,

@@ -139,13 +139,14 @@ def fall_from_peak(equity: FloatArray) -> float:
     return float(((peak - wealth) / peak).max())
 
 
-def _deviation(values: FloatArray) -> float:
+def deviation(values: FloatArray) -> float:
     """Return std(ddof=1), and 0 for values that only rounding tells apart."""
-    deviation = float(np.std(values, ddof=1))
-    return 0.0 if deviation <= NO_SPREAD * float(np.abs(values).max()) else deviation
+    spread = float(np.std(values, ddof=1))
+    return 0.0 if spread <= NO_SPREAD * float(np.abs(values).max()) else spread
 
 
-def _ratio(numerator: float, denominator: float) -> float | None:
+def ratio(numerator: float, denominator: float) -> float | None:
+    """Return the quotient, None where the denominator is 0."""
     return numerator / denominator if denominator != 0 else None
 
 
@@ -161,13 +162,13 @@ def run_metrics(trades: Sequence[Trade]) -> Metrics:
     total = math.fsum(pnl)
     mean = total / n if n else None
     losses = -math.fsum(pnl[pnl < 0])
-    pnl_deviation = _deviation(pnl) if n > 1 else 0.0
+    pnl_deviation = deviation(pnl) if n > 1 else 0.0
 
     equity = equity_curve(bought).equity
     changes = np.diff(equity, prepend=0.0)
     has_days = len(changes) >= 2
     daily_mean = float(changes.mean()) if len(changes) else 0.0
-    daily_deviation = _deviation(changes) if has_days else 0.0
+    daily_deviation = deviation(changes) if has_days else 0.0
     downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
     drawdown = max_drawdown(bought)
     year = math.sqrt(DAYS_PER_YEAR)
@@ -179,14 +180,14 @@ def run_metrics(trades: Sequence[Trade]) -> Metrics:
         win_rate=float((pnl > 0).mean()) if n else None,
         avg_trade_return=mean,
         median_trade_return=float(np.median(pnl)) if n else None,
-        profit_factor=_ratio(math.fsum(pnl[pnl > 0]), losses),
+        profit_factor=ratio(math.fsum(pnl[pnl > 0]), losses),
         expectancy=mean,
-        sqn=_ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
+        sqn=ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
         volatility=daily_deviation * year if has_days else None,
-        sharpe_ratio=_ratio(daily_mean * year, daily_deviation),
-        sortino_ratio=_ratio(daily_mean * year, downside),
+        sharpe_ratio=ratio(daily_mean * year, daily_deviation),
+        sortino_ratio=ratio(daily_mean * year, downside),
         max_drawdown=drawdown,
-        calmar=_ratio(daily_mean * DAYS_PER_YEAR, drawdown),
+        calmar=ratio(daily_mean * DAYS_PER_YEAR, drawdown),
         trade_count=n,
         skipped_count=len(trades) - n,
         reentry_count=counts[EventType.RE_ENTRY],

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantbot_pipeline.engine import events_table
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArray
 from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
@@ -34,17 +35,7 @@ EVENT_SCHEMA = pa.schema(
         pa.field("simulation_run_id", pa.int64(), nullable=False),
         pa.field("chain", pa.string(), nullable=False),
         pa.field("token_address", pa.string(), nullable=False),
-        pa.field("call_id", pa.int64(), nullable=False),
-        pa.field("seq", pa.int32(), nullable=False),
-        pa.field("event_time", pa.int64(), nullable=False),
-        pa.field("event_type", pa.string(), nullable=False),
-        pa.field("price", pa.float64(), nullable=False),
-        pa.field("size", pa.float64(), nullable=False),
-        pa.field("remaining_position", pa.float64(), nullable=False),
-        pa.field("pnl_so_far", pa.float64(), nullable=False),
-        pa.field("indicators_json", pa.string(), nullable=False),
-        pa.field("position_state_json", pa.string(), nullable=False),
-        pa.field("metadata_json", pa.string(), nullable=False),
+        *events_table.EVENT_SCHEMA,
     ]
 )
 """One event per row; `event_time` in seconds since the epoch, UTC; `price` may be NaN."""

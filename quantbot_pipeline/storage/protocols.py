@@ -204,6 +204,10 @@ class HistoryStore(Protocol):
         """Return the events of runs, ordered by (simulation_run_id, call_id, seq)."""
         ...
 
+    def delete_run_rows(self, run_ids: Collection[int]) -> None:
+        """Remove events and aggregates of runs that no reader may see."""
+        ...
+
     def publish(self, runs: pa.Table, calls: pa.Table) -> None:
         """Mirror completed runs and calls, so that views in ClickHouse know what may be shown."""
         ...

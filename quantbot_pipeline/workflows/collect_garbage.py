@@ -5,24 +5,15 @@ next attempt comes, they only take space. The run's row in Postgres stays: it sa
 next attempt takes it over.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
 # Their events are counted in memory before they are removed.
 _RUNS_PER_BATCH = 100
-
-
-class CleanableHistory(HistoryStore, Protocol):
-    """A history store that can forget runs."""
-
-    def delete_run_rows(self, run_ids: Collection[int]) -> None:
-        """Remove events and aggregates of runs that no reader may see."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +35,7 @@ class Garbage:
 
 def collect_garbage(
     state: StateStore,
-    history: CleanableHistory,
+    history: HistoryStore,
     *,
     begun_before: datetime,
     now: datetime,
