@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from quantbot_pipeline.engine.events import Trade
-from quantbot_pipeline.engine.events_table import events_to_arrow
-from quantbot_pipeline.engine.metrics import Metrics, run_metrics
-from quantbot_pipeline.engine.reference import simulate_reference
+from quantbot_pipeline.engine.fast import PreparedMarkets, StrategyRun, iterate_runs
+from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, StrategyRow
 from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
+from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
 from quantbot_pipeline.workflows.store_strategies import newest_versions
@@ -148,16 +147,18 @@ def run_simulations(
         on_progress: Told after each run.
     """
     outcomes: list[RunOutcome] = []
+    prepare_engine(lambda message: on_progress(0, len(requests), message))
     for batch in _batches(requests, _RUNS_PER_BATCH):
         claims = state.claim_runs([_new_run(request) for request in batch], force=force)
         results: list[_Result] = []
         found: dict[int, RunOutcome] = {}
+        markets = _SharedMarkets()
         for claim, request in zip(claims, batch, strict=True):
             if claim.run_id not in found:
                 found[claim.run_id] = (
                     RunOutcome(request, claim.run_id, RunStatus.REUSED)
                     if claim.is_complete and not force
-                    else _simulate(claim, request, results)
+                    else _simulate(claim, request, markets, results)
                 )
             outcomes.append(found[claim.run_id])
             on_progress(len(outcomes), len(requests), _describe(request))
@@ -175,26 +176,54 @@ def publish(state: StateStore, history: HistoryStore) -> None:
     history.publish(state.load_published_runs(), state.load_published_calls())
 
 
-def _simulate(claim: RunClaim, request: RunRequest, results: list[_Result]) -> RunOutcome:
+class _SharedMarkets:
+    """Candles and calls in the engine's form, made once for all runs of a batch that read the same.
+
+    Runs share what was read and nothing else: each is simulated by itself, so one that fails costs no other.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[TokenKey, str], ...], PreparedMarkets] = {}
+
+    def of(self, parts: tuple[TokenInput, ...]) -> PreparedMarkets:
+        """Return the markets of some tokens, in their order."""
+        # The fingerprint covers candles, calls and which of these are reported.
+        key = tuple((part.token, part.fingerprint) for part in parts)
+        if key not in self._known:
+            self._known[key] = PreparedMarkets(
+                {part.token: part.candles for part in parts}, {part.token: part.calls for part in parts}
+            )
+        return self._known[key]
+
+    def run(self, parts: tuple[TokenInput, ...], strategy: Strategy, *, trace: bool) -> StrategyRun:
+        """Return what comes of a strategy on some tokens."""
+        reported = frozenset().union(*(part.reported_call_ids for part in parts))
+        [run] = iterate_runs(self.of(parts), [strategy], trace=trace, report_call_ids=reported)
+        return run
+
+
+def _simulate(claim: RunClaim, request: RunRequest, markets: _SharedMarkets, results: list[_Result]) -> RunOutcome:
     try:
-        result = _compute(claim, request)
+        result = _compute(claim, request, markets)
     except Exception as error:  # noqa: BLE001 - whatever one run stumbles over must not cost its neighbours
         return RunOutcome(request, claim.run_id, RunStatus.FAILED, error=f"{type(error).__name__}: {error}")
     results.append(result)
     return RunOutcome(request, claim.run_id, RunStatus.COMPUTED, result.metrics, result.events.num_rows)
 
 
-def _compute(claim: RunClaim, request: RunRequest) -> _Result:
-    trades: list[Trade] = []
+def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _Result:
     events: list[pa.Table] = []
     aggregates: list[dict[str, Any]] = []
+    of_tokens: list[Metrics] = []
     for part in request.inputs:
-        token_trades = simulate_reference(
-            part.candles, part.calls, request.strategy, report_call_ids=part.reported_call_ids
-        )
-        trades.extend(token_trades)
-        events.append(_with_run_columns(events_to_arrow(token_trades), claim.run_id, part.token))
-        aggregates.append(_aggregate(claim.run_id, part.token, run_metrics(token_trades)))
+        run = markets.run((part,), request.strategy, trace=True)
+        of_tokens.append(run.metrics())
+        events.append(_with_run_columns(run.events_table(), claim.run_id, part.token))
+        aggregates.append(_aggregate(claim.run_id, part.token, of_tokens[-1]))
+    # Simulating all tokens together once more is cheaper than keeping the curves of each.
+    of_run = (
+        of_tokens[0] if len(of_tokens) == 1 else markets.run(request.inputs, request.strategy, trace=False).metrics()
+    )
     all_events = pa.concat_tables(events)
     digest = _digest(all_events)
     if claim.is_complete and claim.events_digest != digest:
@@ -203,9 +232,7 @@ def _compute(claim: RunClaim, request: RunRequest) -> _Result:
             f"key: digest {digest}, stored {claim.events_digest}; the engine's results depend on something "
             "outside the run key, or the stored rows were changed"
         )
-    return _Result(
-        claim, request, run_metrics(trades), all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest
-    )
+    return _Result(claim, request, of_run, all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest)
 
 
 def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore) -> None:

@@ -149,7 +149,7 @@ def test_failed_runs_are_reported(scene: Scene, files: list[Path], monkeypatch: 
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a price was 0")
 
-    monkeypatch.setattr(simulations, "simulate_reference", fail)
+    monkeypatch.setattr(simulations, "iterate_runs", fail)
     simulations.run_simulations(scene.plan(scene.strategy("three")), scene.state, scene.history)
     assert faults(scene) == ["- failed runs = 0: 1 and 0"]
 

@@ -161,7 +161,7 @@ def test_a_failing_trial_fails_the_job_and_the_next_attempt_completes_it(
         raise ZeroDivisionError("a price was 0")
 
     with monkeypatch.context() as patched:
-        patched.setattr(simulations, "simulate_reference", fail)
+        patched.setattr(simulations, "iterate_runs", fail)
         with pytest.raises(SimulationError, match=r"trial 0 .*a price was 0"):
             run_optimization(plan(scene), scene.state, scene.history)
     [(_, status, message)] = jobs(scene)

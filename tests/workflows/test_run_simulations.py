@@ -1,17 +1,24 @@
 """Runs: written in the order that hides half of one, each once, and the same again."""
 
 import multiprocessing
+from dataclasses import asdict, replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
+from quantbot_pipeline.engine.events_table import events_to_arrow
+from quantbot_pipeline.engine.metrics import run_metrics
+from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import StrategyRow
+from quantbot_pipeline.strategy.presets import load_preset, preset_names
 from quantbot_pipeline.workflows import run_simulations as module
 from quantbot_pipeline.workflows.run_simulations import (
     RunOutcome,
+    RunRequest,
     RunStatus,
     plan_backtests,
     run_simulations,
@@ -26,6 +33,10 @@ RESULTS = """
     select r.id, r.status, r.superseded_by, r.events_digest, s.final_pnl, s.trade_count, s.metadata_json::text
     from simulation_runs r left join simulation_results_summary s on s.simulation_run_id = r.id order by r.id
 """
+AGGREGATED = (
+    "final_pnl", "max_drawdown", "volatility", "sharpe_ratio", "sortino_ratio", "win_rate", "trade_count",
+    "reentry_count", "ladder_entries_used", "ladder_exits_used",
+)  # fmt: skip
 EVENTS = "select * from simulation_events final order by simulation_run_id, call_id, seq"
 AGGREGATES = "select * except created_at from simulation_aggregates final order by simulation_run_id, token_address"
 
@@ -151,14 +162,14 @@ def test_a_failing_run_costs_no_neighbour_and_is_computed_by_the_next_attempt(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strategies = two_strategies(scene)
-    simulate_reference = module.simulate_reference
+    iterate_runs = module.iterate_runs
 
-    def fail_first(candles: Any, calls: Any, strategy: Any, **options: Any) -> Any:
-        if strategy.name == "first":
+    def fail_first(markets: Any, strategies: Any, **options: Any) -> Any:
+        if strategies[0].name == "first":
             raise ZeroDivisionError("a price was 0")
-        return simulate_reference(candles, calls, strategy, **options)
+        return iterate_runs(markets, strategies, **options)
 
-    monkeypatch.setattr(module, "simulate_reference", fail_first)
+    monkeypatch.setattr(module, "iterate_runs", fail_first)
     assert statuses(simulate(scene, strategies)) == ["failed", "computed"]
     assert run_fields(scene, "status, error_message") == [
         ("failed", "ZeroDivisionError: a price was 0"),
@@ -167,6 +178,102 @@ def test_a_failing_run_costs_no_neighbour_and_is_computed_by_the_next_attempt(
     monkeypatch.undo()
     assert statuses(simulate(scene, strategies)) == ["computed", "reused"]
     assert run_fields(scene, "id, status, error_message") == [(1, "completed", None), (2, "completed", None)]
+
+
+def test_candles_that_no_engine_can_read_fail_their_own_runs_only(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs share what is made of their candles: what can't be made fails all that share it, and no other."""
+    strategies = two_strategies(scene)
+    scene.history.insert_candles(candle_rows(PEPE, MARCH, 120))
+    scene.call(alert(9, MARCH, token=PEPE))
+    prepared = module.PreparedMarkets
+
+    def refuse_pepe(candles: Any, calls: Any) -> Any:
+        if PEPE in candles:
+            raise MemoryError("no room")
+        return prepared(candles, calls)
+
+    requests = [*scene.plan(*strategies, token=PEPE), *scene.plan(*strategies)]
+    monkeypatch.setattr(module, "PreparedMarkets", refuse_pepe)
+    outcomes = run_simulations(requests, scene.state, scene.history)
+    assert statuses(outcomes) == ["failed", "failed", "computed", "computed"]
+    assert outcomes[0].error == "MemoryError: no room"
+
+
+LISTENING: dict[str, Any] = {
+    "overlap": "scale_in",
+    "exits": {"on_exit_call": True, "stop_loss": {"initial": 0.2}, "trailing": {"activate_at": 0.05, "distance": 0.1}},
+    "entry": {
+        "type": "signal",
+        "when": {"all": [{"left": {"indicator": "rsi", "params": {"period": 5}}, "op": "<", "right": 60}]},
+    },
+    "re_entry": {"after": ["stop", "trailing"], "retrace": 0.1, "size": 0.5, "max_count": 2, "max_wait_seconds": 1200},
+    "costs": {"fee": 0.003, "slippage": {"type": "fixed", "fraction": 0.001}},
+}
+
+
+def _requests_of_all_kinds(scene: Scene) -> list[RunRequest]:
+    """Store calls of all kinds on two tokens; return runs of one token, and one of both together."""
+    scene.history.insert_candles(candle_rows(BONK, MARCH, 240))
+    scene.history.insert_candles(candle_rows(PEPE, MARCH, 200, scale=1e-9))
+    kinds = [SignalType.ENTRY, SignalType.SCALE_IN, SignalType.ENTRY, SignalType.EXIT, SignalType.SCALE_OUT]
+    scene.call(
+        *(
+            alert(k, MARCH + (3 + 7 * k) * MINUTE, token=(BONK, PEPE)[k % 2], signal_type=kinds[k % 5])
+            for k in range(40)
+        )
+    )
+    rows = [scene.strategy("plain"), scene.strategy("listening", **LISTENING)]
+    rows += [scene.strategy(name, **_preset(name)) for name in preset_names()]
+    single = [*scene.plan(*rows), *scene.plan(*rows, token=PEPE)]
+    by_strategy = {row.name: [r for r in single if r.strategy_row.name == row.name] for row in rows}
+    both = [
+        replace(of[0], inputs=tuple(r.inputs[0] for r in of), token_id=None, run_type="what_if")
+        for of in by_strategy.values()
+    ]
+    return [*single, *both]
+
+
+def _preset(name: str) -> dict[str, Any]:
+    document = load_preset(name).model_dump(mode="json", by_alias=True)
+    return {key: value for key, value in document.items() if key not in ("name", "version")}
+
+
+def test_stored_runs_are_those_of_the_reference_engine_to_the_last_bit(scene: Scene) -> None:
+    """Runs that were stored by the reference engine are found and confirmed, never told to differ."""
+    requests = _requests_of_all_kinds(scene)
+    outcomes = run_simulations(requests, scene.state, scene.history)
+    digests = dict(run_fields(scene, "id, events_digest"))
+    columns = ", ".join(AGGREGATED)
+    for outcome in outcomes:
+        assert outcome.status is RunStatus.COMPUTED, outcome.error
+        events, trades, aggregates = [], [], []
+        for part in outcome.request.inputs:
+            found = simulate_reference(
+                part.candles, part.calls, outcome.request.strategy, report_call_ids=part.reported_call_ids
+            )
+            events.append(module._with_run_columns(events_to_arrow(found), outcome.run_id, part.token))
+            trades += found
+            values = asdict(run_metrics(found))
+            aggregates.append((part.token.address, *(values[name] for name in AGGREGATED)))
+        assert digests[outcome.run_id] == module._digest(pa.concat_tables(events))
+        assert outcome.metrics == run_metrics(trades)
+        stored_rows = scene.ask_history(
+            f"select token_address, {columns} from simulation_aggregates final "  # noqa: S608 - this module's names
+            f"where simulation_run_id = {outcome.run_id} order by token_address"
+        )
+        assert stored_rows == sorted(aggregates)
+    assert sum(outcome.event_count for outcome in outcomes) > 200
+
+
+def test_runs_that_read_the_same_share_one_set_of_candles(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_strategies(scene)
+    made: list[Any] = []
+    prepared = module.PreparedMarkets
+    monkeypatch.setattr(module, "PreparedMarkets", lambda *given: made.append(given) or prepared(*given))
+    outcomes = simulate(scene, scene.state.load_strategies())
+    assert (statuses(outcomes), len(made)) == (["computed"] * 2, 1)
 
 
 def test_new_candles_make_a_new_run_and_the_old_data_the_old_one_again(scene: Scene) -> None:

@@ -1,0 +1,14 @@
+"""Getting the compiled engine ready, and saying so where that takes long."""
+
+from collections.abc import Callable
+
+COMPILING = "compiling the engine, once per installation"
+"""What is told before the engine is compiled, which takes most of a minute."""
+
+
+def prepare_engine(tell: Callable[[str], None]) -> None:
+    """Load the compiled engine; every workflow that simulates calls this first.
+
+    Args:
+        tell: Told what is being waited for, before the wait.
+    """
