@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from quantbot_pipeline.engine.fast import PreparedMarkets, StrategyRun, iterate_runs
+from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
 from quantbot_pipeline.engine.metrics import Metrics
+from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
