@@ -19,7 +19,8 @@ from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
 from quantbot_pipeline.engine.events import Event, Trade
 from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
 from quantbot_pipeline.engine.fast_metrics import MarkedTrades, TradeColumns, metrics_of_columns
-from quantbot_pipeline.engine.kernels import trades as kernels
+from quantbot_pipeline.engine.kernels import layout as kernels
+from quantbot_pipeline.engine.kernels.trades import simulate_tasks_nb
 from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.errors import SimulationError
@@ -265,7 +266,7 @@ class _Work:
         fill_candles = np.empty(capacity, dtype=np.int64)
         cursor = np.zeros(kernels.CURSOR_SLOTS, dtype=np.int64)
         cursor[kernels.CURSOR_CALL] = NONE
-        while not kernels.simulate_tasks_nb(
+        while not simulate_tasks_nb(
             markets.addresses,
             markets.timestamp,
             markets.kind,

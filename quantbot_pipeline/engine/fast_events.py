@@ -16,7 +16,7 @@ import pyarrow as pa
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.events import Event, EventType
 from quantbot_pipeline.engine.events_table import EVENT_SCHEMA
-from quantbot_pipeline.engine.kernels import trades as kernels
+from quantbot_pipeline.engine.kernels import layout as kernels
 
 _TYPES: tuple[EventType, ...] = (
     EventType.ENTRY,

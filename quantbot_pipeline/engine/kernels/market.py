@@ -7,61 +7,16 @@ one call without being copied together. Whoever passes addresses keeps the array
 # mypy: disable-error-code="no-any-return"
 # (numpy's stubs type an element of an array as Any.)
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.strategy import compile as compile_module
+from quantbot_pipeline.engine.kernels.compiling import inner as inner  # What reads markets compiles as they do,
+from quantbot_pipeline.engine.kernels.compiling import outer as outer  # and imports all of it from here.
 from quantbot_pipeline.strategy.compile import Choice, Quantity
-
-_Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
-
-
-def inner(function: _Kernel) -> _Kernel:
-    """Compile a function that only kernels call.
-
-    Nothing is built for calls from Python, which halves the time to compile. Division by zero gives infinity as
-    in numpy; `fastmath` stays off, it would change results.
-    """
-    compiled: _Kernel = njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    return compiled
-
-
-def inner_without_nan(function: _Kernel) -> _Kernel:
-    """Compile an inner function that only compares numbers which are never NaN nor -0.0.
-
-    Knowing so lets minima and maxima be vectorised; which number is smaller does not depend on it.
-    """
-    compiled: _Kernel = njit(
-        error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath={"nnan", "nsz"}
-    )(function)
-    return compiled
-
-
-def _digest_of_shared_sources() -> str:
-    """Return what tells versions of the files apart that kernels include from outside of their own file."""
-    sources = (Path(__file__), Path(compile_module.__file__))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-
-
-_SHARED_SOURCES = _digest_of_shared_sources()
-
-
-def outer(function: _Kernel) -> _Kernel:
-    """Compile a function that Python calls, with all it calls, and keep it in numba's cache.
-
-    numba looks at the function's own file alone to see whether its cache is stale; the name under which it is kept
-    says the rest, so that an upgrade never runs kernels with the slots of another version.
-    """
-    function.__qualname__ = f"{function.__qualname__}_{_SHARED_SOURCES}"
-    compiled: _Kernel = njit(error_model="numpy", cache=True, nogil=True)(function)
-    return compiled
-
 
 # Columns of the addresses of one token, and what stands after them.
 TIMESTAMP, OPEN, HIGH, LOW, CLOSE, VOLUME, LENGTH, INTERVAL = range(8)
