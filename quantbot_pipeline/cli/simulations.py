@@ -1,11 +1,24 @@
 """`quantbot simulate`."""
 
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from quantbot_pipeline.cli.console import output, print_json, print_rows, progress_bar
+from quantbot_pipeline.cli.console import (
+    messages,
+    output,
+    print_json,
+    print_rows,
+    print_warning,
+    progress_stages,
+)
 from quantbot_pipeline.cli.help_text import flowing
 
 if TYPE_CHECKING:
@@ -14,10 +27,12 @@ if TYPE_CHECKING:
 _HELP = flowing(
     """Simulate strategies on candle and call files: no database, files in and files out.
 
-Candles are parquet or CSV as for 'quantbot ingest candles'. Calls are CSV with call_id, token_address, chain,
-signal_timestamp, and optionally side, signal_type, caller. A file with a bad row is refused whole.
+Candles are parquet or CSV as for 'quantbot ingest candles', of one or more tokens; files of any size, rows in any
+order. Calls are CSV with call_id, token_address, chain, signal_timestamp, and optionally side, signal_type, caller.
+A file with a bad row is refused whole.
 
-Events have one row per event; the summary has all metrics per strategy, overall and per token.
+Events have one row per event; the summary has all metrics per strategy, overall and per token. Neither depends on the
+engine or the number of threads. Both files are written, or none.
 
 Examples:
   quantbot simulate --candles bonk.parquet --calls calls.csv --strategy conservative-24h
@@ -39,41 +54,83 @@ def register(app: typer.Typer) -> None:
         interval: str | None = typer.Option(None, help="Interval to use; by default the finest one of each token."),
         timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
         events_out: Path | None = typer.Option(None, help="Where events go: .parquet, .csv or .jsonl."),
-        summary_out: Path | None = typer.Option(None, help="Where the summary goes: JSON."),
+        summary_out: Path | None = typer.Option(None, help="Where the summary goes: .json."),
+        engine: str = typer.Option(
+            "fast", help="The compiled engine, or the slow one that it must equal.", metavar="fast|reference"
+        ),
+        threads: int | None = typer.Option(None, help="Threads of the fast engine; by default one per core.", min=1),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     ) -> None:
         from quantbot_pipeline.workflows.check_files import find_candle_files
-        from quantbot_pipeline.workflows.simulate_files import (
-            check_events_path,
-            simulate_files,
-            write_events,
-            write_summary,
-        )
+        from quantbot_pipeline.workflows.prepare_engine import prepare_engine
+        from quantbot_pipeline.workflows.simulate_files import FilesToSimulate, check_simulation, simulate_files
 
-        if events_out is not None:
-            check_events_path(events_out)
         chosen = [_strategy(text) for text in strategies]
-        with progress_bar("simulations") as listen:
-            result = simulate_files(
-                find_candle_files(candles),
-                calls,
+        files = FilesToSimulate(
+            candles=find_candle_files(candles),
+            calls=list(dict.fromkeys(calls)),
+            events_out=events_out,
+            summary_out=summary_out,
+            interval=interval,
+            timezone=timezone,
+            other_inputs=[Path(text) for text in strategies if Path(text).is_file()],
+        )
+        check_simulation(files, chosen)
+        if engine == "fast":
+            prepare_engine(lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True))
+        with _ended_by_kill(), progress_stages() as on_stage:
+            summary = simulate_files(
+                files,
                 chosen,
-                interval=interval,
-                timezone=timezone,
-                on_progress=listen,
+                engine=engine,
+                threads=threads or _usable_cores(),
+                on_progress=lambda done, total, message: on_stage(message, done, total),
             )
-        if events_out is not None:
-            write_events(result.events, events_out)
-        if summary_out is not None:
-            write_summary(result.summary, summary_out)
+        _warn(summary)
         if as_json:
-            print_json(result.summary)
+            print_json(summary)
             return
-        print_rows("Simulated", [_row(found) for found in result.summary["strategies"]])
+        print_rows("Simulated", [_row(found) for found in summary["strategies"]])
         for path in (events_out, summary_out):
             if path is not None:
                 output.print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def _usable_cores() -> int:
+    # Not every system can tell which cores a process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _ended_by_kill() -> Iterator[None]:
+    """End in an orderly way when asked to by SIGTERM too, so that no half-written file stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what Python hands to a handler
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _warn(summary: dict[str, Any]) -> None:
+    """Say what a reader of the summary may not have expected."""
+    without, tokens = summary["tokens_without_candles"], summary["token_count"]
+    if without:
+        print_warning(
+            f"{without:,} of {tokens:,} tokens with calls have no candles; their calls are skipped "
+            "(entry_skipped, reason no_candles)"
+        )
+    if summary["repeated_candle_rows"]:
+        print_warning(
+            f"{summary['repeated_candle_rows']:,} candle rows came again in the same file; the last of each was taken"
+        )
 
 
 def _strategy(text: str) -> "Strategy":

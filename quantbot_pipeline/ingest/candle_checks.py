@@ -69,12 +69,43 @@ class CandleRows:
 
 @dataclass(frozen=True)
 class CheckedCandles:
-    """Good candles and refused rows of one file; see `CandleFile` for the meaning of the counts."""
+    """Good candles and refused rows of one file; see `CandleFile` for the meaning of the counts.
 
-    candles: pa.Table
+    Attributes:
+        series: Token and interval of each series, sorted; also of those without a good row.
+        series_of_row: Index of each good candle's series, ascending, int64, shape (n,).
+        timestamp: Open times in seconds, increasing within a series, int64, shape (n,).
+        values: By name of `VALUE_COLUMNS`, float64, shape (n,).
+        repeats: How many good rows of each series gave way to a later row of the same key, int64, shape (n_series,).
+        duplicates: Rows among these that say the same as the row that was taken.
+        conflicts: Rows among these that say something else.
+        quarantined: Rows that can't be used, in file order.
+    """
+
+    series: list[tuple[TokenKey, str]]
+    series_of_row: IntArray
+    timestamp: IntArray
+    values: dict[str, FloatArray]
+    repeats: IntArray
     duplicates: int
     conflicts: int
     quarantined: tuple[QuarantinedRow, ...]
+
+    def table(self) -> pa.Table:
+        """Return the good candles as a table of `CANDLE_SCHEMA`."""
+        texts = {
+            "chain": [token.chain for token, _ in self.series],
+            "token_address": [token.address for token, _ in self.series],
+            "interval": [interval for _, interval in self.series],
+        }
+        codes = pa.array(self.series_of_row.astype(np.int32))
+        arrays = [
+            pa.DictionaryArray.from_arrays(codes, pa.array(texts[name], type=pa.string())).cast(pa.string())
+            for name in IDENTITY_COLUMNS
+        ]
+        arrays.append(pa.array(self.timestamp, type=pa.int64()))
+        arrays += [pa.array(self.values[name], type=pa.float64()) for name in VALUE_COLUMNS]
+        return pa.Table.from_arrays(arrays, schema=CANDLE_SCHEMA)
 
 
 def unknown_interval(interval: str) -> str:
@@ -136,16 +167,8 @@ def check_candles(rows: CandleRows, given: dict[str, str | None], zone: ZoneInfo
                 f"{series[int(series_of_row[row])][1]} (a multiple of {int(step[row])} seconds)"
             ),
         )
-    table, duplicates, conflicts = _unique_candles(
-        np.flatnonzero(~faults.is_bad), series_of_row, series, seconds, values
-    )
-    quarantined = sorted((*rows.broken, *faults.rows(rows)), key=lambda row: row.line)
-    return CheckedCandles(
-        candles=table,
-        duplicates=duplicates,
-        conflicts=conflicts,
-        quarantined=tuple(quarantined),
-    )
+    quarantined = tuple(sorted((*rows.broken, *faults.rows(rows)), key=lambda row: row.line))
+    return _unique_candles(np.flatnonzero(~faults.is_bad), series_of_row, series, seconds, values, quarantined)
 
 
 def _cell(rows: CandleRows, name: str, row: int) -> str:
@@ -439,12 +462,14 @@ def _unique_candles(
     series: list[tuple[TokenKey, str]],
     seconds: IntArray,
     values: dict[str, FloatArray],
-) -> tuple[pa.Table, int, int]:
-    """Return the candles, one per key and sorted, and how many rows were duplicates and conflicts."""
+    quarantined: tuple[QuarantinedRow, ...],
+) -> CheckedCandles:
+    """Return the usable candles, one per key and sorted; of several rows of a key the last one is taken."""
     group = series_of_row[usable]
     timestamp = seconds[usable]
     is_sorted = bool(((group[1:] > group[:-1]) | ((group[1:] == group[:-1]) & (timestamp[1:] > timestamp[:-1]))).all())
     duplicates = conflicts = 0
+    repeats = np.zeros(len(series), dtype=np.int64)
     kept = usable
     if not is_sorted:
         # Stable, so that rows of one key stay in file order and the last of them is the newest.
@@ -452,28 +477,26 @@ def _unique_candles(
         group, timestamp, ordered = group[order], timestamp[order], usable[order]
         is_last = np.ones(len(ordered), dtype=np.bool_)
         is_last[:-1] = (group[1:] != group[:-1]) | (timestamp[1:] != timestamp[:-1])
-        last_positions = np.flatnonzero(is_last)
-        run: IntArray = np.cumsum(is_last) - is_last
-        winner = ordered[last_positions[run]]
-        is_equal = np.ones(len(ordered), dtype=np.bool_)
-        for numbers in values.values():
-            is_equal &= numbers[ordered] == numbers[winner]
-        duplicates = int((~is_last & is_equal).sum())
-        conflicts = int((~is_last & ~is_equal).sum())
-        kept, group, timestamp = ordered[is_last], group[is_last], timestamp[is_last]
-    texts = {
-        "chain": [token.chain for token, _ in series],
-        "token_address": [token.address for token, _ in series],
-        "interval": [interval for _, interval in series],
-    }
-    codes = pa.array(group.astype(np.int32))
-    arrays = [
-        pa.DictionaryArray.from_arrays(codes, pa.array(texts[name], type=pa.string())).cast(pa.string())
-        for name in IDENTITY_COLUMNS
-    ]
-    arrays.append(pa.array(timestamp, type=pa.int64()))
+        kept = ordered
+        if not is_last.all():
+            last_positions = np.flatnonzero(is_last)
+            run: IntArray = np.cumsum(is_last) - is_last
+            winner = ordered[last_positions[run]]
+            is_equal = np.ones(len(ordered), dtype=np.bool_)
+            for numbers in values.values():
+                is_equal &= numbers[ordered] == numbers[winner]
+            duplicates = int((~is_last & is_equal).sum())
+            conflicts = int((~is_last & ~is_equal).sum())
+            repeats = np.bincount(group[~is_last], minlength=len(series)).astype(np.int64)
+            kept, group, timestamp = ordered[is_last], group[is_last], timestamp[is_last]
     is_whole_file = len(kept) == len(seconds) and is_sorted
-    for name in VALUE_COLUMNS:
-        numbers = values[name] if is_whole_file else values[name][kept]
-        arrays.append(pa.array(numbers, type=pa.float64()))
-    return pa.Table.from_arrays(arrays, schema=CANDLE_SCHEMA), duplicates, conflicts
+    return CheckedCandles(
+        series=series,
+        series_of_row=group,
+        timestamp=timestamp,
+        values={name: numbers if is_whole_file else numbers[kept] for name, numbers in values.items()},
+        repeats=repeats,
+        duplicates=duplicates,
+        conflicts=conflicts,
+        quarantined=quarantined,
+    )

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -36,10 +37,20 @@ from quantbot_pipeline.ingest.source_files import (
 )
 from quantbot_pipeline.ingest.timestamps import zone_named
 
-__all__ = ["CANDLE_FILE_KINDS", "CANDLE_SCHEMA", "CandleFile", "read_candle_file"]
+__all__ = [
+    "CANDLE_FILE_KINDS",
+    "CANDLE_SCHEMA",
+    "CandleFile",
+    "ParquetColumns",
+    "csv_rows",
+    "read_candle_file",
+    "require_columns",
+]
 
 CANDLE_FILE_KINDS = (".parquet", ".csv")
 """Suffixes of candle files; text also with `.gz`."""
+
+_WANTED = ("timestamp", *VALUE_COLUMNS, *IDENTITY_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -98,21 +109,26 @@ def read_candle_file(
         raise DataError(unknown_interval(interval))
     given = {"chain": chain, "token_address": token, "interval": interval}
     source = read_source_file(path, allowed=CANDLE_FILE_KINDS)
-    rows = _parquet_rows(source) if source.kind == ".parquet" else _csv_rows(source)
-    _require_columns(rows, given)
+    rows = _whole_parquet_rows(source) if source.kind == ".parquet" else _whole_csv_rows(source)
+    require_columns(rows, given)
     checked = check_candles(rows, given, zone)
     return CandleFile(
         path=path,
         sha256=source.sha256,
         rows_read=rows.row_count + len(rows.broken),
-        candles=checked.candles,
+        candles=checked.table(),
         duplicates=checked.duplicates,
         conflicts=checked.conflicts,
         quarantined=checked.quarantined,
     )
 
 
-def _require_columns(rows: CandleRows, given: dict[str, str | None]) -> None:
+def require_columns(rows: CandleRows, given: dict[str, str | None]) -> None:
+    """Refuse rows that lack a column, unless an argument stands in for it.
+
+    Raises:
+        DataError: a column is missing; the message names those that were found.
+    """
     for name in ("timestamp", *VALUE_COLUMNS):
         if name not in rows.columns:
             raise DataError(
@@ -127,45 +143,113 @@ def _require_columns(rows: CandleRows, given: dict[str, str | None]) -> None:
             )
 
 
-def _parquet_rows(source: SourceFile) -> CandleRows:
-    wanted = ("timestamp", *VALUE_COLUMNS, *IDENTITY_COLUMNS)
-    try:
-        schema = pq.read_schema(pa.BufferReader(source.content))
-        names = list(schema.names)
-        positions = column_positions(names, wanted, file=source.name)
-        # Identities repeat on every row: as dictionaries they cost next to nothing.
-        as_dictionary = [
-            names[positions[name]]
-            for name in IDENTITY_COLUMNS
-            if name in positions and pa.types.is_string(schema.field(positions[name]).type)
-        ]
-        parquet = pq.ParquetFile(pa.BufferReader(source.content), read_dictionary=as_dictionary)
-        table = parquet.read(columns=[names[position] for position in positions.values()])
-        columns = {name: _one_chunk(table.column(names[position])) for name, position in positions.items()}
-        for column in columns.values():
-            if not pa.types.is_primitive(column.type):
-                # Arrow does not look into texts when it reads them; what is no UTF-8 would fail much later.
-                column.validate(full=True)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        first_line = (str(error).splitlines() or ["unknown error"])[0]
-        raise DataError(f"{source.name}: can't be read as parquet: {first_line}") from error
+class ParquetColumns:
+    """The columns of a parquet file that candles are made of.
 
-    def raw_texts_of(wanted_rows: list[int]) -> list[str]:
-        cells = (column.take(pa.array(wanted_rows, type=pa.int64())).to_pylist() for column in columns.values())
-        return [
-            storable_text(json.dumps(dict(zip(columns, map(_json_value, row), strict=True)), ensure_ascii=False))
-            for row in zip(*cells, strict=True)
-        ]
+    Attributes:
+        name: The file's name as given.
+        file: The open file.
+        names: All its column names.
+        positions: Position of each wanted column that it has, by name.
+    """
 
-    return CandleRows(
-        file=source.name,
-        found_names=tuple(names),
-        row_count=table.num_rows,
-        columns=columns,
-        line_of=lambda row: row + 1,
-        raw_texts_of=raw_texts_of,
-        broken=(),
-    )
+    def __init__(self, name: str, content: Any) -> None:
+        """Open a parquet file.
+
+        Args:
+            name: The file's name as given.
+            content: Its path, or an Arrow reader of its bytes.
+
+        Raises:
+            DataError: it is no parquet, or a wanted column occurs twice.
+        """
+        self.name = name
+        with self._reading():
+            # Pages are read one after the other: a row group may be as large as the file.
+            schema = pq.read_schema(content)
+            self.names = list(schema.names)
+            self.positions = column_positions(self.names, _WANTED, file=name)
+            # Identities repeat on every row: as dictionaries they cost next to nothing.
+            as_dictionary = [
+                self.names[self.positions[column]]
+                for column in IDENTITY_COLUMNS
+                if column in self.positions and pa.types.is_string(schema.field(self.positions[column]).type)
+            ]
+            self.file = pq.ParquetFile(content, read_dictionary=as_dictionary, buffer_size=2**20, pre_buffer=False)
+
+    def rows(self) -> CandleRows:
+        """Return all rows.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        with self._reading():
+            table = self.file.read(columns=self._columns())
+            columns = {name: _one_chunk(table.column(self.names[at])) for name, at in self.positions.items()}
+        return self._candle_rows(columns, table.num_rows, first_row=1)
+
+    def batches(self, row_count: int) -> Iterator[CandleRows]:
+        """Yield the rows in file order, so many at a time; a file without rows yields none of them once.
+
+        Raises:
+            DataError: the file is broken.
+        """
+        first_row = 1
+        with self._reading():
+            batches = self.file.iter_batches(batch_size=row_count, columns=self._columns())
+        while True:
+            with self._reading():
+                batch = next(batches, None)
+            if batch is None:
+                break
+            columns = {name: batch.column(self.names[at]) for name, at in self.positions.items()}
+            yield self._candle_rows(columns, batch.num_rows, first_row=first_row)
+            first_row += batch.num_rows
+        if first_row == 1:
+            yield self.rows()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+    def _columns(self) -> list[str]:
+        return [self.names[position] for position in self.positions.values()]
+
+    def _candle_rows(self, columns: dict[str, pa.Array], row_count: int, *, first_row: int) -> CandleRows:
+        with self._reading():
+            for column in columns.values():
+                if not pa.types.is_primitive(column.type):
+                    # Arrow does not look into texts when it reads them; what is no UTF-8 would fail much later.
+                    column.validate(full=True)
+
+        def raw_texts_of(wanted_rows: list[int]) -> list[str]:
+            cells = (column.take(pa.array(wanted_rows, type=pa.int64())).to_pylist() for column in columns.values())
+            return [
+                storable_text(json.dumps(dict(zip(columns, map(_json_value, row), strict=True)), ensure_ascii=False))
+                for row in zip(*cells, strict=True)
+            ]
+
+        return CandleRows(
+            file=self.name,
+            found_names=tuple(self.names),
+            row_count=row_count,
+            columns=columns,
+            line_of=lambda row: first_row + row,
+            raw_texts_of=raw_texts_of,
+            broken=(),
+        )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, ValueError, OSError) as error:
+            first_line = (str(error).splitlines() or ["unknown error"])[0]
+            raise DataError(f"{self.name}: can't be read as parquet: {first_line}") from error
+
+
+def _whole_parquet_rows(source: SourceFile) -> CandleRows:
+    return ParquetColumns(source.name, pa.BufferReader(source.content)).rows()
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
@@ -184,12 +268,23 @@ def _json_value(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(value)
 
 
-def _csv_rows(source: SourceFile) -> CandleRows:
-    lines = text_lines(source)
+def _whole_csv_rows(source: SourceFile) -> CandleRows:
+    return csv_rows(source, text_lines(source))
+
+
+def csv_rows(source: SourceFile, lines: list[str]) -> CandleRows:
+    """Return the rows of a CSV text.
+
+    Args:
+        source: The text; its first record names the columns.
+        lines: Its lines.
+
+    Raises:
+        DataError: the header can't be used.
+    """
     records = csv_records(lines)
     header = read_header(source, lines, records)
-    wanted = ("timestamp", *VALUE_COLUMNS, *IDENTITY_COLUMNS)
-    positions = column_positions(header.fields, wanted, file=source.name)
+    positions = column_positions(header.fields, _WANTED, file=source.name)
     if not positions and len(header.fields) == 1:
         raise DataError(
             f"{source.name}: line {header.line} is {shown(header.raw_text(lines))}; "

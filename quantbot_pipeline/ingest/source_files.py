@@ -38,6 +38,25 @@ class SourceFile:
     content: bytes
 
 
+def kind_of_source(path: Path, *, allowed: tuple[str, ...]) -> str:
+    """Return a file's suffix in lower case without `.gz`.
+
+    Args:
+        path: The file.
+        allowed: Suffixes that may be read; text kinds may end in `.gz` too.
+
+    Raises:
+        DataError: wrong kind of file.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    is_compressed = bool(suffixes) and suffixes[-1] == ".gz"
+    kind = (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
+    if kind not in allowed or (is_compressed and kind == ".parquet"):
+        kinds = ", ".join(allowed)
+        raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
+    return kind
+
+
 def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
     """Read a file whole; `.gz` is decompressed.
 
@@ -48,12 +67,8 @@ def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
     Raises:
         DataError: wrong kind of file, not readable, empty, or a broken gzip stream.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    is_compressed = bool(suffixes) and suffixes[-1] == ".gz"
-    kind = (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
-    if kind not in allowed or (is_compressed and kind == ".parquet"):
-        kinds = ", ".join(allowed)
-        raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
+    kind = kind_of_source(path, allowed=allowed)
+    is_compressed = path.suffix.lower() == ".gz"
     try:
         stored = path.read_bytes()
     except OSError as error:

@@ -1,33 +1,30 @@
-"""Files in, files out: strategies simulated on candle and call files, without any database."""
+"""Files in, files out: strategies simulated on candle and call files, without any database.
 
-import csv
-import json
-import os
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+`docs/simulate.md` is the contract. Tokens are simulated some at a time, so memory does not grow with the files; what
+is written depends neither on how many that are, nor on threads or engine.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
-from quantbot_pipeline.engine.events import Trade
-from quantbot_pipeline.engine.events_table import events_to_arrow
-from quantbot_pipeline.engine.metrics import run_metrics
-from quantbot_pipeline.engine.reference import simulate_reference
+from quantbot_pipeline.engine.events_table import EVENT_SCHEMA
+from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.version import ENGINE_VERSION
-from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.call_files import FileCall, read_call_file
-from quantbot_pipeline.ingest.candle_files import read_candle_file
+from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.workflows.file_calls import FileCalls, read_calls
+from quantbot_pipeline.workflows.file_candles import FileCandles, open_candles
+from quantbot_pipeline.workflows.file_engines import FileEngine, engine_named
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
+from quantbot_pipeline.workflows.simulation_outputs import SimulationOutputs, check_outputs, open_outputs
 
 EVENT_COLUMNS = (
     "call_id",
@@ -45,247 +42,192 @@ EVENT_COLUMNS = (
     "position_state_json",
     "metadata_json",
 )
-EVENT_SUFFIXES = (".parquet", ".csv", ".jsonl")
 
-Simulate = Callable[[Candles, Sequence[Call], Strategy], list[Trade]]
+CALLS_AT_ONCE = 20_000
+"""Calls whose events are held in memory together; those of one token always are."""
 
 
 @dataclass(frozen=True, slots=True)
-class FileSimulation:
-    """What a simulation of files gave.
+class FilesToSimulate:
+    """What a simulation reads and where it writes.
 
     Attributes:
-        events: One row per event in the columns `EVENT_COLUMNS`; `event_time` is a UTC timestamp to the second.
-        summary: Metrics per strategy: overall and per token.
-    """
-
-    events: pa.Table
-    summary: dict[str, Any]
-
-
-def simulate_files(
-    candle_files: Sequence[Path],
-    call_files: Sequence[Path],
-    strategies: Sequence[Strategy],
-    *,
-    interval: str | None = None,
-    timezone: str | None = None,
-    simulate: Simulate = simulate_reference,
-    on_progress: ProgressListener = no_progress,
-) -> FileSimulation:
-    """Simulate strategies on the calls of files.
-
-    Args:
-        candle_files: Candles of one or more tokens.
-        call_files: Calls.
-        strategies: Strategies with names of their own.
+        candles: Candle files.
+        calls: Call files.
+        events_out: Where events go, `.parquet`, `.csv` or `.jsonl`; nowhere without it.
+        summary_out: Where the summary goes, `.json`; nowhere without it.
         interval: Interval to use; by default the finest one of each token.
         timezone: IANA zone of times that state none.
-        simulate: The engine.
-        on_progress: Told after each token.
+        other_inputs: Further files that no output may overwrite.
+    """
+
+    candles: Sequence[Path]
+    calls: Sequence[Path]
+    events_out: Path | None = None
+    summary_out: Path | None = None
+    interval: str | None = None
+    timezone: str | None = None
+    other_inputs: Sequence[Path] = ()
+
+    @property
+    def inputs(self) -> list[Path]:
+        """All files that are read."""
+        return [*self.candles, *self.calls, *self.other_inputs]
+
+
+def check_simulation(files: FilesToSimulate, strategies: Sequence[Strategy]) -> None:
+    """Refuse at once what could not end well.
 
     Raises:
-        DataError: a file or one of its rows is wrong; nothing was simulated.
-        InputError: two strategies have one name, or the interval is unknown.
+        InputError: an output can't be written, two strategies have one name, or the interval is unknown.
     """
-    _check_names(strategies)
-    candles = _read_candles(candle_files, interval, timezone)
-    calls = _read_calls(call_files, timezone)
-    names = _call_names(calls)
-    by_token = _engine_calls(calls)
-    tables: list[pa.Table] = []
-    trades: dict[str, dict[TokenKey, list[Trade]]] = {strategy.name: {} for strategy in strategies}
-    for done, (token, token_calls) in enumerate(sorted(by_token.items()), start=1):
-        token_candles = candles.get(token, Candles.empty(60))
-        for strategy in strategies:
-            found = simulate(token_candles, token_calls, strategy)
-            trades[strategy.name][token] = found
-            tables.append(_with_names(events_to_arrow(found), names, token, strategy.name))
-        on_progress(done, len(by_token), token.address)
-    return FileSimulation(_sorted_events(tables), _summary(trades, candles, calls))
-
-
-def write_events(events: pa.Table, path: Path) -> None:
-    """Write events to parquet, CSV or JSON Lines, by suffix; the file is there whole or not at all.
-
-    Raises:
-        InputError: the suffix is another one, or the file can't be written.
-    """
-    check_events_path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.suffix == ".parquet":
-            pq.write_table(events, partial)
-        else:
-            _write_text(events, partial, is_csv=path.suffix == ".csv")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def check_events_path(path: Path) -> None:
-    """Refuse a path that events can't be written to.
-
-    Raises:
-        InputError: the suffix is not one of `EVENT_SUFFIXES`, or the folder does not exist.
-    """
-    if path.suffix not in EVENT_SUFFIXES:
-        raise InputError(
-            f"{path}: events can't be written to this kind of file; allowed are {', '.join(EVENT_SUFFIXES)}"
-        )
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: the folder {path.absolute().parent} does not exist; make it first")
-
-
-def write_summary(summary: Mapping[str, Any], path: Path) -> None:
-    """Write the summary as JSON; the file is there whole or not at all.
-
-    Raises:
-        InputError: the file can't be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(json.dumps(summary, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _check_names(strategies: Sequence[Strategy]) -> None:
+    check_outputs(files.events_out, files.summary_out, files.inputs)
     names = [strategy.name for strategy in strategies]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"strategy name {name!r} occurs {names.count(name)} times; give each its own name")
+    if files.interval is not None and files.interval not in INTERVAL_SECONDS:
+        raise InputError(f"interval {files.interval!r} is unknown; allowed are {', '.join(INTERVAL_SECONDS)}")
 
 
-def _read_candles(files: Sequence[Path], interval: str | None, timezone: str | None) -> dict[TokenKey, Candles]:
-    if interval is not None and interval not in INTERVAL_SECONDS:
-        raise InputError(f"interval {interval!r} is unknown; allowed are {', '.join(INTERVAL_SECONDS)}")
-    tables = []
-    for path in files:
-        file = read_candle_file(path, interval=None, timezone=timezone)
-        if file.quarantined:
-            first = file.quarantined[0]
-            raise DataError(
-                f"{first.file}:{first.line}: {first.reason} ({len(file.quarantined)} bad rows in this file; "
-                "'quantbot ingest candles' takes the good ones)"
-            )
-        tables.append(file.candles)
-    rows = pa.concat_tables(tables).combine_chunks()
-    keys = rows.group_by(["chain", "token_address", "interval"]).aggregate([]).to_pylist()
-    chosen: dict[TokenKey, str] = {}
-    for key in keys:
-        token, found = TokenKey(key["chain"], key["token_address"]), key["interval"]
-        if interval is not None and found != interval:
-            continue
-        if token not in chosen or INTERVAL_SECONDS[found] < INTERVAL_SECONDS[chosen[token]]:
-            chosen[token] = found
-    return {token: _candles_of(rows, token, found) for token, found in chosen.items()}
+def simulate_files(
+    files: FilesToSimulate,
+    strategies: Sequence[Strategy],
+    *,
+    engine: str = "fast",
+    threads: int = 1,
+    on_progress: ProgressListener = no_progress,
+) -> dict[str, Any]:
+    """Simulate strategies on the calls of files, and write events and summary, both or none.
+
+    Args:
+        files: What is read and written.
+        strategies: Strategies with names of their own.
+        engine: fast or reference; changes no result.
+        threads: Over how many threads the fast engine spreads its work; changes no result.
+        on_progress: Told how many `candle files` are read and how many `simulated tokens` are done.
+
+    Returns:
+        The summary: metrics per strategy, overall and per token, finite numbers and None only.
+
+    Raises:
+        DataError: a file or one of its rows is wrong.
+        InputError: an output can't be written, two strategies have one name, or an option is wrong.
+    """
+    check_simulation(files, strategies)
+    calls = read_calls(files.calls, files.timezone)
+    # Events are written strategy by strategy, in the order of their names.
+    ordered = sorted(strategies, key=lambda strategy: strategy.name)
+    output = files.events_out or files.summary_out
+    schema = _event_schema(calls)
+    with (
+        open_outputs(files.events_out, files.summary_out, files.inputs, schema) as outputs,
+        open_candles(
+            files.candles,
+            list(calls.by_token),
+            spill_folder=output.absolute().parent if output is not None else None,
+            interval=files.interval,
+            timezone=files.timezone,
+            on_progress=on_progress,
+        ) as candles,
+    ):
+        simulated = _Simulated(ordered, calls, outputs)
+        chosen = engine_named(engine, ordered, threads=threads, has_events=outputs.has_events)
+        for tokens in _tokens_at_once(candles, calls):
+            simulated.add(chosen, tokens)
+            on_progress(simulated.token_count, len(calls.by_token), "simulated tokens")
+        summary = simulated.summary(strategies, chosen, candles)
+        outputs.finish(summary)
+    return summary
 
 
-def _candles_of(rows: pa.Table, token: TokenKey, interval: str) -> Candles:
-    is_token = pc.and_(pc.equal(rows["chain"], token.chain), pc.equal(rows["token_address"], token.address))
-    found = rows.filter(pc.and_(is_token, pc.equal(rows["interval"], interval))).sort_by("timestamp")
-    timestamp = found["timestamp"].to_numpy()
-    repeated = np.flatnonzero(np.diff(timestamp) == 0)
-    if len(repeated):
-        at = datetime.fromtimestamp(int(timestamp[repeated[0]]), UTC)
-        raise DataError(
-            f"candles of {token.chain}:{token.address} {interval}: {at:%Y-%m-%dT%H:%M:%SZ} occurs twice, in two files; "
-            "leave one of them out"
-        )
-    prices = [np.ascontiguousarray(found[name].to_numpy()) for name in ("open", "high", "low", "close", "volume")]
-    return Candles(INTERVAL_SECONDS[interval], np.ascontiguousarray(timestamp), *prices)
-
-
-def _read_calls(files: Sequence[Path], timezone: str | None) -> list[FileCall]:
-    calls: list[FileCall] = []
-    seen: set[str] = set()
-    for path in files:
-        for call in read_call_file(path, timezone=timezone):
-            if call.call_id in seen:
-                raise DataError(f"{path}:{call.line}: call_id {call.call_id!r} occurs in another file too")
-            seen.add(call.call_id)
-            calls.append(call)
-    return calls
-
-
-def _call_names(calls: Sequence[FileCall]) -> pa.Array:
-    """Return the ids as written, as integers where all of them are some."""
-    names = [call.call_id for call in calls]
-    if all(name.isascii() and name.isdigit() and len(name) < 19 and str(int(name)) == name for name in names):
-        return pa.array([int(name) for name in names], pa.int64())
-    return pa.array(names, pa.string())
-
-
-def _engine_calls(calls: Sequence[FileCall]) -> dict[TokenKey, list[Call]]:
-    callers: dict[str, int] = {}
-    by_token: dict[TokenKey, list[Call]] = defaultdict(list)
-    for position, call in enumerate(calls):
-        caller_id = callers.setdefault(call.caller, len(callers))
-        by_token[call.token].append(Call(position, caller_id, call.signal_timestamp, call.signal_type, call.side))
-    return by_token
-
-
-def _with_names(events: pa.Table, names: pa.Array, token: TokenKey, strategy: str) -> pa.Table:
-    count = events.num_rows
-    columns = {
-        "call_id": names.take(events["call_id"].combine_chunks()),
-        "token_address": pa.array([token.address] * count, pa.string()),
-        "chain": pa.array([token.chain] * count, pa.string()),
-        "strategy": pa.array([strategy] * count, pa.string()),
-        "event_time": pc.cast(events["event_time"], pa.timestamp("s", tz="UTC")),
+def _event_schema(calls: FileCalls) -> pa.Schema:
+    types = {
+        "call_id": calls.id_type,
+        "token_address": pa.string(),
+        "chain": pa.string(),
+        "strategy": pa.string(),
+        "event_time": pa.timestamp("s", tz="UTC"),
     }
-    return pa.table(
-        {name: columns.get(name, events[name] if name in events.column_names else None) for name in EVENT_COLUMNS}
+    return pa.schema(
+        [(name, types[name] if name in types else EVENT_SCHEMA.field(name).type) for name in EVENT_COLUMNS]
     )
 
 
-def _sorted_events(tables: Sequence[pa.Table]) -> pa.Table:
-    if not tables:
-        raise InputError("the call files hold no calls")
-    order = [(name, "ascending") for name in ("strategy", "chain", "token_address", "call_id", "seq")]
-    return pa.concat_tables(tables).sort_by(order)
+def _tokens_at_once(candles: FileCandles, calls: FileCalls) -> Iterator[dict[TokenKey, Candles]]:
+    """Yield all tokens that have calls in sorted order, some at a time; those without candles have empty ones."""
+    waiting = deque(calls.by_token)
+    for found in candles.parts():
+        last = max(found, default=None)
+        together: dict[TokenKey, Candles] = {}
+        call_count = 0
+        while waiting and last is not None and waiting[0] <= last:
+            token = waiting[0]
+            if together and call_count + len(calls.by_token[token]) > CALLS_AT_ONCE:
+                yield together
+                together, call_count = {}, 0
+            # Nothing keeps candles that were simulated.
+            together[waiting.popleft()] = found.pop(token) if token in found else Candles.empty(60)
+            call_count += len(calls.by_token[token])
+        if together:
+            yield together
+    while waiting:
+        some = [waiting.popleft() for _ in range(min(CALLS_AT_ONCE, len(waiting)))]
+        yield {token: Candles.empty(60) for token in some}
 
 
-def _summary(
-    trades: Mapping[str, Mapping[TokenKey, list[Trade]]],
-    candles: Mapping[TokenKey, Candles],
-    calls: Sequence[FileCall],
-) -> dict[str, Any]:
+class _Simulated:
+    """What came of the tokens so far."""
+
+    def __init__(self, strategies: Sequence[Strategy], calls: FileCalls, outputs: SimulationOutputs) -> None:
+        self.token_count = 0
+        self._strategies = strategies
+        self._calls = calls
+        self._outputs = outputs
+        self._candle_count = 0
+        self._without_candles = 0
+        self._metrics: dict[str, list[tuple[TokenKey, Metrics]]] = {strategy.name: [] for strategy in strategies}
+
+    def add(self, engine: FileEngine, tokens: Mapping[TokenKey, Candles]) -> None:
+        """Simulate further tokens, and write their events."""
+        calls = {token: self._calls.by_token[token] for token in tokens}
+        results = engine.simulate(tokens, calls)
+        for position, (strategy, result) in enumerate(zip(self._strategies, results, strict=True)):
+            if result.events is not None:
+                events = self._calls.name_events(result.events, strategy.name, EVENT_COLUMNS)
+                self._outputs.add_events(position, events)
+            self._metrics[strategy.name] += result.metrics
+        self.token_count += len(tokens)
+        self._candle_count += sum(len(candles) for candles in tokens.values())
+        self._without_candles += sum(len(candles) == 0 for candles in tokens.values())
+
+    def summary(self, strategies: Sequence[Strategy], engine: FileEngine, candles: FileCandles) -> dict[str, Any]:
+        """Return the summary, strategies in the order in which they were asked for."""
+        overall = dict(zip((s.name for s in self._strategies), engine.overall(), strict=True))
+        return {
+            "engine_version": ENGINE_VERSION,
+            "candle_count": self._candle_count,
+            "repeated_candle_rows": candles.repeated_rows,
+            "call_count": self._calls.count,
+            "token_count": self.token_count,
+            "tokens_without_candles": self._without_candles,
+            "strategies": [
+                {
+                    "strategy": strategy.name,
+                    "overall": _finite(overall[strategy.name]),
+                    "tokens": [
+                        {"token_address": token.address, "chain": token.chain, **_finite(metrics)}
+                        for token, metrics in self._metrics[strategy.name]
+                    ],
+                }
+                for strategy in strategies
+            ],
+        }
+
+
+def _finite(metrics: Metrics) -> dict[str, Any]:
+    """Return metrics by name; what is beyond the largest float is not defined."""
     return {
-        "engine_version": ENGINE_VERSION,
-        "candle_count": sum(len(found) for found in candles.values()),
-        "call_count": len(calls),
-        "strategies": [
-            {
-                "strategy": name,
-                "overall": asdict(run_metrics([trade for found in by_token.values() for trade in found])),
-                "tokens": [
-                    {"token_address": token.address, "chain": token.chain, **asdict(run_metrics(found))}
-                    for token, found in sorted(by_token.items())
-                ],
-            }
-            for name, by_token in trades.items()
-        ],
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in asdict(metrics).items()
     }
-
-
-def _write_text(events: pa.Table, path: Path, *, is_csv: bool) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        if is_csv:
-            writer = csv.writer(stream)
-            writer.writerow(EVENT_COLUMNS)
-        for batch in events.to_batches(max_chunksize=65_536):
-            for row in batch.to_pylist():
-                row["event_time"] = f"{row['event_time']:%Y-%m-%dT%H:%M:%SZ}"
-                if is_csv:
-                    writer.writerow(row.values())
-                else:
-                    price = row["price"]
-                    row["price"] = None if price is not None and price != price else price
-                    stream.write(json.dumps(row, allow_nan=False) + "\n")

@@ -1,0 +1,70 @@
+"""The compiled engine for files: strategies share candles, threads share calls."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from itertools import pairwise
+
+import numpy as np
+
+from quantbot_pipeline.engine.calls import Call
+from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
+from quantbot_pipeline.engine.metrics import Metrics, run_metrics
+from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.workflows.file_engines import TokensResult
+
+
+class FastFileEngine:
+    """Simulates all tokens that it is given at once; see `FileEngine`."""
+
+    def __init__(self, strategies: Sequence[Strategy], *, threads: int, has_events: bool) -> None:
+        self._strategies = strategies
+        self._threads = threads
+        self._has_events = has_events
+        self._totals = [_Totals() for _ in strategies]
+
+    def simulate(
+        self, candles: Mapping[TokenKey, Candles], calls: Mapping[TokenKey, Sequence[Call]]
+    ) -> Iterator[TokensResult]:
+        """Yield what comes of each strategy, in their order."""
+        markets = PreparedMarkets(candles, calls)
+        runs = iterate_runs(markets, self._strategies, threads=self._threads, trace=True)
+        for totals, run in zip(self._totals, runs, strict=True):
+            totals.add(run)
+            yield TokensResult(
+                run.events_table() if self._has_events else None,
+                [(token, part.metrics()) for token, part in zip(candles, _parts(run), strict=True)],
+            )
+
+    def overall(self) -> list[Metrics]:
+        """Return the metrics of each strategy over all tokens."""
+        return [totals.metrics() for totals in self._totals]
+
+
+class _Totals:
+    def __init__(self) -> None:
+        self._runs: list[StrategyRun] = []
+
+    def add(self, run: StrategyRun) -> None:
+        self._runs.append(run)
+
+    def metrics(self) -> Metrics:
+        if len(self._runs) == 1:
+            return self._runs[0].metrics()
+        return run_metrics([t for run in self._runs for trades in run.trades().values() for t in trades])
+
+
+def _parts(run: StrategyRun) -> Iterator[StrategyRun]:
+    """Yield the run of each token alone, without simulating it again."""
+    token_of_trade = run.markets.token[run.trades_of]
+    ends = np.searchsorted(token_of_trade, np.arange(len(run.markets.keys) + 1)).tolist()
+    for begin, end in pairwise(ends):
+        part = copy(run)
+        part.trades_of = run.trades_of[begin:end]
+        part.amounts = run.amounts[begin:end]
+        part.marks = run.marks[begin:end]
+        # What was made for the whole run is made anew for the part.
+        part.__dict__.pop("_marked", None)
+        yield part
