@@ -101,18 +101,12 @@ class StrategyRun:
 
     def _indicator_values(self, rows: EventRows) -> dict[str, FloatArray]:
         """Return the strategy's indicators at the close that each event knew, NaN where none was known."""
-        values: dict[str, FloatArray] = {}
         token = self.markets.token[self.trades_of[rows.trade]]
         closes = rows.marks[:, kernels.EVENT_CLOSE]
-        begins = np.searchsorted(token, np.arange(len(self.markets.keys) + 1))
-        for label, operand in self.strategy.indicators().items():
-            taken = np.full(len(closes), np.nan)
-            for k in np.unique(token).tolist():
-                span = slice(int(begins[k]), int(begins[k + 1]))
-                known = closes[span] >= 0
-                taken[span][known] = self.markets.indicator(k, operand)[closes[span][known]]
-            values[label] = taken
-        return values
+        return {
+            label: self.markets.indicator_values(operand, token, closes)
+            for label, operand in self.strategy.indicators().items()
+        }
 
     def events_table(self) -> pa.Table:
         """Return all events as Arrow, the table that `events_to_arrow` makes of the same trades.
@@ -233,11 +227,13 @@ class _Work:
         self.is_used = np.zeros(n, dtype=np.int64)
         self.result_amounts = np.zeros((n, kernels.RESULT_AMOUNTS), dtype=np.float64)
         self.result_marks = np.zeros((n, kernels.RESULT_MARKS), dtype=np.int64)
-        # The truth arrays have to live as long as the kernels read their addresses.
-        self._truths = [[markets.truth(token, s) for s in self.compiled.signals] for token in range(len(markets.keys))]
-        self.signals = np.array(
-            [[truth.ctypes.data for truth in of_token] for of_token in self._truths], dtype=np.int64
-        ).reshape(len(markets.keys), len(self.compiled.signals))
+        # The kernels read the truths by address, so they have to live as long as this.
+        self._truths = markets.truths(
+            self.compiled.signals,
+            latency_seconds=int(self.compiled.choices[Choice.LATENCY_SECONDS]),
+            horizon_seconds=int(self.compiled.choices[Choice.HORIZON_SECONDS]),
+        )
+        self.signals = self._truths.addresses
 
     def pieces(self, count: int) -> list[IntArray]:
         """Return the tasks of at most `count` pieces; only independent calls of a token may be parted."""

@@ -6,9 +6,12 @@ computed by the same operations in the same order however many candles follow, s
 no bit.
 
 Two rules differ from TA-Lib's code on purpose: nothing is compared with a fixed epsilon (TA-Lib takes price
-changes below 1e-14 for none, which is wrong for tokens priced at 1e-12), and sums over a window are added
-anew for each window instead of carried along (a carried sum loses the digits of a price that fell a
+changes below 1e-14 for none, which is wrong for tokens priced at 1e-12), and a sum over a window is made of the
+window's values alone instead of carried along (a carried sum loses the digits of a price that fell a
 millionfold).
+
+These are the readable ones: the reference engine computes by them, and the fast engine's kernels
+(`quantbot_pipeline.engine.kernels.indicators`) do the same operations in the same order.
 
 Source: TA-Lib's C code, `ta_SMA.c`, `ta_EMA.c`, `ta_MACD.c`, `ta_RSI.c`, `ta_ATR.c`, `ta_BBANDS.c` (classic
 compatibility, unstable period 0).
@@ -34,33 +37,77 @@ def shift(values: FloatArray, candles: int) -> FloatArray:
     return shifted
 
 
-def _rolling_sum(values: FloatArray, period: int) -> FloatArray:
-    """Return the sum of the last `period` values, added oldest first."""
-    sums = _nan_like(values)
-    windows = len(values) - period + 1
-    if windows > 0:
-        total = np.zeros(windows)
-        for k in range(period):
-            total += values[k : k + windows]
-        sums[period - 1 :] = total
-    return sums
-
-
 def _rolling_mean(values: FloatArray, weights: FloatArray, period: int) -> FloatArray:
     """Return the weighted mean of the last `period` values; NaN where their weights sum to 0.
 
-    Taken from the window's first value on, so that the mean of equal values is that value to the last bit: the
-    rounding of a plain sum makes a token whose price stands still cross its own averages.
+    Values count by their difference from the window's first one, so that the mean of equal values is that value
+    to the last bit: the rounding of a plain sum makes a token whose price stands still cross its own averages.
+
+    Sums are built by doubling: that of `2 width` values from those of both halves, and that of the window from those
+    whose widths are the powers of two in `period`, the narrowest first. So the window alone decides the bits.
     """
     means = _nan_like(values)
     windows = len(values) - period + 1
-    if windows > 0:
-        origin = values[:windows]
-        weighted = np.zeros(windows)
-        for k in range(period):
-            weighted += (values[k : k + windows] - origin) * weights[k : k + windows]
-        means[period - 1 :] = origin + _divide(weighted, _rolling_sum(weights, period)[period - 1 :])
+    if windows <= 0:
+        return means
+    first = values[:windows]
+    # Of the `width` values from each value on: Σ weight · (value - the first of them), and Σ weight.
+    width, sums, weight = 1, np.zeros(len(values)), weights
+    # The same of the values of each window that are covered so far.
+    covered, total, total_weight = 0, np.zeros(windows), np.zeros(windows)
+    while True:
+        if period & width:
+            added = slice(covered, covered + windows)
+            total = total + (sums[added] + weight[added] * (values[added] - first))
+            total_weight = total_weight + weight[added]
+            covered += width
+        if 2 * width > period:
+            break
+        left, right = slice(0, len(sums) - width), slice(width, len(sums))
+        sums = sums[left] + (sums[right] + weight[right] * (values[right] - values[left]))
+        weight = weight[left] + weight[right]
+        width *= 2
+    means[period - 1 :] = first + _divide(total, total_weight)
     return means
+
+
+def _rolling_deviation(values: FloatArray, period: int) -> FloatArray:
+    """Return the population deviation of the last `period` values, built by doubling as in `_rolling_mean`.
+
+    Source: Chan, Golub & LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample
+    variances": the squares of two samples together are those of both, and their means' difference squared
+    times n m / (n + m).
+    """
+    deviations = _nan_like(values)
+    windows = len(values) - period + 1
+    if windows <= 0:
+        return deviations
+    first = values[:windows]
+    # Σ (value - first) as above, and Σ (value - mean)².
+    width, sums, squares = 1, np.zeros(len(values)), np.zeros(len(values))
+    covered, total, total_squares = 0, np.zeros(windows), np.zeros(windows)
+    while True:
+        if period & width:
+            added = slice(covered, covered + windows)
+            if covered == 0:
+                total, total_squares = sums[added], squares[added]
+            else:
+                step = values[added] - first
+                apart = step + (sums[added] / width - total / covered)
+                factor = covered * width / (covered + width)
+                total_squares = (total_squares + squares[added]) + apart * apart * factor
+                total = total + (sums[added] + width * step)
+            covered += width
+        if 2 * width > period:
+            break
+        left, right = slice(0, len(sums) - width), slice(width, len(sums))
+        step = values[right] - values[left]
+        apart = step + (sums[right] / width - sums[left] / width)
+        squares = (squares[left] + squares[right]) + apart * apart * (width * width / (width + width))
+        sums = sums[left] + (sums[right] + width * step)
+        width *= 2
+    deviations[period - 1 :] = np.sqrt(total_squares / period)
+    return deviations
 
 
 def _rolling_extreme(
@@ -173,14 +220,7 @@ def macd(close: FloatArray, fast: int, slow: int, signal: int) -> dict[str, Floa
 def bbands(close: FloatArray, period: int, deviations: float) -> dict[str, FloatArray]:
     """Return Bollinger bands with the population deviation; `percent_b` is NaN for bands of no width."""
     middle = sma(close, period)
-    windows = len(close) - period + 1
-    deviation = _nan_like(close)
-    if windows > 0:
-        mean = middle[period - 1 :]
-        squares = np.zeros(windows)
-        for k in range(period):
-            squares += (close[k : k + windows] - mean) ** 2
-        deviation[period - 1 :] = np.sqrt(squares / period)
+    deviation = _rolling_deviation(close, period)
     upper = middle + deviations * deviation
     lower = middle - deviations * deviation
     return {

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from quantbot_pipeline.engine.calls import Call, Side, SignalType
-from quantbot_pipeline.engine.candles import Candles, FloatArray
-from quantbot_pipeline.engine.conditions import SignalEvaluator
+from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
+from quantbot_pipeline.engine.fast_indicators import addresses_of, contiguous
+from quantbot_pipeline.engine.fast_signals import ByteArray, SignalTable, Truths
+from quantbot_pipeline.engine.kernels import layout as kernels
 from quantbot_pipeline.engine.kernels import market as market_kernels
-from quantbot_pipeline.engine.kernels import trades as kernels
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.strategy.signals import IndicatorOperand, SignalNode
 
-INDICATOR_CACHE_BYTES = 512 * 2**20
-"""Indicators kept for other strategies; above this all are dropped and computed again when asked for."""
+SIGNAL_CACHE_BYTES = 512 * 2**20
+"""Indicators and truths of signals that are kept for other strategies."""
 
 _CALL_KINDS: Mapping[tuple[SignalType, Side], int] = {
     (signal_type, side): (
@@ -37,16 +38,23 @@ _CALL_KINDS: Mapping[tuple[SignalType, Side], int] = {
 class PreparedMarkets:
     """Candles and calls of many tokens, in the form that the kernels read.
 
-    Not to be used by two threads at once, except through the functions of `quantbot_pipeline.engine.fast`.
+    May be used by several threads; signals are evaluated by one at a time.
     """
 
-    def __init__(self, candles: Mapping[Any, Candles], calls: Mapping[Any, Sequence[Call]]) -> None:
+    def __init__(
+        self,
+        candles: Mapping[Any, Candles],
+        calls: Mapping[Any, Sequence[Call]],
+        *,
+        cache_bytes: int = SIGNAL_CACHE_BYTES,
+    ) -> None:
         """Take the candles (without copying them) and the calls.
 
         Args:
             candles: By token, or by any key that names one set of candles; valid, each as for
                 `simulate_reference`.
             calls: By the same keys; a key without calls may be left out.
+            cache_bytes: How much of indicators and truths is kept for other strategies.
 
         Raises:
             SimulationError: a key has calls and no candles, or an id twice among its calls.
@@ -58,7 +66,7 @@ class PreparedMarkets:
                 "pass candles of every key that has calls, also where there are none (Candles.empty)"
             )
         self.keys: list[Hashable] = [key for key in candles if calls.get(key)]
-        self.candles = [_contiguous(candles[key]) for key in self.keys]
+        self.candles = [contiguous(candles[key]) for key in self.keys]
         self.calls: list[Call] = []
         self.call_ends = np.zeros(len(self.keys) + 1, dtype=np.int64)
         for token, key in enumerate(self.keys):
@@ -71,10 +79,20 @@ class PreparedMarkets:
         self.timestamp = np.array([call.signal_timestamp for call in self.calls], dtype=np.int64)
         self.kind = np.array([_CALL_KINDS[call.signal_type, call.side] for call in self.calls], dtype=np.int64)
         self._index_actions()
-        self.addresses = np.array([_addresses(of_token) for of_token in self.candles], dtype=np.int64).reshape(
+        self.addresses = np.array([addresses_of(of_token) for of_token in self.candles], dtype=np.int64).reshape(
             -1, market_kernels.MARKET_COLUMNS
         )
-        self._evaluators: dict[int, _CountingEvaluator] = {}
+        # Exit calls act on trades of others, within their reach.
+        trading = (self.kind == kernels.CALL_ENTRY) | (self.kind == kernels.CALL_SCALE_IN)
+        self._signals = SignalTable(
+            self.addresses,
+            self.token[trading],
+            self.timestamp[trading],
+            (self.kind[trading] == kernels.CALL_ENTRY).astype(np.int64),
+            cache_bytes,
+        )
+        self._cache_bytes = cache_bytes
+        self._whole: dict[int, SignalTable] = {}
 
     def _index_actions(self) -> None:
         """List the calls that act on trades by token and caller, and give every call the range of its caller."""
@@ -96,42 +114,42 @@ class PreparedMarkets:
         for position, owner in enumerate(zip(self.token.tolist(), caller.tolist(), strict=True)):
             self.first_action[position], self.end_action[position] = ranges.get(owner, (0, 0))
 
+    def truths(self, signals: Sequence[SignalNode], *, latency_seconds: int, horizon_seconds: int) -> Truths:
+        """Return the truth of a strategy's signals at every close that its trades can read.
+
+        Args:
+            signals: Signal trees.
+            latency_seconds: Of the strategy.
+            horizon_seconds: Of the strategy.
+        """
+        return self._signals.truths(signals, latency_seconds=latency_seconds, horizon_seconds=horizon_seconds)
+
+    def indicator_values(self, operand: IndicatorOperand, token: IntArray, close: IntArray) -> FloatArray:
+        """Return an indicator operand, its shift left aside, at the closes that events of a strategy knew.
+
+        Args:
+            operand: Of a strategy whose `truths` were asked for before.
+            token: Position of each event's token, ascending, shape (n,).
+            close: Last candle that was closed, shape (n,); negative where there was none.
+
+        Returns:
+            Shape (n,); NaN where no candle was closed.
+
+        Raises:
+            SimulationError: no call can see a close.
+        """
+        return self._signals.indicator_values(operand, token, close)
+
     def indicator(self, token: int, operand: IndicatorOperand) -> FloatArray:
-        """Return the values of an indicator operand on a token, its shift left aside, shape (n_candles,)."""
-        return self._evaluator(token).indicator(operand)
+        """Return the values of an indicator operand on all candles of a token, its shift left aside."""
+        return self._of_all_candles(token).indicator(operand)
 
-    def truth(self, token: int, signal: SignalNode) -> Any:
-        """Return whether a signal holds at each close of a token, as bytes of 0 and 1, shape (n_candles,)."""
-        return np.ascontiguousarray(self._evaluator(token).evaluate(signal)).view(np.uint8)
+    def truth(self, token: int, signal: SignalNode) -> ByteArray:
+        """Return whether a signal holds at each close of all candles of a token, as bytes of 0 and 1."""
+        return self._of_all_candles(token).truth(signal)
 
-    def _evaluator(self, token: int) -> "_CountingEvaluator":
-        if sum(evaluator.cached_bytes for evaluator in self._evaluators.values()) > INDICATOR_CACHE_BYTES:
-            self._evaluators.clear()
-        return self._evaluators.setdefault(token, _CountingEvaluator(self.candles[token]))
-
-
-class _CountingEvaluator(SignalEvaluator):
-    """A signal evaluator that knows how much its indicators take."""
-
-    @property
-    def cached_bytes(self) -> int:
-        """Bytes of the indicators that were computed so far."""
-        return sum(values.nbytes for outputs in self._indicators.values() for values in outputs.values())
-
-
-def _contiguous(candles: Candles) -> Candles:
-    """Return candles whose arrays lie in one piece and have the kernels' types."""
-    return Candles(
-        candles.interval_seconds,
-        np.ascontiguousarray(candles.timestamp, dtype=np.int64),
-        *(
-            np.ascontiguousarray(values, dtype=np.float64)
-            for values in (candles.open, candles.high, candles.low, candles.close, candles.volume)
-        ),
-    )
-
-
-def _addresses(candles: Candles) -> list[int]:
-    """Return the row of `simulate_tasks_nb`'s markets of one token."""
-    arrays = (candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume)
-    return [*(values.ctypes.data for values in arrays), len(candles), candles.interval_seconds]
+    def _of_all_candles(self, token: int) -> SignalTable:
+        """Return the signals of one token, whatever its calls can see."""
+        if token not in self._whole:
+            self._whole[token] = SignalTable.of_all_candles(self.addresses[token : token + 1], self._cache_bytes)
+        return self._whole[token]

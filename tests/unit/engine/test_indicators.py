@@ -1,16 +1,30 @@
-"""Indicators against hand-worked values and against a second, naive implementation."""
+"""Indicators, of the reference and of the kernels, against hand-worked values and a second, naive implementation."""
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 from engine_cases import candles
 
-from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.engine.candles import Candles, FloatArray
+from quantbot_pipeline.engine.fast_indicators import compute_indicator_fast
 from quantbot_pipeline.engine.indicators import compute_indicator, indicator_warm_up
 from quantbot_pipeline.errors import SimulationError
 
 NAN = math.nan
+
+Compute = Callable[[Candles, str, Mapping[str, float]], dict[str, FloatArray]]
+
+# The kernels are compiled by the first test where numba's cache is empty.
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(params=[compute_indicator, compute_indicator_fast], ids=["reference", "kernels"])
+def compute(request: pytest.FixtureRequest) -> Compute:
+    """Both implementations of the project."""
+    implementation: Compute = request.param
+    return implementation
 
 
 def closes(*values: float) -> Candles:
@@ -31,38 +45,38 @@ def check(values: np.ndarray, expected: list[float]) -> None:
     np.testing.assert_allclose(values, expected, rtol=1e-12, equal_nan=True)
 
 
-def test_sma_is_known_from_its_period_on() -> None:
-    check(compute_indicator(closes(1, 2, 3, 6), "sma", {"period": 3})["value"], [NAN, NAN, 2, 11 / 3])
+def test_sma_is_known_from_its_period_on(compute: Compute) -> None:
+    check(compute(closes(1, 2, 3, 6), "sma", {"period": 3})["value"], [NAN, NAN, 2, 11 / 3])
 
 
-def test_ema_is_seeded_with_the_mean() -> None:
+def test_ema_is_seeded_with_the_mean(compute: Compute) -> None:
     # k = 1/2: seed (1+2+3)/3 = 2; then (6 - 2)/2 + 2 = 4; (0.. 2 - 4)/2 + 4 = 3.
-    check(compute_indicator(closes(1, 2, 3, 6, 2), "ema", {"period": 3})["value"], [NAN, NAN, 2, 4, 3])
+    check(compute(closes(1, 2, 3, 6, 2), "ema", {"period": 3})["value"], [NAN, NAN, 2, 4, 3])
 
 
-def test_vwma_weighs_by_volume_and_is_unknown_without_any() -> None:
+def test_vwma_weighs_by_volume_and_is_unknown_without_any(compute: Compute) -> None:
     market = candles([0, 1, 1, 1, 1, 3], [60, 5, 5, 5, 5, 1], [120, 7, 7, 7, 7, 0], [180, 7, 7, 7, 7, 0])
     # (1·3 + 5·1) / 4 = 2; (5·1 + 0) / 1 = 5; no volume.
-    check(compute_indicator(market, "vwma", {"period": 2})["value"], [NAN, 2, 5, NAN])
+    check(compute(market, "vwma", {"period": 2})["value"], [NAN, 2, 5, NAN])
 
 
-def test_rsi_is_wilder_s() -> None:
+def test_rsi_is_wilder_s(compute: Compute) -> None:
     # Changes +1 -1 +2: seed gain 1/2, loss 1/2: 50. Then gain (1/2 + 2)/2 = 5/4, loss 1/4: 100·5/6.
-    check(compute_indicator(closes(2, 3, 2, 4), "rsi", {"period": 2})["value"], [NAN, NAN, 50, 100 * 5 / 6])
+    check(compute(closes(2, 3, 2, 4), "rsi", {"period": 2})["value"], [NAN, NAN, 50, 100 * 5 / 6])
 
 
-def test_rsi_without_movement_is_zero_and_without_falls_is_100() -> None:
-    assert compute_indicator(closes(2, 2, 2), "rsi", {"period": 2})["value"][-1] == 0
-    assert compute_indicator(closes(2, 3, 4), "rsi", {"period": 2})["value"][-1] == 100
+def test_rsi_without_movement_is_zero_and_without_falls_is_100(compute: Compute) -> None:
+    assert compute(closes(2, 2, 2), "rsi", {"period": 2})["value"][-1] == 0
+    assert compute(closes(2, 3, 4), "rsi", {"period": 2})["value"][-1] == 100
 
 
-def test_rsi_of_a_token_worth_1e_15_is_the_same() -> None:
-    tiny = compute_indicator(closes(2e-15, 3e-15, 2e-15, 4e-15), "rsi", {"period": 2})["value"]
+def test_rsi_of_a_token_worth_1e_15_is_the_same(compute: Compute) -> None:
+    tiny = compute(closes(2e-15, 3e-15, 2e-15, 4e-15), "rsi", {"period": 2})["value"]
     check(tiny[2:], [50, 100 * 5 / 6])
 
 
-def test_macd_averages_end_their_seeds_together() -> None:
-    values = compute_indicator(closes(1, 2, 4, 8, 4), "macd", {"fast": 2, "slow": 3, "signal": 2})
+def test_macd_averages_end_their_seeds_together(compute: Compute) -> None:
+    values = compute(closes(1, 2, 4, 8, 4), "macd", {"fast": 2, "slow": 3, "signal": 2})
     # Slow (k 1/2): seed (1+2+4)/3 = 7/3 at 2, then (8 - 7/3)/2 + 7/3 = 31/6, then 55/12.
     # Fast (k 2/3): seed (2+4)/2 = 3 at 2, not at 1; then (8 - 3)·2/3 + 3 = 19/3, then 43/9.
     # Line at 2, 3, 4: 2/3, 7/6, 7/36; signal (k 2/3): mean 11/12 at 3; then (7/36 - 11/12)·2/3 + 11/12 = 47/108.
@@ -71,8 +85,8 @@ def test_macd_averages_end_their_seeds_together() -> None:
     check(values["histogram"], [NAN, NAN, NAN, 1 / 4, 7 / 36 - 47 / 108])
 
 
-def test_bbands_use_the_population_deviation() -> None:
-    values = compute_indicator(closes(1, 3, 3), "bbands", {"period": 2, "deviations": 2})
+def test_bbands_use_the_population_deviation(compute: Compute) -> None:
+    values = compute(closes(1, 3, 3), "bbands", {"period": 2, "deviations": 2})
     # Mean 2, deviation 1; then mean 3, deviation 0.
     check(values["middle"], [NAN, 2, 3])
     check(values["upper"], [NAN, 4, 3])
@@ -81,33 +95,33 @@ def test_bbands_use_the_population_deviation() -> None:
     check(values["bandwidth"], [NAN, 2, 0])
 
 
-def test_atr_begins_with_the_second_candle() -> None:
+def test_atr_begins_with_the_second_candle(compute: Compute) -> None:
     market = candles([0, 1, 9, 1, 2], [60, 2, 4, 2, 3], [120, 5, 6, 5, 6], [180, 6, 6, 2, 2])
     # True ranges: 2 (4-2), 3 (6-3), 4 (6-2). Seed (2+3)/2 = 2.5 at 2; then (2.5 + 4)/2 = 3.25.
-    check(compute_indicator(market, "atr", {"period": 2})["value"], [NAN, NAN, 2.5, 3.25])
+    check(compute(market, "atr", {"period": 2})["value"], [NAN, NAN, 2.5, 3.25])
 
 
-def test_ichimoku_spans_are_those_computed_displacement_candles_earlier() -> None:
+def test_ichimoku_spans_are_those_computed_displacement_candles_earlier(compute: Compute) -> None:
     market = closes(1, 3, 5, 2)
-    values = compute_indicator(market, "ichimoku", {"conversion": 1, "base": 2, "span": 3, "displacement": 1})
+    values = compute(market, "ichimoku", {"conversion": 1, "base": 2, "span": 3, "displacement": 1})
     check(values["tenkan"], [1, 3, 5, 2])
     check(values["kijun"], [NAN, 2, 4, 3.5])
     check(values["senkou_a"], [NAN, NAN, 2.5, 4.5])
     check(values["senkou_b"], [NAN, NAN, NAN, 3])
 
 
-def test_changes_and_extremes() -> None:
+def test_changes_and_extremes(compute: Compute) -> None:
     market = candles([0, 1, 2, 1, 1, 0], [60, 1, 4, 0.5, 2, 5], [120, 2, 3, 2, 3, 10])
-    check(compute_indicator(market, "price_change", {"periods": 2})["value"], [NAN, NAN, 2])
+    check(compute(market, "price_change", {"periods": 2})["value"], [NAN, NAN, 2])
     # A change from no volume is not defined.
-    check(compute_indicator(market, "volume_change", {"periods": 1})["value"], [NAN, NAN, 1])
-    check(compute_indicator(market, "highest", {"period": 2})["value"], [NAN, 4, 4])
-    check(compute_indicator(market, "lowest", {"period": 2})["value"], [NAN, 0.5, 0.5])
+    check(compute(market, "volume_change", {"periods": 1})["value"], [NAN, NAN, 1])
+    check(compute(market, "highest", {"period": 2})["value"], [NAN, 4, 4])
+    check(compute(market, "lowest", {"period": 2})["value"], [NAN, 0.5, 0.5])
 
 
-def test_unknown_indicator_is_refused() -> None:
+def test_unknown_indicator_is_refused(compute: Compute) -> None:
     with pytest.raises(SimulationError, match="'hull' is unknown"):
-        compute_indicator(closes(1), "hull", {})
+        compute(closes(1), "hull", {})
 
 
 def naive(market: Candles, name: str, params: dict[str, float]) -> dict[str, list[float]]:
@@ -210,9 +224,11 @@ def naive(market: Candles, name: str, params: dict[str, float]) -> dict[str, lis
         ("lowest", {"period": 13}),
     ],
 )
-def test_indicators_agree_with_a_naive_implementation(name: str, params: dict[str, float], n: int) -> None:
+def test_indicators_agree_with_a_naive_implementation(
+    name: str, params: dict[str, float], n: int, compute: Compute
+) -> None:
     market = wild(n)
-    values = compute_indicator(market, name, params)
+    values = compute(market, name, params)
     for field, expected in naive(market, name, params).items():
         np.testing.assert_allclose(values[field], expected, rtol=1e-9, atol=1e-12, equal_nan=True)
 
@@ -228,25 +244,25 @@ def test_indicators_agree_with_a_naive_implementation(name: str, params: dict[st
         ("ichimoku", {"conversion": 9, "base": 26, "span": 52, "displacement": 26}),
     ],
 )
-def test_warm_up_leaves_nothing_of_earlier_candles(name: str, params: dict[str, float]) -> None:
+def test_warm_up_leaves_nothing_of_earlier_candles(name: str, params: dict[str, float], compute: Compute) -> None:
     market = wild(1500)
     first = len(market) - 1 - indicator_warm_up(name, params)
-    whole = compute_indicator(market, name, params)
-    part = compute_indicator(market.slice(first, len(market)), name, params)
+    whole = compute(market, name, params)
+    part = compute(market.slice(first, len(market)), name, params)
     for field, values in whole.items():
         assert part[field][-1] == pytest.approx(values[-1], rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("price", [0.1, 0.3, 1.8e-12, 7.7e5, 2.1])
-def test_averages_of_equal_closes_are_that_close_to_the_last_bit(price: float) -> None:
+def test_averages_of_equal_closes_are_that_close_to_the_last_bit(price: float, compute: Compute) -> None:
     """A sum of equal closes divided by their number was an ulp off: dead-flat tokens then crossed their averages."""
     flat = closes(*[price] * 40)
     volume = np.random.default_rng(5).uniform(0.1, 9.0, len(flat))
     flat = Candles(60, flat.timestamp, flat.open, flat.high, flat.low, flat.close, volume)
     for name in ("sma", "ema", "vwma"):
         for period in (5, 6, 14, 20):
-            values = compute_indicator(flat, name, {"period": period})["value"][period - 1 :]
+            values = compute(flat, name, {"period": period})["value"][period - 1 :]
             assert set(values.tolist()) == {price}, (name, period)
-    bands = compute_indicator(flat, "bbands", {"period": 6, "deviations": 1.0})
+    bands = compute(flat, "bbands", {"period": 6, "deviations": 1.0})
     assert np.isnan(bands["percent_b"]).all()
     assert (bands["bandwidth"][5:] == 0).all()
