@@ -3,15 +3,17 @@
 from random import Random
 
 import pytest
+from engines import as_text
 from hypothesis import given, settings
-from strategy_space import random_calls, random_market, random_strategy, seeds
+from strategy_space import any_market, calm_market, random_calls, random_strategy, seeds
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.events import Trade
 from quantbot_pipeline.engine.events_table import events_to_arrow
-from quantbot_pipeline.engine.fast import PreparedMarkets, iterate_runs, simulate_fast, simulate_many
+from quantbot_pipeline.engine.fast import iterate_runs, simulate_fast, simulate_many
 from quantbot_pipeline.engine.metrics import run_metrics
+from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.strategy.model import Strategy
 
@@ -20,36 +22,6 @@ pytestmark = pytest.mark.timeout(900)
 
 many = settings(max_examples=400, deadline=None, derandomize=True)
 DEEP_CASES = 20_000
-
-
-def as_text(trade: Trade) -> str:
-    """Return all of a trade as text; floats as the shortest text that tells them apart."""
-    return repr(
-        [
-            trade.call_id,
-            trade.caller_id,
-            trade.signal_timestamp,
-            trade.events,
-            trade.pnl,
-            trade.cash_spent,
-            trade.entered_at,
-            trade.done_at,
-            trade.holding_seconds,
-            trade.max_adverse_excursion,
-            trade.max_favourable_excursion,
-            trade.mark_timestamp.tolist(),
-            trade.mark_value.tolist(),
-            trade.interval_seconds,
-        ]
-    )
-
-
-def calm_market(random: Random) -> Candles:
-    """Return some hundred candles of small moves: the fast engine skips them 32 at a time."""
-    wild = random_market(random, candles=random.randint(100, 400))
-    power = random.choice([0.02, 0.1])
-    prices = (values**power for values in (wild.open, wild.high, wild.low, wild.close))
-    return Candles(wild.interval_seconds, wild.timestamp, *prices, wild.volume).validate()
 
 
 def check_parity(random: Random, market: Candles) -> None:
@@ -70,7 +42,7 @@ def check_parity(random: Random, market: Candles) -> None:
 @many
 @given(seeds())
 def test_both_engines_give_the_same_bits(random: Random) -> None:
-    check_parity(random, random_market(random))
+    check_parity(random, any_market(random))
 
 
 @settings(many, max_examples=150)
@@ -85,13 +57,13 @@ def test_both_engines_give_the_same_bits_in_many_cases() -> None:
     for seed in range(DEEP_CASES):
         try:
             random = Random(seed)  # noqa: S311 - cases, not secrets
-            check_parity(random, calm_market(random) if seed % 4 == 0 else random_market(random))
+            check_parity(random, calm_market(random) if seed % 4 == 0 else any_market(random))
         except AssertionError as error:
             raise AssertionError(f"the case of Random({seed}) differs") from error
 
 
 def _markets_of(random: Random) -> tuple[dict[str, Candles], dict[str, list[Call]]]:
-    candles = {f"token-{k}": random_market(random) for k in range(random.randint(1, 4))}
+    candles = {f"token-{k}": any_market(random) for k in range(random.randint(1, 4))}
     calls: dict[str, list[Call]] = {}
     for key, market in candles.items():
         first_id = 100 * len(calls)
@@ -140,7 +112,7 @@ def test_metrics_are_the_same_without_events(random: Random) -> None:
 @many
 @given(seeds())
 def test_simulate_fast_takes_the_place_of_the_reference(random: Random) -> None:
-    market = random_market(random)
+    market = any_market(random)
     strategy = random_strategy(random)
     asked = random_calls(random, market)
     reported = {call.call_id for call in asked[::2]}

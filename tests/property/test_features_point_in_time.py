@@ -1,6 +1,6 @@
 """No feature of a call changes when anything changes that happened after the call."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,6 +175,60 @@ def test_features_do_not_depend_on_the_order_of_rows(world: World, seed: int) ->
     )
 
     assert_same_for_known_calls(world, shuffled, MIDNIGHT + 10**9)
+
+
+def test_every_column_of_the_features_is_compared() -> None:
+    """The tests above go through FEATURE_NAMES: a column that is not among them would be proved by nothing."""
+    call = FeatureCall(1, TOKENS[0], 1, MIDNIGHT, None, None)
+    candles = {token: Candles.empty(HOUR) for token in TOKENS}
+    assert build_features([call], candles, []).column_names == ["call_id", *FEATURE_NAMES]
+
+
+Build = Callable[..., pa.Table]
+
+
+def leaking(name: str, leak: Callable[[World], float]) -> Build:
+    """Return `build_features` with one feature that tells something of all that was given, later rows included."""
+    original = build_features
+
+    def build(
+        calls: Sequence[FeatureCall], candles: Mapping[TokenKey, Candles], trades: Sequence[PastTrade]
+    ) -> pa.Table:
+        table = original(calls, candles, trades)
+        # Added to what is known, and in place of what is not: by a last bit or so.
+        values = np.nan_to_num(table.column(name).to_numpy()) + 1e-9 * leak(World(tuple(calls), candles, tuple(trades)))
+        return table.set_column(table.column_names.index(name), name, pa.array(values))
+
+    return build
+
+
+LEAKS: dict[str, Callable[[World], float]] = {
+    "calls": lambda world: float(len(world.calls)),
+    "trades": lambda world: float(sum(trade.done_at for trade in world.trades)),
+    "candles": lambda world: float(sum(np.log(candles.close).sum() for candles in world.candles.values())),
+}
+
+
+def busy_world() -> World:
+    """Return many calls, trades and candles, half of them after the middle."""
+    generator = np.random.default_rng(11)
+    hours = np.flatnonzero(generator.random(HORIZON_HOURS) < 0.9).tolist()
+    calls = tuple(FeatureCall(k, TOKENS[k % 2], k % 3, MIDNIGHT + 21_000 * k, 1.0 + k, None) for k in range(40))
+    trades = tuple(PastTrade(k, k % 3, "basic", MIDNIGHT, MIDNIGHT + 25_000 * k, 0.5 - k % 2) for k in range(30))
+    return World(calls, {token: make_candles(hours, generator) for token in TOKENS}, trades)
+
+
+@pytest.mark.parametrize("source", list(LEAKS))
+@pytest.mark.parametrize("name", FEATURE_NAMES)
+def test_a_leak_planted_in_any_feature_is_noticed(name: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, known_at = busy_world(), MIDNIGHT + HORIZON_HOURS * HOUR // 2
+    others = (truncated(world, known_at), scrambled(world, known_at, seed=3))
+    for other in others:
+        assert_same_for_known_calls(world, other, known_at)
+    monkeypatch.setitem(globals(), "build_features", leaking(name, LEAKS[source]))
+    for other in others:
+        with pytest.raises(AssertionError, match=name):
+            assert_same_for_known_calls(world, other, known_at)
 
 
 @pytest.mark.parametrize("name", FEATURE_NAMES)

@@ -1,5 +1,10 @@
-"""Short ways to write candles, strategies and runs of the engine's hand-worked tests."""
+"""Short ways to write candles, strategies and runs of the engine's hand-worked tests.
 
+Everything is simulated by both engines, which have to tell the same to the last bit: what a test says of a trade by
+hand, it says of both.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +12,7 @@ import numpy as np
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.events import EventType, Trade
+from quantbot_pipeline.engine.fast import simulate_fast
 from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 
@@ -22,9 +28,21 @@ def strategy(**document: Any) -> Strategy:
     return parse_strategy({"name": "case", "entry": {"type": "immediate"}, **document})
 
 
+def simulate(market: Candles, calls: Sequence[Call], of: Strategy) -> list[Trade]:
+    """Return the trades of both engines, which are the same."""
+    trades = simulate_reference(market, calls, of)
+    assert [_as_text(trade) for trade in simulate_fast(market, calls, of)] == [_as_text(trade) for trade in trades]
+    return trades
+
+
+def _as_text(of: Trade) -> str:
+    """Return all of a trade as text, in which NaN is the same as NaN; arrays in full, which their own text is not."""
+    return repr((of, of.mark_timestamp.tolist(), of.mark_value.tolist()))
+
+
 def trade(market: Candles, *, at: int = 0, calls: tuple[Call, ...] = (), **document: Any) -> Trade:
     """Return the trade of one entry call of caller 1 at time `at`, with other calls beside it."""
-    return simulate_reference(market, [Call(1, 1, at), *calls], strategy(**document))[0]
+    return simulate(market, [Call(1, 1, at), *calls], strategy(**document))[0]
 
 
 def story(of: Trade) -> list[tuple[str, int, float]]:

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from engine_cases import candles, strategy
 
+from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.conditions import evaluate, signal_warm_up
+from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.reference import warm_up_candles
 from quantbot_pipeline.strategy.model import SignalEntry
 from quantbot_pipeline.strategy.signals import SignalNode
@@ -22,8 +24,11 @@ def node(document: dict[str, Any]) -> SignalNode:
 
 
 def truth(document: dict[str, Any]) -> str:
-    """Return the truth at each close of 1 2 3 2 2 1, as text of x and dots."""
-    return "".join("x" if holds else "." for holds in evaluate(node(document), MARKET))
+    """Return the truth at each close of 1 2 3 2 2 1, as text of x and dots; the same for both engines."""
+    holds = evaluate(node(document), MARKET).tolist()
+    prepared = PreparedMarkets({"token": MARKET}, {"token": [Call(1, 1, 0)]})
+    assert prepared.truth(0, node(document)).tolist() == holds
+    return "".join("x" if is_true else "." for is_true in holds)
 
 
 @pytest.mark.parametrize(

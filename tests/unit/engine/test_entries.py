@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from engine_cases import candles, reasons, story, trade
+from engine_cases import candles, reasons, simulate, story, strategy, trade
 
 from quantbot_pipeline.engine.calls import Call
+from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.events import EventType
-from quantbot_pipeline.engine.reference import simulate_reference
 
 FLAT = [[t, 1, 1, 1, 1] for t in range(0, 600, 60)]
 
@@ -43,8 +43,6 @@ def test_call_whose_first_candle_comes_too_late_is_skipped() -> None:
 
 
 def test_no_candles_at_all_skips_every_call() -> None:
-    from quantbot_pipeline.engine.candles import Candles
-
     assert reasons(trade(Candles.empty(60))) == ["no_candles"]
 
 
@@ -257,21 +255,19 @@ def test_legs_that_the_open_jumped_below_fill_there_in_descending_order() -> Non
     assert [event.metadata["leg"] for event in result.events[:2]] == ["leg-1", "leg-0"]
 
 
-def simulate(market: object, calls: list[Call], **document: object) -> list[list[tuple[str, int, float]]]:
-    from engine_cases import strategy
-
-    return [story(result) for result in simulate_reference(market, calls, strategy(**document))]  # type: ignore[arg-type]
+def stories_of(market: Candles, calls: list[Call], **document: object) -> list[list[tuple[str, int, float]]]:
+    return [story(result) for result in simulate(market, calls, strategy(**document))]
 
 
 def test_independent_calls_open_trades_side_by_side() -> None:
-    stories = simulate(candles(*FLAT[:3]), [Call(2, 1, 60), Call(1, 1, 0)])
+    stories = stories_of(candles(*FLAT[:3]), [Call(2, 1, 60), Call(1, 1, 0)])
     assert [events[0] for events in stories] == [("entry", 0, 1.0), ("entry", 60, 1.0)]
 
 
 def test_skip_refuses_calls_until_after_the_candle_in_which_the_trade_was_done() -> None:
     market = candles([0, 1, 1, 1, 1], [60, 1, 1, 0.4, 1], *FLAT[2:4])
     calls = [Call(1, 1, 0), Call(2, 1, 60), Call(3, 2, 61)]
-    stories = simulate(market, calls, overlap="skip", exits={"stop_loss": {"initial": 0.5}})
+    stories = stories_of(market, calls, overlap="skip", exits={"stop_loss": {"initial": 0.5}})
     # Call 1 is stopped in candle 1, so call 2 (candle 1) is refused and call 3 (candle 2) is not.
     assert stories[0][-1] == ("stop_loss", 60, 0.5)
     assert stories[1] == [("entry_skipped", 60, 1.0)]
@@ -282,7 +278,7 @@ def test_a_skipped_call_does_not_block_but_a_waiting_one_does() -> None:
     market = candles(*FLAT)
     entry = {"type": "dip", "drop": 0.5, "max_wait_seconds": 120}
     calls = [Call(1, 1, 0), Call(2, 1, 60), Call(3, 1, 180), Call(4, 1, 240)]
-    stories = simulate(market, calls, overlap="skip", entry=entry)
+    stories = stories_of(market, calls, overlap="skip", entry=entry)
     # Call 1 waits until it times out in the candle at 180; call 4 is free to wait until 420.
     assert [events[0][1] for events in stories] == [180, 60, 180, 420]
 
@@ -290,5 +286,5 @@ def test_a_skipped_call_does_not_block_but_a_waiting_one_does() -> None:
 def test_a_call_that_was_refused_does_not_extend_the_block() -> None:
     market = candles([0, 1, 1, 1, 1], [60, 1, 1, 0.4, 1], *FLAT[2:6])
     calls = [Call(k, 1, 60 * k) for k in range(4)]
-    stories = simulate(market, calls, overlap="skip", exits={"stop_loss": {"initial": 0.5}})
+    stories = stories_of(market, calls, overlap="skip", exits={"stop_loss": {"initial": 0.5}})
     assert [events[0][0] for events in stories] == ["entry", "entry_skipped", "entry", "entry_skipped"]

@@ -1,11 +1,10 @@
 """Exits: targets, stops, break-even, trailing, signals, time, calls (docs/engine.md)."""
 
 import pytest
-from engine_cases import candles, count, reasons, story, strategy, trade
+from engine_cases import candles, count, reasons, simulate, story, strategy, trade
 
 from quantbot_pipeline.engine.calls import Call, Side, SignalType
 from quantbot_pipeline.engine.events import EventType
-from quantbot_pipeline.engine.reference import simulate_reference
 
 FLAT = [[t, 1, 1, 1, 1] for t in range(0, 600, 60)]
 STOP_HALF = {"stop_loss": {"initial": 0.5}}
@@ -304,7 +303,7 @@ def test_exit_call_leaves_a_waiting_entry_alone() -> None:
 
 def test_exit_calls_make_no_trade_of_their_own() -> None:
     calls = [Call(1, 1, 0), Call(2, 1, 60, SignalType.EXIT), Call(3, 1, 60, SignalType.SCALE_OUT)]
-    assert len(simulate_reference(candles(*FLAT), calls, strategy())) == 1
+    assert len(simulate(candles(*FLAT), calls, strategy())) == 1
 
 
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
@@ -327,7 +326,7 @@ def test_scale_in_call_buys_more_while_the_caller_s_trade_is_open() -> None:
         Call(3, 2, 1, SignalType.SCALE_IN),
         Call(4, 1, 500, SignalType.SCALE_IN),
     ]
-    trades = simulate_reference(market, calls, strategy(overlap="scale_in", scale_in_size=0.5))
+    trades = simulate(market, calls, strategy(overlap="scale_in", scale_in_size=0.5))
     assert [result.call_id for result in trades] == [1, 3, 4]
     assert story(trades[0])[:2] == [("entry", 0, 1.0), ("scale_in", 60, 2.0)]
     # 1 + 0.25 units for 1.5 in all, worth 2.5.
@@ -343,20 +342,20 @@ def test_scale_in_call_buys_more_while_the_caller_s_trade_is_open() -> None:
 def test_scale_in_at_an_open_that_sells_finds_nothing() -> None:
     market = candles([0, 1, 1, 0.5, 0.5], [60, 1, 1, 1, 1])
     calls = [Call(1, 1, 0), Call(2, 1, 60, SignalType.SCALE_IN)]
-    trades = simulate_reference(market, calls, strategy(overlap="scale_in", exits={"when": falling_signal(0.9)}))
+    trades = simulate(market, calls, strategy(overlap="scale_in", exits={"when": falling_signal(0.9)}))
     assert [reasons(result)[-1] for result in trades] == ["signal", "nothing_to_scale"]
 
 
 def test_scale_in_at_the_entry_s_own_open_fills_after_it() -> None:
     calls = [Call(1, 1, 0), Call(2, 1, 0, SignalType.SCALE_IN)]
-    trades = simulate_reference(candles(*FLAT[:2]), calls, strategy(overlap="scale_in"))
+    trades = simulate(candles(*FLAT[:2]), calls, strategy(overlap="scale_in"))
     assert [event.event_type.value for event in trades[0].events] == ["entry", "scale_in", "final_exit"]
 
 
 @pytest.mark.parametrize("overlap", ["independent", "skip"])
 def test_scale_in_calls_are_ignored_by_strategies_that_do_not_scale(overlap: str) -> None:
     calls = [Call(1, 1, 0), Call(2, 1, 60, SignalType.SCALE_IN)]
-    trades = simulate_reference(candles(*FLAT[:3]), calls, strategy(overlap=overlap))
+    trades = simulate(candles(*FLAT[:3]), calls, strategy(overlap=overlap))
     assert len(trades) == 1
     assert count(trades[0], EventType.SCALE_IN) == 0
 

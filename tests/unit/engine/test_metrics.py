@@ -5,7 +5,7 @@ import math
 import empyrical
 import numpy as np
 import pytest
-from engine_cases import candles, strategy, trade
+from engine_cases import candles, simulate, strategy, trade
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
@@ -17,7 +17,6 @@ from quantbot_pipeline.engine.metrics import (
     return_deployed,
     run_metrics,
 )
-from quantbot_pipeline.engine.reference import simulate_reference
 
 DAY = 86_400
 
@@ -44,7 +43,7 @@ def test_metrics_of_nothing_are_zero_or_undefined() -> None:
 
 def test_skipped_calls_count_nowhere_else() -> None:
     market = candles([0, 1, 1, 1, 1], [60, 2, 2, 2, 2])
-    trades = simulate_reference(market, [Call(1, 1, 0), Call(2, 1, 9_999_999)], strategy())
+    trades = simulate(market, [Call(1, 1, 0), Call(2, 1, 9_999_999)], strategy())
     metrics = run_metrics(trades)
     assert (metrics.trade_count, metrics.skipped_count) == (1, 1)
     assert metrics.final_pnl == metrics.win_rate == 1.0
@@ -54,7 +53,7 @@ def test_skipped_calls_count_nowhere_else() -> None:
 def test_trade_statistics_by_hand() -> None:
     # Three calls, sold at the last close 2: bought at 1, 4 and 1.6: +1, -0.5, +0.25.
     market = candles([0, 1, 1, 1, 1], [60, 4, 4, 4, 4], [120, 1.6, 1.6, 1.6, 1.6], [180, 2, 2, 2, 2])
-    trades = simulate_reference(market, [Call(k, 1, 60 * k) for k in range(3)], strategy())
+    trades = simulate(market, [Call(k, 1, 60 * k) for k in range(3)], strategy())
     metrics = run_metrics(trades)
     assert [result.pnl for result in trades] == pytest.approx([1, -0.5, 0.25])
     assert metrics.total_pnl == pytest.approx(0.75)
@@ -85,7 +84,7 @@ def test_counts_of_ladders_targets_and_re_entries() -> None:
 
 
 def test_equity_is_the_marked_value_at_the_end_of_each_day() -> None:
-    trades = simulate_reference(daily(1, 2, 4, 2), [Call(1, 1, 0), Call(2, 1, DAY)], strategy())
+    trades = simulate(daily(1, 2, 4, 2), [Call(1, 1, 0), Call(2, 1, DAY)], strategy())
     curve = equity_curve(trades)
     # Call 1 bought at 1: 0, 1, 3, 1. Call 2 bought at 2: -, 0, 1, 0. Divided by 2; the final exit is at 00:00
     # of day 4, which carries the value forward.
@@ -131,7 +130,7 @@ def test_drawdown_of_several_tokens_adds_them_at_each_close() -> None:
 def test_risk_ratios_agree_with_empyrical(seed: int) -> None:
     market = hourly_walk(seed, 24 * 60)
     calls = [Call(k, 1, 3600 * 97 * k) for k in range(12)]
-    trades = simulate_reference(market, calls, strategy(horizon_seconds=7 * DAY, costs={"fee": 0.003}))
+    trades = simulate(market, calls, strategy(horizon_seconds=7 * DAY, costs={"fee": 0.003}))
     metrics = run_metrics(trades)
     equity = equity_curve(trades).equity
     changes = np.diff(equity, prepend=0.0)

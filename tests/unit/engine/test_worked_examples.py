@@ -1,4 +1,4 @@
-"""The worked examples of docs/engine.md, to the last event."""
+"""The worked examples of docs/engine.md, to the last event, on both engines (`trade` runs each)."""
 
 import pytest
 from engine_cases import candles, reasons, story, trade
