@@ -31,8 +31,12 @@ CHAIN_ALIASES: dict[str, str] = {
 }
 """Other spellings of chain names, after case folding and with blanks and underscores as hyphens."""
 
+UNKNOWN_EVM_CHAIN = "unknown-evm"
+"""Stands for the chain of a 0x address that nothing places on one, until a source of candles knows it."""
+
 EVM_CHAINS: frozenset[str] = frozenset(
     {
+        UNKNOWN_EVM_CHAIN,
         "abstract",
         "arbitrum",
         "avalanche",
@@ -58,8 +62,12 @@ EVM_CHAINS: frozenset[str] = frozenset(
 )
 """Chains whose addresses are 20 bytes in hex; letter case carries a checksum only."""
 
+SOLANA_ADDRESS_LENGTHS = range(32, 45)
+"""Characters that 32 bytes can take in base58."""
+
 _BASE58_ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUE = {character: value for value, character in enumerate(_BASE58_ALPHABET)}
+_BASE58_TEXT = re.compile(f"[{_BASE58_ALPHABET}]+")
 _EVM_ADDRESS = re.compile(r"0[xX][0-9a-fA-F]{40}")
 _CHAIN_NAME = re.compile(r"[a-z0-9._-]{1,32}")
 # At least one letter or digit: "." and ".." would be folders.
@@ -87,6 +95,28 @@ def canonical_chain(chain: str) -> str:
     if not _CHAIN_NAME.fullmatch(name) or not any(character.isalnum() for character in name):
         raise DataError(f"chain {shown(chain)} is no usable name: allowed are 1 to 32 of a-z, 0-9, '.', '_' and '-'")
     return name
+
+
+def find_chain(word: str) -> str | None:
+    """Return the chain that a word of a text or link names; None if it names none that is known.
+
+    Unlike `canonical_chain` it takes no word for the name of an exchange or of the user's own chain.
+    """
+    hyphenated = re.sub(r"[\s_]+", "-", word.strip().casefold()) if len(word) <= 64 else ""
+    name = CHAIN_ALIASES.get(hyphenated, hyphenated)
+    return name if name == "solana" or (name in EVM_CHAINS and name != UNKNOWN_EVM_CHAIN) else None
+
+
+def is_solana_address(text: str) -> bool:
+    """Return whether a text is base58 for 32 bytes."""
+    if len(text) not in SOLANA_ADDRESS_LENGTHS or not _BASE58_TEXT.fullmatch(text):
+        return False
+    return len(decode_base58(text)) == 32
+
+
+def is_evm_address(text: str) -> bool:
+    """Return whether a text is 0x and 40 hex digits."""
+    return _EVM_ADDRESS.fullmatch(text) is not None
 
 
 def decode_base58(text: str) -> bytes:
@@ -141,7 +171,7 @@ def canonical_token(chain: str, address: str) -> TokenKey:
         return TokenKey(name, trimmed.lower())
     if name == "solana":
         # 32 bytes are 32 to 44 base58 characters; checked first, so that a long text costs nothing.
-        if not 32 <= len(trimmed) <= 44:
+        if len(trimmed) not in SOLANA_ADDRESS_LENGTHS:
             raise DataError(
                 f"token_address {shown(address)} is no Solana address: it has {len(trimmed)} characters, "
                 "32 to 44 are allowed"

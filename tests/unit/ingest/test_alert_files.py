@@ -198,7 +198,7 @@ def test_the_same_row_of_another_source_is_another_alert(tmp_path: Path) -> None
         (ROW.replace("bonk,", "bonkwatching,"), "token_address", "52 characters"),
         (ROW.replace(MINT, MINT.lower()), "token_address", "not base58"),
         (ROW.replace("solana", "base"), "token_address", "0x followed by 40 hex digits"),
-        (ROW.replace("solana", ""), "chain", "chain is empty"),
+        (ROW.replace(f"{MINT},solana", "BONK_USDT,"), "chain", "chain is empty"),
         (ROW.replace("solana", "so/lana"), "chain", "no usable name"),
         (ROW.replace(MINT, " "), "token_address", "token_address is empty"),
         (ROW.replace("51.000Z", "51.000"), "timestamp", "states no zone"),
@@ -211,7 +211,8 @@ def test_the_same_row_of_another_source_is_another_alert(tmp_path: Path) -> None
         (ROW.replace("0.0035938", "nan"), "price_at_alert", "not finite"),
         (ROW.replace("0.0035938", "inf"), "price_at_alert", "not finite"),
         (ROW.replace("0.0035938", "1e999"), "price_at_alert", "beyond the range"),
-        (ROW.replace("3600000.0", "3.6M"), "mcap_at_alert", "'3.6M' is not a number"),
+        (ROW.replace("3600000.0", "3.6Q"), "mcap_at_alert", "'3.6Q' is not a number"),
+        (ROW.replace("3600000.0", '"1.234,5"'), "mcap_at_alert", "is not a number"),
         (ROW.replace("3600000.0", "3_600_000"), "mcap_at_alert", "is not a number"),
         (ROW + ",surplus", None, "7 fields, the header has 6"),
         ("garbage", None, "1 fields, the header has 6"),
@@ -252,7 +253,7 @@ def test_bad_csv_row_is_quarantined_with_field_and_reason(
         (json.dumps(FIELDS | {"signal_type": "hold"}), "signal_type", "entry, exit, scale_in, scale_out"),
         (json.dumps(FIELDS | {"confidence": 75}), "confidence", "allowed are 0 to 1"),
         (json.dumps(FIELDS | {"confidence": -0.1}), "confidence", "allowed are 0 to 1"),
-        ("{}", "caller", "caller is empty"),
+        ("{}", "token_address", "no token is named"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
@@ -285,11 +286,13 @@ def test_columns_are_found_by_name_and_further_ones_stay_in_raw(tmp_path: Path) 
     assert (alert.raw["note"], alert.raw["note#2"]) == ("hello", "again")
 
 
-def test_missing_column_is_named_with_what_was_found(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"alerts\.csv: line 1: columns missing: 'chain', 'mcap_at_alert'.*'caller'"):
-        read_csv(tmp_path, header="caller,token_address,timestamp,price_at_alert")
-    with pytest.raises(DataError, match="separated by commas"):
-        read_csv(tmp_path, header=HEADER.replace(",", ";"))
+def test_header_of_no_alerts_is_refused_with_what_was_found(tmp_path: Path) -> None:
+    candles = "token_address,chain,timestamp,open,high,low,close,volume"
+    with pytest.raises(DataError, match=r"alerts\.csv: line 1: these are the columns of candles.*'caller'.*'open'"):
+        read_csv(tmp_path, header=candles)
+    for header in (HEADER.replace(",", ";"), "a,b,c"):
+        with pytest.raises(DataError, match=r"no column is known.*separated by commas"):
+            read_csv(tmp_path, header=header)
     with pytest.raises(DataError, match="column 'caller' occurs twice"):
         read_csv(tmp_path, header=HEADER + ",Caller")
 
