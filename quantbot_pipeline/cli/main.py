@@ -15,6 +15,7 @@ from quantbot_pipeline.cli import (
     demo,
     garbage,
     ingest,
+    lookahead,
     migrations,
     models,
     optimization,
@@ -39,7 +40,7 @@ shows the whole lineage in Dagster. Start with 'quantbot demo'.
 _EXIT_CODES = flowing(
     """Exit codes:
   0    done
-  1    a check says no: status, migrate --check, views test
+  1    a check says no: status, migrate --check, views test, check-lookahead
   2    an option, a file or a setting is wrong; nothing was stored of it
   3    a database or a server refused or lost something
   4    a run or a model could not be computed; the others are stored
@@ -92,6 +93,7 @@ def build_app() -> typer.Typer:
         ingest,
         strategies,
         simulations,
+        lookahead,
         backfills,
         optimization,
         models,

@@ -43,6 +43,7 @@ def test_all_commands_are_known_here() -> None:
         "strategies schema",
         "backfill",
         "simulate",
+        "check-lookahead",
         "optimize",
         "trials",
         "train",

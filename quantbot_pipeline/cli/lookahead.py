@@ -1,0 +1,194 @@
+"""`quantbot check-lookahead`."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from quantbot_pipeline.cli.console import output, print_json, print_line, progress_bar, rows_table
+from quantbot_pipeline.cli.help_text import flowing
+
+_HELP = flowing(
+    """Check that a strategy does not know the future, and how much history it needs.
+
+Takes candles away after a call, an event or any other candle, or replaces them by noise, and computes everything again:
+each indicator, each condition and each event must stay as it was. Then takes candles away before calls, and tells how
+many of them each value needs.
+
+Without --calls, calls are spread evenly over the candles; without --candles, candles are made up. Exit code 0 is a
+clean strategy; 1 says that something looks ahead, depends on more history than it declares, or is never known.
+
+Examples:
+  quantbot check-lookahead mine.json --candles bonk.parquet --calls calls.csv
+  quantbot check-lookahead conservative-24h
+"""
+)
+
+
+class EngineName(StrEnum):
+    """What `--engine` may be."""
+
+    FAST = "fast"
+    REFERENCE = "reference"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+
+    @app.command("check-lookahead", help=_HELP)
+    def check_lookahead_command(
+        strategy: str = typer.Argument(..., help="Strategy file, or name of a preset.", metavar="STRATEGY"),
+        candles: list[Path] = typer.Option([], help="Candle file, or folder of them; repeatable."),
+        calls: list[Path] = typer.Option([], help="Call file; repeatable."),
+        interval: str | None = typer.Option(None, help="Interval to use; by default the finest one of each token."),
+        timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
+        cuts: int = typer.Option(200, min=1, help="Places to cut at, over all tokens; at least one each."),
+        seed: int = typer.Option(0, min=0, help="Chooses places and noise; the same seed checks the same."),
+        engine: EngineName = typer.Option(EngineName.FAST, help="Engine to check."),
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
+    ) -> None:
+        from quantbot_pipeline.workflows.check_files import find_candle_files
+        from quantbot_pipeline.workflows.check_lookahead import check_lookahead, read_checked_data
+        from quantbot_pipeline.workflows.describe_lookahead import check_document
+
+        checked = _strategy(strategy)
+        data = read_checked_data(
+            find_candle_files(candles) if candles else (), calls, interval=interval, timezone=timezone, seed=seed
+        )
+        with progress_bar("cuts and calls") as listen:
+            found = check_lookahead(checked, data, cuts=cuts, seed=seed, engine=engine.value, on_progress=listen)
+        document = check_document(found)
+        if as_json:
+            print_json(document)
+        else:
+            _print(document)
+        if not document["is_clean"]:
+            raise typer.Exit(1)
+
+
+def _strategy(text: str) -> Any:
+    from quantbot_pipeline.errors import StrategyError
+    from quantbot_pipeline.strategy.model import load_strategy
+    from quantbot_pipeline.strategy.presets import load_preset, preset_names
+
+    if text in preset_names():
+        return load_preset(text)
+    if not Path(text).exists():
+        raise StrategyError(
+            f"STRATEGY: {text!r} is neither a file nor a preset; presets are {', '.join(preset_names())}"
+        )
+    return load_strategy(Path(text))
+
+
+def _print(document: dict[str, Any]) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    data = document["data"]
+    output.print(Text(f"Strategy {document['strategy']}: {_data_text(data)}"))
+    output.print(
+        Text(
+            f"{document['cuts']:,} cuts, {document['compared']:,} values and events compared, "
+            f"{document['engine']} engine, seed {document['seed']}"
+        )
+    )
+    if document["indicators"]:
+        _print_table("Indicators", [_indicator_row(found, data) for found in document["indicators"]])
+        _print_table("Conditions", [_condition_row(found) for found in document["conditions"]])
+    else:
+        print_line("It names no condition, so no indicator either.")
+    _print_table("With less history before each call", _history_rows(document))
+    _print_events(document)
+    for paragraph in document["what_to_do"]:
+        first, *details = paragraph.split("\n")
+        output.print(Text(f"- {first}"))
+        for detail in details:
+            output.print(Padding(Text(detail), (0, 0, 0, 4)))
+    style = "bold green" if document["verdict"] == "clean" else "bold yellow" if document["is_clean"] else "bold red"
+    output.print(Text(f"Verdict: {document['verdict']}", style=style))
+
+
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    from rich import box
+
+    # Lines between columns would take the room that names and verdicts need.
+    table = rows_table(title, rows)
+    table.box = box.SIMPLE_HEAD
+    table.pad_edge = False
+    output.print(table)
+
+
+def _data_text(data: dict[str, Any]) -> str:
+    tokens = len(data["tokens"])
+    parts = [f"{tokens} token{'' if tokens == 1 else 's'}", f"{data['candles']:,} candles", f"{data['calls']:,} calls"]
+    if data["candles_are_made_up"]:
+        parts[1] += " (made up)"
+    if data["calls_are_made_up"]:
+        parts[2] += " (made up, spread evenly over the candles)"
+    if data["checked_calls"] < data["calls"] - data["calls_on_other_tokens"]:
+        parts.append(f"{data['checked_calls']:,} of them checked")
+    if data["calls_on_other_tokens"]:
+        parts.append(f"{data['calls_on_other_tokens']:,} calls left out (no candles of their tokens)")
+    if data["calls_without_candles_after_them"]:
+        parts.append(f"{data['calls_without_candles_after_them']:,} calls without candles after them")
+    return ", ".join(parts)
+
+
+def _indicator_row(found: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    from quantbot_pipeline.workflows.describe_lookahead import candles_text
+
+    needs = candles_text(found["needs"], data["interval_seconds"])
+    return {
+        # Spaces let a long name break between its parameters.
+        "indicator": found["indicator"].replace(",", ", "),
+        "causal": found["causal"],
+        "needs before a call": needs if found["needs_is_measured"] else f"{needs} (declared)",
+        "calls with it": f"{found['calls'] - found['calls_with_less']} of {found['calls']}",
+        "warm-up": found["warm_up"],
+    }
+
+
+def _condition_row(found: dict[str, Any]) -> dict[str, Any]:
+    share = "-" if not found["closes"] else f"{100 * found['true_closes'] / found['closes']:.1f} %"
+    return {
+        "where": found["path"],
+        "condition": found["condition"].replace(",", ", ").replace(",  ", ", "),
+        "causal": found["causal"],
+        "true": share,
+        "warm-up": found["warm_up"],
+    }
+
+
+def _history_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
+    from quantbot_pipeline.workflows.describe_lookahead import candles_text
+
+    declared = document["declared_warm_up"]
+    rows = []
+    for trial in document["history"]:
+        candles = trial["candles_before_call"]
+        text = "none" if candles == 0 else candles_text(candles, document["data"]["interval_seconds"])
+        changed = max(trial["changed_closes"].values(), default=None)
+        rows.append(
+            {
+                "candles left": f"{text} (declared)" if candles == declared else text,
+                "calls tried": trial["calls"],
+                "trades that change": f"{trial['changed_trades']:,}" if trial["calls"] else "-",
+                "worst condition": "-"
+                if changed is None or not trial["calls"]
+                else f"{changed:,} of {trial['closes']:,} closes",
+            }
+        )
+    return rows
+
+
+def _print_events(document: dict[str, Any]) -> None:
+    from rich.text import Text
+
+    events = document["events"]
+    if events["causal"] == "yes":
+        text = Text(f"Events: causal ({events['compared']:,} compared)")
+    else:
+        text = Text(f"Events: LOOKS AHEAD at {events['differing_cuts']:,} cuts", style="bold red")
+    output.print(text)
