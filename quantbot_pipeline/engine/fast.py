@@ -8,7 +8,6 @@ computed by itself (or, where calls exclude each other, every token), and sums r
 
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
 from quantbot_pipeline.engine.events import Event, Trade
 from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
-from quantbot_pipeline.engine.fast_metrics import MarkedTrades, TradeColumns, metrics_of_columns
+from quantbot_pipeline.engine.fast_metrics import MarkedTrades, metrics_of_marked
 from quantbot_pipeline.engine.kernels import layout as kernels
 from quantbot_pipeline.engine.kernels.trades import simulate_tasks_nb
-from quantbot_pipeline.engine.metrics import Metrics
+from quantbot_pipeline.engine.metrics import Metrics, TradeResults
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.strategy.compile import NONE, Choice, CompiledStrategy, OverlapKind, compile_strategy
@@ -67,8 +66,8 @@ class StrategyRun:
         """How many candles the reported trades went through, from candle a until they were done."""
         return int(self.marks[:, kernels.RESULT_STEPS].sum())
 
-    @cached_property
-    def _marked(self) -> MarkedTrades:
+    @property
+    def marked(self) -> MarkedTrades:
         """The reported trades that bought."""
         bought = np.flatnonzero(self.marks[:, kernels.RESULT_FILLS] > 0)
         return MarkedTrades(
@@ -87,8 +86,25 @@ class StrategyRun:
             ),
             fill_amounts=self._fills[0],
             fill_candles=self._fills[1],
-            first_times=self.marks[bought, kernels.RESULT_ENTERED_AT],
-            last_times=self.marks[bought, kernels.RESULT_LAST_FILL_AT],
+        )
+
+    @property
+    def results(self) -> TradeResults:
+        """The results of the reported trades."""
+        bought = self.marks[:, kernels.RESULT_FILLS] > 0
+        amounts, marks = self.amounts[bought], self.marks[bought]
+        has_bought = len(marks) > 0
+        return TradeResults(
+            pnl=np.ascontiguousarray(amounts[:, kernels.RESULT_PNL]),
+            cash_spent=amounts[:, kernels.RESULT_CASH_SPENT],
+            holding_seconds=marks[:, kernels.RESULT_HOLDING_SECONDS],
+            max_adverse_excursion=float(amounts[:, kernels.RESULT_ADVERSE].min()) if has_bought else 0.0,
+            max_favourable_excursion=float(amounts[:, kernels.RESULT_FAVOURABLE].max()) if has_bought else 0.0,
+            done_at=int(marks[:, kernels.RESULT_DONE_AT].max()) if has_bought else 0,
+            skipped_count=len(bought) - len(marks),
+            re_entries=int(marks[:, kernels.RESULT_RE_ENTRIES].sum()),
+            ladder_entries=int(marks[:, kernels.RESULT_LADDER_ENTRIES].sum()),
+            target_hits=int(marks[:, kernels.RESULT_TARGET_HITS].sum()),
         )
 
     def _reported_rows(self) -> EventRows:
@@ -140,7 +156,7 @@ class StrategyRun:
             self._indicator_values(rows),
             self._compiled.leg_ids,
         )
-        marked = iter(self._marked.marks_per_trade())
+        marked = iter(self.marked.marks_per_trade())
         nothing = (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float64))
         by_key: dict[Hashable, list[Trade]] = {key: [] for key in self.markets.keys}
         for k, amounts, marks, of_trade in zip(
@@ -163,23 +179,7 @@ class StrategyRun:
 
     def metrics(self) -> Metrics:
         """Return the metrics of all reported trades; equal to `run_metrics` of the same trades in this order."""
-        amounts, marks = self.amounts, self.marks
-        bought = marks[:, kernels.RESULT_FILLS] > 0
-        return metrics_of_columns(
-            TradeColumns(
-                pnl=amounts[bought, kernels.RESULT_PNL],
-                cash_spent=amounts[bought, kernels.RESULT_CASH_SPENT],
-                adverse=amounts[bought, kernels.RESULT_ADVERSE],
-                favourable=amounts[bought, kernels.RESULT_FAVOURABLE],
-                done_at=marks[bought, kernels.RESULT_DONE_AT],
-                holding_seconds=marks[bought, kernels.RESULT_HOLDING_SECONDS],
-                skipped_count=int((~bought).sum()),
-                re_entries=int(marks[bought, kernels.RESULT_RE_ENTRIES].sum()),
-                ladder_entries=int(marks[bought, kernels.RESULT_LADDER_ENTRIES].sum()),
-                target_hits=int(marks[bought, kernels.RESULT_TARGET_HITS].sum()),
-            ),
-            self._marked,
-        )
+        return metrics_of_marked(self.results, self.marked)
 
 
 def _trade(

@@ -1,12 +1,10 @@
-"""The metrics of `docs/engine.md` section 8 from columns of trades, for the fast engine.
+"""The metrics of `docs/engine.md` section 8 of the fast engine's trades, by kernels that mark them.
 
-The same numbers as `run_metrics` gives for the same trades: sums run in the same order, and curves are added up on
-a grid of candle closes in place of a sorted list of them.
+The same numbers as `run_metrics` gives for the same trades: formulas are shared, and sums run in the same order.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,52 +12,21 @@ from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.kernels.market import INTERVAL
 from quantbot_pipeline.engine.kernels.marks import (
     DAY_SECONDS,
+    EXTENT_FIRST_CLOSE,
+    EXTENT_FIRST_DAY,
+    EXTENT_GRID_SECONDS,
+    EXTENT_LAST_CLOSE,
+    EXTENT_MARKS,
+    EXTENT_SLOTS,
     MARKED_FILLS,
     MARKED_FIRST_FILL,
     MARKED_TOKEN,
     add_changes_nb,
+    extent_of_marks_nb,
     mark_trades_nb,
 )
-from quantbot_pipeline.engine.metrics import (
-    DAYS_PER_YEAR,
-    SQN_TRADES,
-    Metrics,
-    deviation,
-    fall_from_peak,
-    ratio,
-)
-
-LARGEST_GRID = 32_000_000
-"""Closes that a grid may hold (256 MB); longer spans are sorted instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class TradeColumns:
-    """Results of the trades of a run that bought, one value per trade; counts over all of them.
-
-    Attributes:
-        pnl: Result, fraction of the capital.
-        cash_spent: Cash of all buys.
-        adverse: Largest adverse excursion.
-        favourable: Largest favourable excursion.
-        done_at: Time of the last event, seconds.
-        holding_seconds: Sum over cycles.
-        skipped_count: Calls that never bought.
-        re_entries: `re_entry` events.
-        ladder_entries: `ladder_entry` events.
-        target_hits: `target_hit` events.
-    """
-
-    pnl: FloatArray
-    cash_spent: FloatArray
-    adverse: FloatArray
-    favourable: FloatArray
-    done_at: IntArray
-    holding_seconds: IntArray
-    skipped_count: int
-    re_entries: int
-    ladder_entries: int
-    target_hits: int
+from quantbot_pipeline.engine.metrics import Metrics, TradeResults, metrics_of_results
+from quantbot_pipeline.engine.run_totals import MARKS_PER_BATCH, Marks, MarksExtent, ValueChanges
 
 
 @dataclass(frozen=True)
@@ -73,8 +40,6 @@ class MarkedTrades:
         trades: Token, first fill and number of fills of each trade that bought, shape (n, 3).
         fill_amounts: Quantity and cash after each fill.
         fill_candles: Candle of each fill.
-        first_times: Open time of the candle of each trade's first fill, seconds.
-        last_times: The same of its last fill.
     """
 
     addresses: IntArray
@@ -83,153 +48,101 @@ class MarkedTrades:
     trades: IntArray
     fill_amounts: FloatArray
     fill_candles: IntArray
-    first_times: IntArray
-    last_times: IntArray
 
-    @property
-    def first_candles(self) -> IntArray:
-        """Candle of each trade's first fill."""
-        candles: IntArray = self.fill_candles[self.trades[:, MARKED_FIRST_FILL]]
-        return candles
+    def add_to(self, changes: ValueChanges, done_at: int) -> None:
+        """Add the trades' changes of value to those of a run.
 
-    @property
-    def last_candles(self) -> IntArray:
-        """Candle of each trade's last fill."""
-        candles: IntArray = self.fill_candles[self.trades[:, MARKED_FIRST_FILL] + self.trades[:, MARKED_FILLS] - 1]
-        return candles
+        Args:
+            changes: Of the run so far.
+            done_at: Time of the trades' last event, seconds.
+        """
+        if len(self.trades) == 0:
+            return
+        # Gaps hardly ever lead off the grid, so they are looked at only after one did, or before the closes are
+        # listed: the list may become a grid again, which has to hold all of them.
+        for sees_gaps in (False, True):
+            extent = self._extent(done_at, sees_gaps=sees_gaps)
+            changes.make_room(replace(extent, marks=0) if sees_gaps else extent)
+            if changes.is_on_grid and self._add_to_grid(changes):
+                return
+        for marks in self._batches(changes.marks_per_batch()):
+            changes.add(marks)
 
-    def marks(self) -> tuple[IntArray, IntArray, FloatArray]:
-        """Return where each trade's marks end, and open time and value of all marks, trade by trade."""
-        ends = np.cumsum(self.last_candles - self.first_candles + 1)
-        total = int(ends[-1]) if len(ends) else 0
-        timestamp = np.empty(total, dtype=np.int64)
-        value = np.empty(total, dtype=np.float64)
-        mark_trades_nb(
+    def _extent(self, done_at: int, *, sees_gaps: bool) -> MarksExtent:
+        extent = np.empty(EXTENT_SLOTS, dtype=np.int64)
+        extent_of_marks_nb(self.addresses, self.trades, self.fill_candles, sees_gaps, extent)
+        found = extent.tolist()
+        return MarksExtent(
+            first_close=found[EXTENT_FIRST_CLOSE],
+            last_close=found[EXTENT_LAST_CLOSE],
+            grid_seconds=found[EXTENT_GRID_SECONDS],
+            first_day=found[EXTENT_FIRST_DAY],
+            last_day=done_at // DAY_SECONDS,
+            marks=found[EXTENT_MARKS],
+        )
+
+    def _add_to_grid(self, changes: ValueChanges) -> bool:
+        """Add the trades to a grid; return whether it holds all their closes, else nothing is added."""
+        extent = changes.extent
+        close_sums, day_sums = changes.close_sums.copy(), changes.day_sums.copy()
+        if not add_changes_nb(
             self.addresses,
             self.choices,
             self.quantities,
             self.trades,
             self.fill_amounts,
             self.fill_candles,
-            ends,
-            timestamp,
-            value,
-        )
-        return ends, timestamp, value
+            extent.first_close,
+            extent.grid_seconds,
+            extent.first_day,
+            close_sums,
+            day_sums,
+        ):
+            return False
+        changes.replace_sums(close_sums, day_sums)
+        return True
+
+    def _batches(self, marks_per_batch: int) -> Iterator[Marks]:
+        """Yield the trades' marks in order, at most so many at once or those of one trade."""
+        first_fills = self.trades[:, MARKED_FIRST_FILL]
+        last_fills = first_fills + self.trades[:, MARKED_FILLS] - 1
+        ends = np.cumsum(self.fill_candles[last_fills] - self.fill_candles[first_fills] + 1)
+        intervals = self.addresses[self.trades[:, MARKED_TOKEN], INTERVAL]
+        begin = done = 0
+        while begin < len(ends):
+            end = max(begin + 1, int(np.searchsorted(ends, done + marks_per_batch, side="right")))
+            ends_of_batch = ends[begin:end] - done
+            timestamp = np.empty(int(ends_of_batch[-1]), dtype=np.int64)
+            value = np.empty(len(timestamp), dtype=np.float64)
+            mark_trades_nb(
+                self.addresses,
+                self.choices,
+                self.quantities,
+                self.trades[begin:end],
+                self.fill_amounts,
+                self.fill_candles,
+                ends_of_batch,
+                timestamp,
+                value,
+            )
+            yield Marks(ends_of_batch, intervals[begin:end], timestamp, value)
+            begin, done = end, int(ends[end - 1])
 
     def marks_per_trade(self) -> Iterator[tuple[IntArray, FloatArray]]:
         """Yield open times and values of each trade's marks."""
-        ends, timestamp, value = self.marks()
-        begin = 0
-        for end in ends.tolist():
-            yield timestamp[begin:end], value[begin:end]
-            begin = end
+        for marks in self._batches(MARKS_PER_BATCH):
+            for begin, end in zip(marks.begins.tolist(), marks.ends.tolist(), strict=True):
+                yield marks.timestamp[begin:end], marks.value[begin:end]
 
 
-@dataclass(frozen=True, slots=True)
-class _Curves:
-    """Daily equity and the largest fall of a run."""
-
-    equity: FloatArray
-    max_drawdown: float
-
-
-def _curves(marked: MarkedTrades, done_at: IntArray) -> _Curves:
-    n = len(marked.trades)
-    if n == 0:
-        return _Curves(np.empty(0), 0.0)
-    tokens = marked.trades[:, MARKED_TOKEN]
-    intervals = marked.addresses[tokens, INTERVAL]
-    first_times, last_times = marked.first_times, marked.last_times
-    first_day = int(first_times.min()) // DAY_SECONDS
-    days = int(done_at.max()) // DAY_SECONDS - first_day + 1
-    first_close = int((first_times + intervals).min())
-    grid_seconds = int(np.gcd.reduce(np.append(intervals, first_times + intervals - first_close)))
-    slots = (int((last_times + intervals).max()) - first_close) // grid_seconds + 1
-    held = int((marked.last_candles - marked.first_candles + 1).sum())
-    # A grid far longer than the marks on it costs more than sorting them.
-    if slots <= min(LARGEST_GRID, 1_000_000 + 8 * held):
-        close_changes, day_changes = np.zeros(slots), np.zeros(days)
-        if add_changes_nb(
-            marked.addresses,
-            marked.choices,
-            marked.quantities,
-            marked.trades,
-            marked.fill_amounts,
-            marked.fill_candles,
-            first_close,
-            grid_seconds,
-            first_day,
-            close_changes,
-            day_changes,
-        ):
-            return _Curves(np.cumsum(day_changes) / n, fall_from_peak(np.cumsum(close_changes) / n))
-    return _sorted_curves(marked, intervals, first_day, days)
-
-
-def _sorted_curves(marked: MarkedTrades, intervals: IntArray, first_day: int, days: int) -> _Curves:
-    """Return the curves of trades whose closes lie on no common grid."""
-    ends, timestamp, value = marked.marks()
-    counts = np.diff(ends, prepend=0)
-    day_changes = np.zeros(days)
-    changes = np.diff(value, prepend=0.0)
-    changes[ends - counts] = value[ends - counts]
-    begin = 0
-    for end in ends.tolist():
-        mark_days = timestamp[begin:end] // DAY_SECONDS
-        is_last_of_day = np.append(mark_days[1:] != mark_days[:-1], [True])
-        day_changes[mark_days[is_last_of_day] - first_day] += np.diff(value[begin:end][is_last_of_day], prepend=0.0)
-        begin = end
-    times, position = np.unique(timestamp + np.repeat(intervals, counts), return_inverse=True)
-    change = np.bincount(position, weights=changes, minlength=len(times))
-    return _Curves(np.cumsum(day_changes) / len(ends), fall_from_peak(np.cumsum(change) / len(ends)))
-
-
-def metrics_of_columns(trades: TradeColumns, marked: MarkedTrades) -> Metrics:
+def metrics_of_marked(results: TradeResults, marked: MarkedTrades) -> Metrics:
     """Return the metrics of a run.
 
     Args:
-        trades: The trades that bought, in the order of the run.
-        marked: The same trades, for the curves.
+        results: Of the trades of the run.
+        marked: Those of them that bought, for the curves.
     """
-    pnl = trades.pnl
-    n = len(pnl)
-    total = math.fsum(pnl)
-    mean = total / n if n else None
-    losses = -math.fsum(pnl[pnl < 0])
-    pnl_deviation = deviation(pnl) if n > 1 else 0.0
-
-    curves = _curves(marked, trades.done_at)
-    changes = np.diff(curves.equity, prepend=0.0)
-    has_days = len(changes) >= 2
-    daily_mean = float(changes.mean()) if len(changes) else 0.0
-    daily_deviation = deviation(changes) if has_days else 0.0
-    downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
-    year = math.sqrt(DAYS_PER_YEAR)
-
-    minutes = trades.holding_seconds / 60.0
-    return Metrics(
-        final_pnl=mean if mean is not None else 0.0,
-        total_pnl=total,
-        win_rate=float((pnl > 0).mean()) if n else None,
-        avg_trade_return=mean,
-        median_trade_return=float(np.median(pnl)) if n else None,
-        profit_factor=ratio(math.fsum(pnl[pnl > 0]), losses),
-        expectancy=mean,
-        sqn=ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
-        volatility=daily_deviation * year if has_days else None,
-        sharpe_ratio=ratio(daily_mean * year, daily_deviation),
-        sortino_ratio=ratio(daily_mean * year, downside),
-        max_drawdown=curves.max_drawdown,
-        calmar=ratio(daily_mean * DAYS_PER_YEAR, curves.max_drawdown),
-        trade_count=n,
-        skipped_count=trades.skipped_count,
-        reentry_count=trades.re_entries,
-        ladder_entries_used=trades.ladder_entries,
-        ladder_exits_used=trades.target_hits,
-        average_holding_minutes=math.fsum(minutes) / n if n else None,
-        max_holding_minutes=float(minutes.max()) if n else None,
-        average_return_deployed=math.fsum(pnl / trades.cash_spent) / n if n else None,
-        max_adverse_excursion=float(trades.adverse.min()) if n else None,
-        max_favourable_excursion=float(trades.favourable.max()) if n else None,
-    )
+    changes = ValueChanges()
+    marked.add_to(changes, results.done_at)
+    n = len(results.pnl)
+    return metrics_of_results(results, changes.daily_equity(n), changes.max_drawdown(n))

@@ -6,6 +6,7 @@ candle close, after exit costs.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -150,37 +151,84 @@ def ratio(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator != 0 else None
 
 
-def run_metrics(trades: Sequence[Trade]) -> Metrics:
-    """Return the metrics of all trades of a run, of one or many tokens and intervals."""
+@dataclass(frozen=True, slots=True)
+class TradeResults:
+    """What metrics need of trades besides their curves: of those that bought, counts over all.
+
+    Attributes:
+        pnl: Result of each, fraction of the capital, in the order of the run; float64, shape (n,).
+        cash_spent: Cash of all buys of each, float64, shape (n,).
+        holding_seconds: Sum over the cycles of each, int64, shape (n,).
+        max_adverse_excursion: Worst of all; of no meaning without trades, like the next two.
+        max_favourable_excursion: Best of all.
+        done_at: Time of the last event of all, seconds.
+        skipped_count: Calls that never bought.
+        re_entries: `re_entry` events.
+        ladder_entries: `ladder_entry` events.
+        target_hits: `target_hit` events.
+    """
+
+    pnl: FloatArray
+    cash_spent: FloatArray
+    holding_seconds: IntArray
+    max_adverse_excursion: float
+    max_favourable_excursion: float
+    done_at: int
+    skipped_count: int
+    re_entries: int
+    ladder_entries: int
+    target_hits: int
+
+
+def results_of(trades: Sequence[Trade]) -> TradeResults:
+    """Return the results of trades."""
     bought = [trade for trade in trades if trade.has_bought]
-    n = len(bought)
-    pnl = np.array([trade.pnl for trade in bought], dtype=np.float64)
-    counts = dict.fromkeys(EventType, 0)
-    for trade in bought:
-        for event in trade.events:
-            counts[event.event_type] += 1
-    total = math.fsum(pnl)
+    counts = Counter(event.event_type for trade in bought for event in trade.events)
+    return TradeResults(
+        pnl=np.array([trade.pnl for trade in bought], dtype=np.float64),
+        cash_spent=np.array([trade.cash_spent for trade in bought], dtype=np.float64),
+        holding_seconds=np.array([trade.holding_seconds for trade in bought], dtype=np.int64),
+        max_adverse_excursion=min((trade.max_adverse_excursion for trade in bought), default=0.0),
+        max_favourable_excursion=max((trade.max_favourable_excursion for trade in bought), default=0.0),
+        done_at=max((trade.done_at for trade in bought), default=0),
+        skipped_count=len(trades) - len(bought),
+        re_entries=counts[EventType.RE_ENTRY],
+        ladder_entries=counts[EventType.LADDER_ENTRY],
+        target_hits=counts[EventType.TARGET_HIT],
+    )
+
+
+def metrics_of_results(results: TradeResults, daily_equity: FloatArray, drawdown: float) -> Metrics:
+    """Return the metrics of a run: every formula of `docs/engine.md` section 8 but those of the curves.
+
+    Args:
+        results: Of the trades of the run.
+        daily_equity: Result per trade at the end of each UTC day, as in `EquityCurve`.
+        drawdown: As `max_drawdown` returns it.
+    """
+    pnl = results.pnl
+    n = len(pnl)
+    # Sums are correctly rounded, so they do not depend on the order of the trades; lists are summed thrice as fast.
+    total = math.fsum(pnl.tolist())
     mean = total / n if n else None
-    losses = -math.fsum(pnl[pnl < 0])
+    losses = -math.fsum(pnl[pnl < 0].tolist())
     pnl_deviation = deviation(pnl) if n > 1 else 0.0
 
-    equity = equity_curve(bought).equity
-    changes = np.diff(equity, prepend=0.0)
+    changes = np.diff(daily_equity, prepend=0.0)
     has_days = len(changes) >= 2
     daily_mean = float(changes.mean()) if len(changes) else 0.0
     daily_deviation = deviation(changes) if has_days else 0.0
     downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
-    drawdown = max_drawdown(bought)
     year = math.sqrt(DAYS_PER_YEAR)
 
-    minutes = [trade.holding_seconds / 60.0 for trade in bought]
+    minutes = results.holding_seconds / 60.0
     return Metrics(
         final_pnl=mean if mean is not None else 0.0,
         total_pnl=total,
-        win_rate=float((pnl > 0).mean()) if n else None,
+        win_rate=np.count_nonzero(pnl > 0) / n if n else None,
         avg_trade_return=mean,
         median_trade_return=float(np.median(pnl)) if n else None,
-        profit_factor=ratio(math.fsum(pnl[pnl > 0]), losses),
+        profit_factor=ratio(math.fsum(pnl[pnl > 0].tolist()), losses),
         expectancy=mean,
         sqn=ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
         volatility=daily_deviation * year if has_days else None,
@@ -189,13 +237,18 @@ def run_metrics(trades: Sequence[Trade]) -> Metrics:
         max_drawdown=drawdown,
         calmar=ratio(daily_mean * DAYS_PER_YEAR, drawdown),
         trade_count=n,
-        skipped_count=len(trades) - n,
-        reentry_count=counts[EventType.RE_ENTRY],
-        ladder_entries_used=counts[EventType.LADDER_ENTRY],
-        ladder_exits_used=counts[EventType.TARGET_HIT],
-        average_holding_minutes=math.fsum(minutes) / n if n else None,
-        max_holding_minutes=max(minutes) if n else None,
-        average_return_deployed=math.fsum(trade.pnl / trade.cash_spent for trade in bought) / n if n else None,
-        max_adverse_excursion=min(trade.max_adverse_excursion for trade in bought) if n else None,
-        max_favourable_excursion=max(trade.max_favourable_excursion for trade in bought) if n else None,
+        skipped_count=results.skipped_count,
+        reentry_count=results.re_entries,
+        ladder_entries_used=results.ladder_entries,
+        ladder_exits_used=results.target_hits,
+        average_holding_minutes=math.fsum(minutes.tolist()) / n if n else None,
+        max_holding_minutes=float(minutes.max()) if n else None,
+        average_return_deployed=math.fsum((pnl / results.cash_spent).tolist()) / n if n else None,
+        max_adverse_excursion=results.max_adverse_excursion if n else None,
+        max_favourable_excursion=results.max_favourable_excursion if n else None,
     )
+
+
+def run_metrics(trades: Sequence[Trade]) -> Metrics:
+    """Return the metrics of all trades of a run, of one or many tokens and intervals."""
+    return metrics_of_results(results_of(trades), equity_curve(trades).equity, max_drawdown(trades))

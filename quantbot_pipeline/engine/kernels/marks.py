@@ -8,13 +8,20 @@ The value at a close is cash in - cash out so far + the open quantity sold at th
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.kernels.market import Market, inner, market_at_nb, outer, slippage_nb
-from quantbot_pipeline.strategy.compile import Quantity
+from quantbot_pipeline.strategy.compile import Choice, Quantity
 
 DAY_SECONDS = 86_400
 
 # Columns of the trades to mark: token, where its fills begin, how many they are.
 MARKED_TOKEN, MARKED_FIRST_FILL, MARKED_FILLS = range(3)
 MARKED_COLUMNS = 3
+
+CANDLES_PER_GAP = 128
+"""Where gaps are rarer, candles are taken by pieces without one; short pieces take longer than single candles."""
+
+# What `extent_of_marks_nb` returns.
+EXTENT_FIRST_CLOSE, EXTENT_LAST_CLOSE, EXTENT_GRID_SECONDS, EXTENT_FIRST_DAY, EXTENT_MARKS = range(5)
+EXTENT_SLOTS = 5
 
 
 @inner
@@ -65,6 +72,147 @@ def mark_trades_nb(
             i += 1
 
 
+@inner
+def _greatest_common_divisor_nb(a: int, b: int) -> int:
+    while b != 0:
+        a, b = b, a % b
+    return a
+
+
+@outer
+def extent_of_marks_nb(
+    markets: IntArray,
+    marked: IntArray,
+    fill_candles: IntArray,
+    sees_gaps: bool,  # noqa: FBT001 - kernels take their arguments by position
+    extent: IntArray,
+) -> None:
+    """Tell when trades have marks, and how far apart.
+
+    Args:
+        markets: As for `mark_trades_nb`, like the next two.
+        marked: The same; at least one trade.
+        fill_candles: The same.
+        sees_gaps: Whether the time is taken to look at the candles within trades too.
+        extent: Output, slots `EXTENT_…`, seconds: first and last close; the largest step that leads from the first
+            close to the first of every trade (to every close if `sees_gaps`) and divides the candles' lengths; the
+            day of the first mark, days since the epoch; and the number of marks.
+    """
+    first_close = last_close = origin = grid_seconds = first_time = held = 0
+    for trade in range(marked.shape[0]):
+        market = market_at_nb(markets[marked[trade, MARKED_TOKEN]])
+        fill = marked[trade, MARKED_FIRST_FILL]
+        first = fill_candles[fill]
+        last = fill_candles[fill + marked[trade, MARKED_FILLS] - 1]
+        opens, closes = market.time[first] + market.interval, market.time[last] + market.interval
+        if trade == 0:
+            first_close, last_close, origin, first_time = opens, closes, opens, market.time[first]
+        first_close, last_close = min(first_close, opens), max(last_close, closes)
+        first_time = min(first_time, market.time[first])
+        held += last - first + 1
+        if grid_seconds == 1:
+            continue
+        grid_seconds = _greatest_common_divisor_nb(market.interval, grid_seconds)
+        grid_seconds = _greatest_common_divisor_nb(grid_seconds, abs(opens - origin))
+        if sees_gaps:
+            for i in range(first, last):
+                step = market.time[i + 1] - market.time[i]
+                if step != market.interval and step % grid_seconds != 0:
+                    grid_seconds = _greatest_common_divisor_nb(grid_seconds, step)
+    extent[EXTENT_FIRST_CLOSE], extent[EXTENT_LAST_CLOSE] = first_close, last_close
+    extent[EXTENT_GRID_SECONDS], extent[EXTENT_MARKS] = grid_seconds, held
+    extent[EXTENT_FIRST_DAY] = first_time // DAY_SECONDS
+
+
+@inner
+def _end_of_piece_nb(market: Market, i: int, until: int, day_ends: int) -> int:
+    """Return the candle after the last of those that follow candle i without a gap, before `until` and midnight."""
+    time = market.time[i]
+    until = min(until, i + (day_ends - time + market.interval - 1) // market.interval)
+    # Candles do not overlap: so many of them over this many seconds leave no room for gaps.
+    if market.time[until - 1] - time == (until - 1 - i) * market.interval:
+        return until
+    end = i + 1
+    while end < until and market.time[end] - market.time[end - 1] == market.interval:
+        end += 1
+    return end
+
+
+@inner
+def _add_piece_nb(
+    market: Market,
+    choices: IntArray,
+    quantities: FloatArray,
+    i: int,
+    end: int,
+    quantity: float,
+    cash: float,
+    before: float,
+    close_changes: FloatArray,
+    slot: int,
+    step: int,
+) -> float:
+    """Add the changes at the closes of candles without fill, gap or midnight between them; return the last value."""
+    value = _value_nb(market, choices, quantities, i, quantity, cash)
+    close_changes[slot] += value - before
+    if step == 1 and choices[Choice.HAS_VOLUME_SLIPPAGE] == 0:
+        # Nothing is carried from candle to candle here, so that several are worked out at once; each value twice is
+        # still half the time.
+        after_slippage, after_fee = 1.0 - quantities[Quantity.SLIPPAGE], 1.0 - quantities[Quantity.FEE]
+        closes = market.close[i:end]
+        changes = close_changes[slot + 1 : slot + end - i]
+        for k in range(end - i - 1):
+            earlier = cash + quantity * closes[k] * after_slippage * after_fee
+            later = cash + quantity * closes[k + 1] * after_slippage * after_fee
+            changes[k] += later - earlier
+        return _value_nb(market, choices, quantities, end - 1, quantity, cash)
+    for k in range(i + 1, end):
+        slot += step
+        later = _value_nb(market, choices, quantities, k, quantity, cash)
+        close_changes[slot] += later - value
+        value = later
+    return value
+
+
+@inner
+def _add_candles_nb(
+    market: Market,
+    choices: IntArray,
+    quantities: FloatArray,
+    i: int,
+    until: int,
+    day_ends: int,
+    quantity: float,
+    cash: float,
+    before: float,
+    close_changes: FloatArray,
+    slot: int,
+    grid_seconds: int,
+) -> tuple[int, float]:
+    """Add the changes at closes with gaps between them, before `until` and midnight.
+
+    Returns:
+        The next candle, and the value before it. It may come early, where a close is not on the grid.
+    """
+    time = market.time[i]
+    while True:
+        value = _value_nb(market, choices, quantities, i, quantity, cash)
+        close_changes[slot] += value - before
+        before = value
+        i += 1
+        if i >= until or market.time[i] >= day_ends:
+            return i, before
+        step = market.time[i] - time
+        time = market.time[i]
+        if step == grid_seconds:
+            slot += 1
+        else:
+            slots = step // grid_seconds
+            if slots * grid_seconds != step:
+                return i, before
+            slot += slots
+
+
 @outer
 def add_changes_nb(
     markets: IntArray,
@@ -91,7 +239,7 @@ def add_changes_nb(
         fill_amounts: The same.
         fill_candles: The same.
         first_close: Close time of the first slot of `close_changes`, seconds.
-        grid_seconds: Time from one slot to the next.
+        grid_seconds: Time from one slot to the next; divides the candles' lengths.
         first_day: Day of the first slot of `day_changes`, days since the epoch.
         close_changes: Output; changes at each close on the grid.
         day_changes: Output; changes of each day: last value of the day - last value of the day before.
@@ -105,11 +253,10 @@ def add_changes_nb(
         end_fill = fill + marked[trade, MARKED_FILLS]
         end = fill_candles[end_fill - 1] + 1
         i = fill_candles[fill]
+        gaps = (market.time[end - 1] - market.time[i]) // market.interval - (end - 1 - i)
+        has_pieces = gaps * CANDLES_PER_GAP <= end - i
         before, before_day = 0.0, 0.0
         day = market.time[i] // DAY_SECONDS
-        day_ends = (day + 1) * DAY_SECONDS
-        slot = -1
-        last_time = 0
         while i < end:
             # Up to the next fill, quantity and cash are the same at every close.
             while fill + 1 < end_fill and fill_candles[fill + 1] <= i:
@@ -118,22 +265,44 @@ def add_changes_nb(
             until = fill_candles[fill + 1] if fill + 1 < end_fill else end
             while i < until:
                 time = market.time[i]
-                if time >= day_ends:
+                if time >= (day + 1) * DAY_SECONDS:
                     day_changes[day - first_day] += before - before_day
                     before_day = before
                     day = time // DAY_SECONDS
-                    day_ends = (day + 1) * DAY_SECONDS
-                value = _value_nb(market, choices, quantities, i, quantity, cash)
-                if slot >= 0 and time - last_time == grid_seconds:
-                    slot += 1
+                offset = time + market.interval - first_close
+                slot = offset // grid_seconds
+                if slot * grid_seconds != offset:
+                    return False
+                if has_pieces:
+                    piece_end = _end_of_piece_nb(market, i, until, (day + 1) * DAY_SECONDS)
+                    before = _add_piece_nb(
+                        market,
+                        choices,
+                        quantities,
+                        i,
+                        piece_end,
+                        quantity,
+                        cash,
+                        before,
+                        close_changes,
+                        slot,
+                        market.interval // grid_seconds,
+                    )
+                    i = piece_end
                 else:
-                    offset = time + market.interval - first_close
-                    slot = offset // grid_seconds
-                    if slot * grid_seconds != offset:
-                        return False
-                close_changes[slot] += value - before
-                before = value
-                last_time = time
-                i += 1
+                    i, before = _add_candles_nb(
+                        market,
+                        choices,
+                        quantities,
+                        i,
+                        until,
+                        (day + 1) * DAY_SECONDS,
+                        quantity,
+                        cash,
+                        before,
+                        close_changes,
+                        slot,
+                        grid_seconds,
+                    )
         day_changes[day - first_day] += before - before_day
     return True
