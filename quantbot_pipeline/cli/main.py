@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from quantbot_pipeline import __version__
 from quantbot_pipeline.cli import (
     backfills,
+    bench,
     demo,
     garbage,
     ingest,
@@ -99,6 +100,7 @@ def build_app() -> typer.Typer:
         models,
         reports,
         garbage,
+        bench,
     ):
         group.register(app)
     return app

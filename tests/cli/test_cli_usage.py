@@ -54,6 +54,8 @@ def test_all_commands_are_known_here() -> None:
         "views apply",
         "views test",
         "gc",
+        "bench",
+        "bench engine",
     }
 
 
