@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     ) -> None:
-        from quantbot_pipeline.workflows.check_files import find_candle_files
+        from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.prepare_engine import prepare_engine
         from quantbot_pipeline.workflows.simulate_files import FilesToSimulate, check_simulation, simulate_files
 

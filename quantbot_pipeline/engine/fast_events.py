@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from quantbot_pipeline.engine.arrow_columns import coded_text_column, number_column, text_column
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.events import Event, EventType
 from quantbot_pipeline.engine.events_table import EVENT_SCHEMA
@@ -226,9 +227,6 @@ def table_of_rows(
         leg_ids: Names of the ladder's legs.
     """
     amounts, marks = rows.amounts, rows.marks
-    types = pa.DictionaryArray.from_arrays(
-        pa.array(marks[:, kernels.EVENT_TYPE], type=pa.int8(), safe=False), pa.array([kind.value for kind in _TYPES])
-    )
     state = {
         "average_entry": _numbers(amounts[:, kernels.EVENT_AVERAGE]),
         "cycle": [str(cycle) for cycle in marks[:, kernels.EVENT_CYCLE].tolist()],
@@ -237,19 +235,21 @@ def table_of_rows(
         "stop": _numbers(amounts[:, kernels.EVENT_STOP]),
     }
     columns = {
-        "call_id": call_ids[rows.trade],
-        "seq": rows.seq.astype(np.int32),
-        "event_time": np.ascontiguousarray(marks[:, kernels.EVENT_TIME]),
-        "event_type": types.cast(pa.string()),
-        "price": np.ascontiguousarray(amounts[:, kernels.EVENT_PRICE]),
-        "size": np.ascontiguousarray(amounts[:, kernels.EVENT_SIZE]),
-        "remaining_position": np.ascontiguousarray(amounts[:, kernels.EVENT_REMAINING]),
-        "pnl_so_far": np.ascontiguousarray(amounts[:, kernels.EVENT_PNL]),
-        "indicators_json": _objects(
-            {label: _numbers(values) for label, values in indicators.items()},
-            marks[:, kernels.EVENT_CLOSE] == kernels.NO_CANDLE,
+        "call_id": number_column(call_ids[rows.trade]),
+        "seq": number_column(rows.seq.astype(np.int32)),
+        "event_time": number_column(marks[:, kernels.EVENT_TIME]),
+        "event_type": coded_text_column(marks[:, kernels.EVENT_TYPE], [kind.value for kind in _TYPES]),
+        "price": number_column(amounts[:, kernels.EVENT_PRICE]),
+        "size": number_column(amounts[:, kernels.EVENT_SIZE]),
+        "remaining_position": number_column(amounts[:, kernels.EVENT_REMAINING]),
+        "pnl_so_far": number_column(amounts[:, kernels.EVENT_PNL]),
+        "indicators_json": text_column(
+            _objects(
+                {label: _numbers(values) for label, values in indicators.items()},
+                marks[:, kernels.EVENT_CLOSE] == kernels.NO_CANDLE,
+            )
         ),
-        "position_state_json": _objects(state, marks[:, kernels.EVENT_CYCLE] == 0),
-        "metadata_json": _metadata_texts(rows, causing_calls, leg_ids),
+        "position_state_json": text_column(_objects(state, marks[:, kernels.EVENT_CYCLE] == 0)),
+        "metadata_json": text_column(_metadata_texts(rows, causing_calls, leg_ids)),
     }
     return pa.table(columns, schema=EVENT_SCHEMA)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantbot_pipeline.engine.arrow_columns import array_of, filled
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, FloatArray, IntArray
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.numbers import parse_number
@@ -133,6 +134,8 @@ class _Faults:
 
     def rows(self, source: CandleRows) -> list[QuarantinedRow]:
         """Return the quarantined rows in file order."""
+        if not self._found:
+            return []
         refused = sorted(self._found)
         return [
             QuarantinedRow(source.file, source.line_of(row), *self._found[row], raw_text)
@@ -188,8 +191,8 @@ def _text_codes(rows: CandleRows, name: str, given: str | None) -> tuple[IntArra
         raise DataError(
             f"{rows.file}: column {name!r} is of type {rows.columns[name].type}; text is allowed"
         ) from error
-    indices = column.indices.cast(pa.int64()).fill_null(len(texts))
-    codes: IntArray = indices.to_numpy(zero_copy_only=False)
+    indices = filled(column.indices.cast(pa.int64()), len(texts))
+    codes: IntArray = array_of(indices)
     return codes, [*texts, given]
 
 
@@ -300,12 +303,12 @@ def _seconds(rows: CandleRows, zone: ZoneInfo | None, faults: _Faults) -> tuple[
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _seconds_of_instants(rows, column, zone, faults)
     if pa.types.is_integer(kind):
-        numbers = column.fill_null(0).cast(pa.int64(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = array_of(filled(column, 0).cast(pa.int64(), safe=False))
         return _seconds_of_integers(numbers, faults)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _seconds_of_floats(column.cast(pa.float64()), faults)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _seconds_of_texts(column.fill_null(""), zone, faults)
+        return _seconds_of_texts(filled(column, ""), zone, faults)
     raise DataError(
         f"{rows.file}: column 'timestamp' is of type {kind}; times, epoch seconds or milliseconds, "
         "or ISO 8601 text are allowed"
@@ -328,8 +331,8 @@ def _seconds_of_instants(
     if pa.types.is_date(column.type):
         column = column.cast(pa.timestamp("s"))
     ticks_per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
-    ticks = column.cast(pa.int64()).fill_null(EARLIEST_SECOND * ticks_per_second)
-    seconds, rest = np.divmod(ticks.to_numpy(zero_copy_only=False), ticks_per_second)
+    ticks = filled(column.cast(pa.int64()), EARLIEST_SECOND * ticks_per_second)
+    seconds, rest = np.divmod(array_of(ticks), ticks_per_second)
     faults.add_where(
         (seconds < EARLIEST_SECOND) | (seconds >= END_SECOND),
         "timestamp",
@@ -349,7 +352,7 @@ def _seconds_of_integers(numbers: IntArray, faults: _Faults) -> tuple[IntArray, 
 
 
 def _seconds_of_floats(column: pa.Array, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    numbers = column.fill_null(math.nan).to_numpy(zero_copy_only=False)
+    numbers = array_of(filled(column, math.nan))
     faults.add_where(~np.isfinite(numbers), "timestamp", lambda row: f"timestamp {numbers[row]} is not finite")
     # Beyond 9e18 a float has no int64; such values are out of every range anyway.
     bounded = np.clip(np.nan_to_num(numbers, nan=0.0), -9e18, 9e18)
@@ -361,11 +364,11 @@ def _seconds_of_floats(column: pa.Array, faults: _Faults) -> tuple[IntArray, Boo
 def _seconds_of_texts(column: pa.Array, zone: ZoneInfo | None, faults: _Faults) -> tuple[IntArray, BoolArray]:
     trimmed = pc.utf8_trim_whitespace(column)
     try:
-        return _seconds_of_integers(trimmed.cast(pa.int64()).to_numpy(zero_copy_only=False), faults)
+        return _seconds_of_integers(array_of(trimmed.cast(pa.int64())), faults)
     except pa.ArrowInvalid:
         pass
     try:
-        ticks = trimmed.cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        ticks = array_of(trimmed.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
     except pa.ArrowInvalid:
         return _seconds_of_mixed_texts(trimmed.to_pylist(), zone, faults)
     seconds, rest = np.divmod(ticks, 1_000_000)
@@ -407,17 +410,17 @@ def _float_column(rows: CandleRows, name: str, faults: _Faults) -> FloatArray:
         column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _floats_of_texts(column.fill_null("1"), name, faults)
+        return _floats_of_texts(filled(column, "1"), name, faults)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"{rows.file}: column {name!r} is of type {kind}; numbers or text are allowed")
-    numbers: FloatArray = column.cast(pa.float64(), safe=False).fill_null(1.0).to_numpy(zero_copy_only=False)
+    numbers: FloatArray = array_of(filled(column.cast(pa.float64(), safe=False), 1.0))
     return numbers
 
 
 def _floats_of_texts(column: pa.Array, name: str, faults: _Faults) -> FloatArray:
     trimmed = pc.utf8_trim_whitespace(column)
     try:
-        numbers: FloatArray = trimmed.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        numbers: FloatArray = array_of(trimmed.cast(pa.float64()))
     except pa.ArrowInvalid:
         pass
     else:

@@ -11,25 +11,16 @@ from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.ingest.alert_files import read_alert_file
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.storage.protocols import StateStore
+from quantbot_pipeline.workflows.find_files import expand_files
+from quantbot_pipeline.workflows.find_files import find_candle_files as find_candle_files
 from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES
 from quantbot_pipeline.workflows.import_candles import (
-    CANDLE_SUFFIXES,
     CandleImportOptions,
-    expand_files,
     file_sha256,
     token_months_of,
 )
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.token_months import month_of
-
-
-def find_candle_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the candle files among `paths` and in the folders among them, each once.
-
-    Raises:
-        DataError: a path does not exist, or a folder holds no candle file.
-    """
-    return _each_once(expand_files(paths, CANDLE_SUFFIXES))
 
 
 def find_alert_files(paths: Iterable[Path]) -> list[Path]:

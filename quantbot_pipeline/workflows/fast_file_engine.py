@@ -9,8 +9,9 @@ import numpy as np
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
-from quantbot_pipeline.engine.metrics import Metrics, run_metrics
+from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+from quantbot_pipeline.engine.run_totals import RunTotals
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.file_engines import TokensResult
@@ -23,14 +24,14 @@ class FastFileEngine:
         self._strategies = strategies
         self._threads = threads
         self._has_events = has_events
-        self._totals = [_Totals() for _ in strategies]
+        self._totals = [RunTotals() for _ in strategies]
 
     def simulate(
         self, candles: Mapping[TokenKey, Candles], calls: Mapping[TokenKey, Sequence[Call]]
     ) -> Iterator[TokensResult]:
         """Yield what comes of each strategy, in their order."""
         markets = PreparedMarkets(candles, calls)
-        runs = iterate_runs(markets, self._strategies, threads=self._threads, trace=True)
+        runs = iterate_runs(markets, self._strategies, threads=self._threads, trace=self._has_events)
         for totals, run in zip(self._totals, runs, strict=True):
             totals.add(run)
             yield TokensResult(
@@ -43,19 +44,6 @@ class FastFileEngine:
         return [totals.metrics() for totals in self._totals]
 
 
-class _Totals:
-    def __init__(self) -> None:
-        self._runs: list[StrategyRun] = []
-
-    def add(self, run: StrategyRun) -> None:
-        self._runs.append(run)
-
-    def metrics(self) -> Metrics:
-        if len(self._runs) == 1:
-            return self._runs[0].metrics()
-        return run_metrics([t for run in self._runs for trades in run.trades().values() for t in trades])
-
-
 def _parts(run: StrategyRun) -> Iterator[StrategyRun]:
     """Yield the run of each token alone, without simulating it again."""
     token_of_trade = run.markets.token[run.trades_of]
@@ -65,6 +53,4 @@ def _parts(run: StrategyRun) -> Iterator[StrategyRun]:
         part.trades_of = run.trades_of[begin:end]
         part.amounts = run.amounts[begin:end]
         part.marks = run.marks[begin:end]
-        # What was made for the whole run is made anew for the part.
-        part.__dict__.pop("_marked", None)
         yield part

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from quantbot_pipeline.engine.arrow_columns import array_of, coded_text_column, number_column, text_column
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.errors import DataError, InputError
 from quantbot_pipeline.ingest.call_files import FileCall, read_call_file
@@ -58,17 +59,17 @@ class FileCalls:
             strategy: Name of the strategy.
             columns: Columns of the result.
         """
-        ids = events["call_id"].to_numpy()
+        ids = array_of(events["call_id"])
         ranks = self._ranks[np.searchsorted(self._numbers, ids)]
-        order = np.lexsort((events["seq"].to_numpy(), ids, ranks))
+        order = np.lexsort((array_of(events["seq"]), ids, ranks))
         if (order[1:] < order[:-1]).any():
-            events, ids, ranks = events.take(order), ids[order], ranks[order]
+            events, ids, ranks = events.take(number_column(order)), ids[order], ranks[order]
         tokens = list(self.by_token)
         known = {
-            "call_id": pa.array(ids) if not self._names else pa.array(self._names, pa.string()).take(pa.array(ids)),
-            "token_address": _texts([token.address for token in tokens], ranks),
-            "chain": _texts([token.chain for token in tokens], ranks),
-            "strategy": pa.repeat(pa.scalar(strategy, pa.string()), len(ids)),
+            "call_id": coded_text_column(ids, self._names) if self._names else number_column(ids),
+            "token_address": coded_text_column(ranks, [token.address for token in tokens]),
+            "chain": coded_text_column(ranks, [token.chain for token in tokens]),
+            "strategy": coded_text_column(np.zeros(len(ids)), [strategy]),
             "event_time": pc.cast(events["event_time"], pa.timestamp("s", tz="UTC")),
         }
         if self._names:
@@ -83,7 +84,7 @@ class FileCalls:
 
         encoded = metadata.combine_chunks().dictionary_encode()
         texts = [_CALL_OF_EVENT.sub(named, text) for text in encoded.dictionary.to_pylist()]
-        return pa.array(texts, pa.string()).take(encoded.indices)
+        return text_column(texts).take(encoded.indices)
 
 
 def read_calls(files: Sequence[Path], timezone: str | None) -> FileCalls:
@@ -111,8 +112,3 @@ def read_calls(files: Sequence[Path], timezone: str | None) -> FileCalls:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19 and str(int(text)) == text
-
-
-def _texts(values: Sequence[str], positions: Any) -> Any:
-    codes = pa.array(positions.astype(np.int32))
-    return pa.DictionaryArray.from_arrays(codes, pa.array(values, pa.string())).cast(pa.string())

@@ -4,7 +4,7 @@ A file is taken whole: either all of its good rows are stored and its bad rows q
 begun and the next attempt finishes it with the same counts.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 from itertools import pairwise
@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantbot_pipeline.errors import DataError, IntegrityError
+from quantbot_pipeline.errors import IntegrityError
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import ImportRecord
+from quantbot_pipeline.workflows.find_files import CANDLE_SUFFIXES as CANDLE_SUFFIXES
+from quantbot_pipeline.workflows.find_files import expand_files as expand_files
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.token_months import TokenMonth
-
-CANDLE_SUFFIXES = (".parquet", ".csv", ".csv.gz")
 
 _VALUES = ("open", "high", "low", "close", "volume")
 
@@ -60,26 +60,6 @@ class ImportOutcome:
 
     record: ImportRecord
     is_known: bool
-
-
-def expand_files(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
-    """Return the files that are named, and those with one of `suffixes` below the folders that are named.
-
-    Raises:
-        DataError: a path does not exist, or a folder holds no such file.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
-            if not found:
-                raise DataError(f"{path}: folder holds no file that ends in {', '.join(suffixes)}")
-            files.extend(found)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise DataError(f"{path}: no such file or folder")
-    return files
 
 
 def file_sha256(path: Path) -> str:

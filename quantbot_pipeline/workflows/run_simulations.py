@@ -19,6 +19,7 @@ import pyarrow as pa
 from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
 from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+from quantbot_pipeline.engine.run_totals import RunTotals
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
@@ -184,22 +185,15 @@ class _SharedMarkets:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[tuple[TokenKey, str], ...], PreparedMarkets] = {}
+        self._known: dict[tuple[TokenKey, str], PreparedMarkets] = {}
 
-    def of(self, parts: tuple[TokenInput, ...]) -> PreparedMarkets:
-        """Return the markets of some tokens, in their order."""
+    def run(self, part: TokenInput, strategy: Strategy) -> StrategyRun:
+        """Return what comes of a strategy on a token."""
         # The fingerprint covers candles, calls and which of these are reported.
-        key = tuple((part.token, part.fingerprint) for part in parts)
+        key = (part.token, part.fingerprint)
         if key not in self._known:
-            self._known[key] = PreparedMarkets(
-                {part.token: part.candles for part in parts}, {part.token: part.calls for part in parts}
-            )
-        return self._known[key]
-
-    def run(self, parts: tuple[TokenInput, ...], strategy: Strategy, *, trace: bool) -> StrategyRun:
-        """Return what comes of a strategy on some tokens."""
-        reported = frozenset().union(*(part.reported_call_ids for part in parts))
-        [run] = iterate_runs(self.of(parts), [strategy], trace=trace, report_call_ids=reported)
+            self._known[key] = PreparedMarkets({part.token: part.candles}, {part.token: part.calls})
+        [run] = iterate_runs(self._known[key], [strategy], report_call_ids=part.reported_call_ids)
         return run
 
 
@@ -215,16 +209,12 @@ def _simulate(claim: RunClaim, request: RunRequest, markets: _SharedMarkets, res
 def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _Result:
     events: list[pa.Table] = []
     aggregates: list[dict[str, Any]] = []
-    of_tokens: list[Metrics] = []
+    totals = RunTotals()
     for part in request.inputs:
-        run = markets.run((part,), request.strategy, trace=True)
-        of_tokens.append(run.metrics())
+        run = markets.run(part, request.strategy)
+        totals.add(run)
         events.append(_with_run_columns(run.events_table(), claim.run_id, part.token))
-        aggregates.append(_aggregate(claim.run_id, part.token, of_tokens[-1]))
-    # Simulating all tokens together once more is cheaper than keeping the curves of each.
-    of_run = (
-        of_tokens[0] if len(of_tokens) == 1 else markets.run(request.inputs, request.strategy, trace=False).metrics()
-    )
+        aggregates.append(_aggregate(claim.run_id, part.token, run.metrics()))
     all_events = pa.concat_tables(events)
     digest = _digest(all_events)
     if claim.is_complete and claim.events_digest != digest:
@@ -233,7 +223,7 @@ def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _
             f"key: digest {digest}, stored {claim.events_digest}; the engine's results depend on something "
             "outside the run key, or the stored rows were changed"
         )
-    return _Result(claim, request, of_run, all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest)
+    return _Result(claim, request, totals.metrics(), all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest)
 
 
 def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore) -> None:

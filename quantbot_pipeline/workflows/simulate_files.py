@@ -115,9 +115,10 @@ def simulate_files(
         InputError: an output can't be written, two strategies have one name, or an option is wrong.
     """
     check_simulation(files, strategies)
-    calls = read_calls(files.calls, files.timezone)
     # Events are written strategy by strategy, in the order of their names.
     ordered = sorted(strategies, key=lambda strategy: strategy.name)
+    chosen = engine_named(engine, ordered, threads=threads, has_events=files.events_out is not None)
+    calls = read_calls(files.calls, files.timezone)
     output = files.events_out or files.summary_out
     schema = _event_schema(calls)
     with (
@@ -132,7 +133,6 @@ def simulate_files(
         ) as candles,
     ):
         simulated = _Simulated(ordered, calls, outputs)
-        chosen = engine_named(engine, ordered, threads=threads, has_events=outputs.has_events)
         for tokens in _tokens_at_once(candles, calls):
             simulated.add(chosen, tokens)
             on_progress(simulated.token_count, len(calls.by_token), "simulated tokens")

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from quantbot_pipeline.engine.arrow_columns import array_of
 from quantbot_pipeline.errors import InputError
 
 EVENT_SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -71,11 +72,6 @@ class SimulationOutputs:
         if self._events is not None:
             cleaning.callback(self._events.abandon)
         self._path = events
-
-    @property
-    def has_events(self) -> bool:
-        """Whether events are written at all."""
-        return self._events is not None
 
     def add_events(self, position: int, events: pa.Table) -> None:
         """Write events of a strategy, which follow those that came of it before.
@@ -261,5 +257,5 @@ class _TextEvents(_EventFile):
 
 def _time_texts(column: pa.Array) -> list[str]:
     """Return UTC times to the second as ISO 8601."""
-    seconds = column.cast(pa.int64()).to_numpy().astype("datetime64[s]")
+    seconds = array_of(column.cast(pa.int64())).astype("datetime64[s]")
     return [f"{text}Z" for text in np.datetime_as_string(seconds).tolist()]

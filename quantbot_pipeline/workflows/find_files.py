@@ -1,0 +1,38 @@
+"""Which files a person means who names files and folders."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from quantbot_pipeline.errors import DataError
+
+CANDLE_SUFFIXES = (".parquet", ".csv", ".csv.gz")
+"""Ends of the names of candle files."""
+
+
+def expand_files(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
+    """Return the files that are named, and those with one of `suffixes` below the folders that are named.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no such file.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
+            if not found:
+                raise DataError(f"{path}: folder holds no file that ends in {', '.join(suffixes)}")
+            files.extend(found)
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise DataError(f"{path}: no such file or folder")
+    return files
+
+
+def find_candle_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the candle files among `paths` and in the folders among them, each once.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no candle file.
+    """
+    return list(dict.fromkeys(expand_files(paths, CANDLE_SUFFIXES)))
