@@ -24,9 +24,7 @@ BLOCK = 512
 
 @inner
 def _divide_nb(numerator: float, denominator: float) -> float:
-    """Return the quotient, NaN where it is not finite."""
-    if denominator == 0.0:
-        return np.nan
+    """Return the quotient, NaN where it is not finite, as by 0."""
     quotient = numerator / denominator
     return quotient if np.isfinite(quotient) else np.nan
 
@@ -52,6 +50,7 @@ def _sma_1d_nb(values: FloatArray, period: int, skip: int, out: FloatArray) -> N
     # Sums of `width` values less the first of them, and of the values of each window that were covered so far.
     sums, wider = np.empty(block + period), np.empty(block + period)
     total = np.empty(block)
+    divisor = float(period)
     for s in range(begin, windows, max(block, 1)):
         count = min(block, windows - s)
         length = count + period - 1
@@ -76,8 +75,7 @@ def _sma_1d_nb(values: FloatArray, period: int, skip: int, out: FloatArray) -> N
             width *= 2
         means = out[s + period - 1 - skip :]
         for i in range(count):
-            share = total[i] / period
-            means[i] = first[i] + (share if np.isfinite(share) else np.nan)
+            means[i] = first[i] + _divide_nb(total[i], divisor)
 
 
 @inner
@@ -140,6 +138,7 @@ def _bbands_1d_nb(
     sums, wider = np.empty(block + period), np.empty(block + period)
     squares, wider_squares = np.empty(block + period), np.empty(block + period)
     total, total_squares = np.empty(block), np.empty(block)
+    divisor = float(period)
     for s in range(begin, windows, max(block, 1)):
         count = min(block, windows - s)
         length = count + period - 1
@@ -178,18 +177,18 @@ def _bbands_1d_nb(
             sums, wider = wider, sums
             squares, wider_squares = wider_squares, squares
             width *= 2
-        last = values[s + period - 1 :]
-        at = s + period - 1 - skip
+        last, at = values[s + period - 1 :], s + period - 1 - skip
+        uppers, middles, lowers = upper[at:], middle[at:], lower[at:]
+        shares, widths = percent_b[at:], bandwidth[at:]
         for i in range(count):
-            share = total[i] / period
-            mean = first[i] + (share if np.isfinite(share) else np.nan)
-            reach = deviations * np.sqrt(total_squares[i] / period)
-            above, below = mean + reach, mean - reach
-            upper[at + i] = above
-            middle[at + i] = mean
-            lower[at + i] = below
-            percent_b[at + i] = _divide_nb(last[i] - below, above - below)
-            bandwidth[at + i] = _divide_nb(above - below, mean)
+            mean = first[i] + _divide_nb(total[i], divisor)
+            reach = deviations * np.sqrt(total_squares[i] / divisor)
+            uppers[i] = mean + reach
+            middles[i] = mean
+            lowers[i] = mean - reach
+        for i in range(count):
+            shares[i] = _divide_nb(last[i] - lowers[i], uppers[i] - lowers[i])
+            widths[i] = _divide_nb(uppers[i] - lowers[i], middles[i])
 
 
 @inner
@@ -294,8 +293,9 @@ def _ichimoku_1d_nb(
         for i in range(apart):
             a[i] = (tenkan_apart[i] + kijun_apart[i]) / 2.0
     begin = computed + apart
-    for i in range(begin, end):
-        a[i - computed] = (tenkan[i - skip] + kijun[i - skip]) / 2.0
+    tenkans, kijuns, written = tenkan[begin - skip :], kijun[begin - skip :], a[apart:]
+    for i in range(end - begin):
+        written[i] = (tenkans[i] + kijuns[i]) / 2.0
 
 
 @inner
