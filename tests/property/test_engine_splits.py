@@ -52,11 +52,14 @@ def test_independent_calls_do_not_know_of_each_other(simulate: Simulate, random:
 @given(seeds())
 def test_calls_of_other_callers_change_nothing_for_independent_trades(simulate: Simulate, random: Random) -> None:
     market = any_market(random)
-    strategy = parse_strategy({**random_document(random), "overlap": "independent"})
+    document = random_document(random)
+    exits = {**document.get("exits", {}), "on_exit_call": True}
+    strategy = parse_strategy({**document, "exits": exits, "overlap": "independent"})
     asked = random_calls(random, market)
     together = simulate(market, asked, strategy)
-    alone = simulate(market, [call for call in asked if call.caller_id == 1], strategy)
-    assert texts(alone) == texts([trade for trade in together if trade.caller_id == 1])
+    for caller in (1, 2):
+        alone = simulate(market, [call for call in asked if call.caller_id == caller], strategy)
+        assert texts(alone) == texts([trade for trade in together if trade.caller_id == caller])
 
 
 @on_both_engines
