@@ -41,7 +41,7 @@ class BenchPlan:
     calls: int = 2_000
     sets: int = 1_000
     rounds: int = 15
-    slow_rounds: int = 3
+    slow_rounds: int = 5
     candle_files: Sequence[Path] = ()
     chain: str | None = None
     peers_python: Path | None = None

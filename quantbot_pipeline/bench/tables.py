@@ -6,6 +6,7 @@ from typing import Any
 
 from quantbot_pipeline.bench.engine import OURS
 
+_THREE_DIGITS = 999.5
 PNL_TOLERANCE = 1e-6
 """Results agree when they trade as often and the mean pnl differs by less; backtesting.py buys whole units."""
 
@@ -73,9 +74,10 @@ def _markdown_cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
-    return f"{value:.3g}" if isinstance(value, float) and value < 1000 else str(value)
+    if isinstance(value, float):
+        # Three digits tell what can be relied on; no exponent for what is read as milliseconds or times.
+        return f"{value:.3g}" if value < _THREE_DIGITS else f"{round(value):,}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _rate(value: float | None) -> str | None:

@@ -88,7 +88,7 @@ def register(app: typer.Typer) -> None:
             calls=calls,
             sets=sets,
             rounds=repeats,
-            slow_rounds=1 if quick else min(repeats, 3),
+            slow_rounds=1 if quick else min(repeats, 5),
             candle_files=files,
             chain=chain,
             peers_python=python,
