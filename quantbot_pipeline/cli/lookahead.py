@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from quantbot_pipeline.cli.console import output, print_json, print_line, progress_bar, rows_table
+from quantbot_pipeline.cli.console import messages, output, print_json, print_line, progress_bar, rows_table
 from quantbot_pipeline.cli.help_text import flowing
 
 _HELP = flowing(
@@ -49,14 +49,17 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
     ) -> None:
-        from quantbot_pipeline.workflows.check_files import find_candle_files
+        from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.check_lookahead import check_lookahead, read_checked_data
         from quantbot_pipeline.workflows.describe_lookahead import check_document
+        from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 
         checked = _strategy(strategy)
         data = read_checked_data(
             find_candle_files(candles) if candles else (), calls, interval=interval, timezone=timezone, seed=seed
         )
+        if engine is EngineName.FAST:
+            prepare_engine(lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True))
         with progress_bar("cuts and calls") as listen:
             found = check_lookahead(checked, data, cuts=cuts, seed=seed, engine=engine.value, on_progress=listen)
         document = check_document(found)
@@ -95,7 +98,10 @@ def _print(document: dict[str, Any]) -> None:
         )
     )
     if document["indicators"]:
-        _print_table("Indicators", [_indicator_row(found, data) for found in document["indicators"]])
+        _print_table(
+            "Indicators, and the candles they need before a call",
+            [_indicator_row(found, data) for found in document["indicators"]],
+        )
         _print_table("Conditions", [_condition_row(found) for found in document["conditions"]])
     else:
         print_line("It names no condition, so no indicator either.")
@@ -144,8 +150,8 @@ def _indicator_row(found: dict[str, Any], data: dict[str, Any]) -> dict[str, Any
         # Spaces let a long name break between its parameters.
         "indicator": found["indicator"].replace(",", ", "),
         "causal": found["causal"],
-        "needs before a call": needs if found["needs_is_measured"] else f"{needs} (declared)",
-        "calls with it": f"{found['calls'] - found['calls_with_less']} of {found['calls']}",
+        "needs": needs if found["needs_is_measured"] else f"{needs} (declared)",
+        "have it": f"{found['calls'] - found['calls_with_less']} of {found['calls']}",
         "warm-up": found["warm_up"],
     }
 
@@ -189,6 +195,10 @@ def _print_events(document: dict[str, Any]) -> None:
     events = document["events"]
     if events["causal"] == "yes":
         text = Text(f"Events: causal ({events['compared']:,} compared)")
+        if any(found["causal"] != "yes" for found in (*document["indicators"], *document["conditions"])):
+            text = Text(
+                f"Events: no difference seen ({events['compared']:,} compared), but they rest on what looks ahead"
+            )
     else:
         text = Text(f"Events: LOOKS AHEAD at {events['differing_cuts']:,} cuts", style="bold red")
     output.print(text)

@@ -20,6 +20,7 @@ from quantbot_pipeline.engine.conditions import BoolArray, signal_warm_up
 from quantbot_pipeline.engine.events import Trade
 from quantbot_pipeline.engine.indicators import indicator_warm_up, shift
 from quantbot_pipeline.engine.lookahead import (
+    NOISE_CANDLES,
     NamedIndicator,
     OpenedMarket,
     OpenMarket,
@@ -272,9 +273,10 @@ class WarmUpCheck:
             whole = float(values[first - 1])
 
             def difference(candles: int, first: int = first, whole: float = whole) -> float:
-                run = self._open_market(opened.market.candles.slice(first - candles, first), [])
-                part = shift(run.indicator(named.operand), named.shift)
-                return _relative_difference(whole, float(part[-1]) if len(part) else math.nan, magnitude)
+                # Later candles stay: a value that looks ahead must not seem to lack history as well.
+                left = opened.market.candles.slice(first - candles, first + NOISE_CANDLES)
+                part = shift(self._open_market(left, []).indicator(named.operand), named.shift)
+                return _relative_difference(whole, float(part[candles - 1]) if candles else math.nan, magnitude)
 
             history.measured_calls += 1
             for multiple in MULTIPLES:

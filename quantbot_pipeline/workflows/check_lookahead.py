@@ -33,11 +33,11 @@ from quantbot_pipeline.engine.warm_up import (
     WarmUpReport,
 )
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.call_files import FileCall, read_call_file
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import IndicatorOperand, SignalNode
+from quantbot_pipeline.workflows.file_calls import read_calls
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
 Engine = Literal["fast", "reference"]
@@ -132,7 +132,7 @@ def read_checked_data(
     if call_files and not candle_files:
         raise InputError("calls are given without candles; give --candles too, or neither for a made-up data set")
     candles = _read_candles(candle_files, interval, timezone) if candle_files else _made_up_candles(seed)
-    calls = _read_calls(call_files, timezone) if call_files else _made_up_calls(candles)
+    calls = read_calls(call_files, timezone).by_token if call_files else _made_up_calls(candles)
     call_count = sum(map(len, calls.values()))
     kept = {token: found for token, found in calls.items() if token in candles and len(candles[token])}
     if not kept:
@@ -281,23 +281,6 @@ def _candles_of(rows: pa.Table, token: TokenKey, interval: str) -> Candles:
         )
     prices = [np.ascontiguousarray(ordered[name].to_numpy()) for name in ("open", "high", "low", "close", "volume")]
     return Candles(INTERVAL_SECONDS[interval], timestamp, *prices)
-
-
-def _read_calls(files: Sequence[Path], timezone: str | None) -> dict[TokenKey, list[Call]]:
-    found: list[FileCall] = []
-    seen: set[str] = set()
-    for path in files:
-        for call in read_call_file(path, timezone=timezone):
-            if call.call_id in seen:
-                raise DataError(f"{path}:{call.line}: call_id {call.call_id!r} occurs in another file too")
-            seen.add(call.call_id)
-            found.append(call)
-    callers: dict[str, int] = {}
-    by_token: dict[TokenKey, list[Call]] = defaultdict(list)
-    for position, call in enumerate(found):
-        caller = callers.setdefault(call.caller, len(callers))
-        by_token[call.token].append(Call(position, caller, call.signal_timestamp, call.signal_type, call.side))
-    return by_token
 
 
 def _thinned(calls: Mapping[TokenKey, Sequence[Call]]) -> dict[TokenKey, list[Call]]:

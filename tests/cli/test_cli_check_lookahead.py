@@ -98,6 +98,7 @@ def test_leak_is_told_with_code_1(quantbot: Quantbot, tmp_path: Path, monkeypatc
     assert "ema(period=5): LOOKS AHEAD, by at least 1 candle. First seen on binance:BONK_USDT at the candle of" in text
     assert "not known" in text
     assert "Do not trust results" in text
+    assert "Events: causal" not in text
     document = _check(quantbot, *arguments, "--json").document
     assert document["is_clean"] is False
     assert document["indicators"][0]["causal"] == "LOOKS AHEAD"

@@ -27,7 +27,7 @@ from quantbot_pipeline.engine.lookahead import (
     with_other_future,
 )
 from quantbot_pipeline.engine.reference import simulate_reference
-from quantbot_pipeline.engine.warm_up import SETTLED, WarmUpCheck, WarmUpReport
+from quantbot_pipeline.engine.warm_up import SETTLED, HistoryTrial, WarmUpCheck, WarmUpReport
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import SignalNode
 
@@ -414,6 +414,22 @@ def test_indicator_without_end_of_memory_depends_on_history(monkeypatch: pytest.
     assert declared.changed_trades == 2
     assert declared.changed_closes["exits.when"] > 0
     assert report.depends_on_history
+
+
+def test_look_ahead_is_not_taken_for_short_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off at the call, a value that looks ahead was missing there, and seemed to need more history."""
+    plant(monkeypatch, "sma", lambda close, period: one_candle_early(indicators.sma(close, period)))
+    report = warm_up(exit_signal({"left": SMA_3, "op": ">", "right": 1}), walk(300), [Call(0, 1, 6000)])
+    assert not report.depends_on_history
+    # One candle less than it would need: it takes the next one instead.
+    assert report.indicators["sma(period=3)"].measured_need == 2
+
+
+@pytest.mark.parametrize(("left", "depends"), [(9, False), (10, True), (20, True)])
+def test_changed_trades_count_from_the_declared_warm_up_on(left: int, depends: bool) -> None:
+    """With less than that, changes are what is expected."""
+    trial = HistoryTrial(left, calls=3, changed_trades=1)
+    assert WarmUpReport(declared=10, trials=[trial]).depends_on_history is depends
 
 
 def test_earlier_trades_do_not_count_as_history() -> None:
