@@ -49,9 +49,9 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
     ) -> None:
-        from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.check_lookahead import check_lookahead, read_checked_data
         from quantbot_pipeline.workflows.describe_lookahead import check_document
+        from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 
         checked = _strategy(strategy)

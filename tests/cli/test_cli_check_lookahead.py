@@ -140,7 +140,7 @@ def test_only_calls_on_tokens_with_candles_are_checked(quantbot: Quantbot, tmp_p
     )
     # An id names one call in all files.
     _check(quantbot, strategy, "--candles", candles, "--calls", here, "--calls", elsewhere).refuses(
-        "'0'", "another file"
+        "'0'", "here.csv too"
     )
 
 
