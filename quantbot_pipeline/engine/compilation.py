@@ -15,11 +15,16 @@ from quantbot_pipeline.engine.fast import simulate_many
 from quantbot_pipeline.engine.kernels.compiling import OUTER_KERNELS
 from quantbot_pipeline.strategy.model import parse_strategy
 
-_STRATEGY = {
-    "name": "compile",
-    "entry": {"type": "immediate"},
-    "exits": {"when": {"left": {"indicator": "sma", "params": {"period": 1}}, "op": ">", "right": 2}},
+_CLOSE_ABOVE_AVERAGE = {
+    "left": {"candle": "close"},
+    "op": ">",
+    "right": {"indicator": "sma", "params": {"period": 1}},
+    "lookback": 2,
+    "min_true": 1,
 }
+
+_STRATEGY = {"name": "compile", "entry": {"type": "immediate"}, "exits": {"when": _CLOSE_ABOVE_AVERAGE}}
+"""It takes every kernel once: indicators, comparisons, persistence, trades."""
 
 
 def is_compiled() -> bool:

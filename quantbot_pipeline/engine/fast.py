@@ -6,8 +6,9 @@ table and the metrics are made on demand. Nothing here depends on the number of 
 computed by itself (or, where calls exclude each other, every token), and sums run in the order of the calls.
 """
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,15 +20,12 @@ from quantbot_pipeline.engine.events import Event, Trade
 from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
 from quantbot_pipeline.engine.fast_metrics import MarkedTrades, metrics_of_marked
 from quantbot_pipeline.engine.kernels import layout as kernels
-from quantbot_pipeline.engine.kernels.trades import simulate_tasks_nb
 from quantbot_pipeline.engine.metrics import Metrics, TradeResults
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+from quantbot_pipeline.engine.simulation_work import SimulationWork
 from quantbot_pipeline.errors import SimulationError
-from quantbot_pipeline.strategy.compile import NONE, Choice, CompiledStrategy, OverlapKind, compile_strategy
+from quantbot_pipeline.strategy.compile import NONE
 from quantbot_pipeline.strategy.model import Strategy
-
-ROWS_PER_CALL = 12
-"""Buffers begin with this many rows of events and fills per call, and grow where strategies need more."""
 
 
 class StrategyRun:
@@ -42,24 +40,18 @@ class StrategyRun:
         marks: The same, whole numbers.
     """
 
-    def __init__(
-        self,
-        markets: PreparedMarkets,
-        strategy: Strategy,
-        compiled: CompiledStrategy,
-        result: tuple[FloatArray, IntArray],
-        rows: EventRows | None,
-        fills: tuple[FloatArray, IntArray],
-        is_reported: IntArray,
-    ) -> None:
-        self.strategy = strategy
-        self.markets = markets
-        self._compiled = compiled
-        self.trades_of = np.flatnonzero((result[1][:, kernels.RESULT_IS_TRADE] != 0) & (is_reported != 0))
-        self.amounts: FloatArray = result[0][self.trades_of]
-        self.marks: IntArray = result[1][self.trades_of]
-        self._rows = rows
-        self._fills = fills
+    def __init__(self, work: SimulationWork, *, trace: bool) -> None:
+        """Take the results of work that ran; `trace` says whether its events were kept."""
+        self.strategy = work.strategy
+        self.markets = work.markets
+        self._compiled = work.compiled
+        self.trades_of = np.flatnonzero((work.result_marks[:, kernels.RESULT_IS_TRADE] & work.is_reported) != 0)
+        self.amounts: FloatArray = work.result_amounts
+        self.marks: IntArray = work.result_marks
+        if len(self.trades_of) < len(self.marks):
+            self.amounts, self.marks = self.amounts[self.trades_of], self.marks[self.trades_of]
+        self._rows = EventRows(work.event_amounts, work.event_marks) if trace else None
+        self._fills = (work.fill_amounts, work.fill_candles)
 
     @property
     def candle_steps(self) -> int:
@@ -209,126 +201,9 @@ def _trade(
     )
 
 
-class _Work:
-    """One strategy on prepared markets, cut into pieces of neighbouring calls that threads may take."""
-
-    def __init__(
-        self, markets: PreparedMarkets, strategy: Strategy, report_call_ids: Collection[int] | None, *, trace: bool
-    ) -> None:
-        self.markets = markets
-        self.strategy = strategy
-        self.trace = trace
-        self.compiled = compile_strategy(strategy)
-        n = len(markets.calls)
-        self.is_reported = np.ones(n, dtype=np.int64)
-        if report_call_ids is not None:
-            wanted = set(report_call_ids)
-            self.is_reported[:] = [call.call_id in wanted for call in markets.calls]
-        self.is_used = np.zeros(n, dtype=np.int64)
-        self.result_amounts = np.zeros((n, kernels.RESULT_AMOUNTS), dtype=np.float64)
-        self.result_marks = np.zeros((n, kernels.RESULT_MARKS), dtype=np.int64)
-        # The kernels read the truths by address, so they have to live as long as this.
-        self._truths = markets.truths(
-            self.compiled.signals,
-            latency_seconds=int(self.compiled.choices[Choice.LATENCY_SECONDS]),
-            horizon_seconds=int(self.compiled.choices[Choice.HORIZON_SECONDS]),
-        )
-        self.signals = self._truths.addresses
-
-    def pieces(self, count: int) -> list[IntArray]:
-        """Return the tasks of at most `count` pieces; only independent calls of a token may be parted."""
-        markets = self.markets
-        n, ends = len(markets.calls), markets.call_ends
-        cuts = np.linspace(0, n, count + 1).astype(np.int64)
-        if self.compiled.choices[Choice.OVERLAP] != OverlapKind.INDEPENDENT:
-            cuts = ends[np.searchsorted(ends, cuts)]
-        pieces = []
-        for begin, end in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
-            if begin == end:
-                continue
-            tokens = np.unique(markets.token[begin:end])
-            firsts, lasts = np.maximum(ends[tokens], begin), np.minimum(ends[tokens + 1], end)
-            pieces.append(np.ascontiguousarray(np.stack([tokens, firsts, lasts], axis=1)))
-        return pieces
-
-    def simulate(self, tasks: IntArray) -> tuple[EventRows | None, FloatArray, IntArray]:
-        """Simulate the calls of a piece; return its events and fills, results go into the shared arrays."""
-        markets, compiled = self.markets, self.compiled
-        calls = int(tasks[-1, kernels.TASK_END_CALL] - tasks[0, kernels.TASK_FIRST_CALL])
-        capacity = ROWS_PER_CALL * calls
-        event_amounts = np.empty((capacity if self.trace else 0, kernels.EVENT_AMOUNTS), dtype=np.float64)
-        event_marks = np.empty((capacity if self.trace else 0, kernels.EVENT_MARKS), dtype=np.int64)
-        fill_amounts = np.empty((capacity, 2), dtype=np.float64)
-        fill_candles = np.empty(capacity, dtype=np.int64)
-        cursor = np.zeros(kernels.CURSOR_SLOTS, dtype=np.int64)
-        cursor[kernels.CURSOR_CALL] = NONE
-        while not simulate_tasks_nb(
-            markets.addresses,
-            markets.timestamp,
-            markets.kind,
-            markets.action,
-            markets.first_action,
-            markets.end_action,
-            self.is_reported,
-            self.is_used,
-            compiled.choices,
-            compiled.quantities,
-            compiled.targets,
-            compiled.legs,
-            compiled.leg_signals,
-            self.signals,
-            tasks,
-            cursor,
-            self.result_amounts,
-            self.result_marks,
-            event_amounts,
-            event_marks,
-            fill_amounts,
-            fill_candles,
-        ):
-            more = len(fill_candles) + int(cursor[kernels.CURSOR_WANTED])
-            fill_amounts = np.concatenate([fill_amounts, np.empty((more, 2))])
-            fill_candles = np.concatenate([fill_candles, np.empty(more, dtype=np.int64)])
-            if self.trace:
-                event_amounts = np.concatenate([event_amounts, np.empty((more, kernels.EVENT_AMOUNTS))])
-                event_marks = np.concatenate([event_marks, np.empty((more, kernels.EVENT_MARKS), dtype=np.int64)])
-        events, fills = int(cursor[kernels.CURSOR_EVENTS]), int(cursor[kernels.CURSOR_FILLS])
-        rows = EventRows(event_amounts[:events], event_marks[:events]) if self.trace else None
-        return rows, fill_amounts[:fills], fill_candles[:fills]
-
-    def join(
-        self, pieces: Sequence[IntArray], parts: Sequence[tuple[EventRows | None, FloatArray, IntArray]]
-    ) -> StrategyRun:
-        """Return the run, with the events and fills of all pieces one after the other."""
-        events = fills = 0
-        for tasks, (rows, _, fill_candles) in zip(pieces, parts, strict=True):
-            span = slice(int(tasks[0, kernels.TASK_FIRST_CALL]), int(tasks[-1, kernels.TASK_END_CALL]))
-            self.result_marks[span, kernels.RESULT_FIRST_EVENT] += events
-            self.result_marks[span, kernels.RESULT_FIRST_FILL] += fills
-            events += len(rows.marks) if rows is not None else 0
-            fills += len(fill_candles)
-        all_rows = [rows for rows, _, _ in parts if rows is not None]
-        return StrategyRun(
-            self.markets,
-            self.strategy,
-            self.compiled,
-            (self.result_amounts, self.result_marks),
-            EventRows.concatenate(all_rows) if self.trace else None,
-            (
-                _joined([part[1] for part in parts], np.empty((0, 2))),
-                _joined([part[2] for part in parts], np.empty(0, dtype=np.int64)),
-            ),
-            self.is_reported,
-        )
-
-
-def _joined(parts: list[Any], nothing: Any) -> Any:
-    return parts[0] if len(parts) == 1 else np.concatenate([nothing, *parts])
-
-
 def iterate_runs(
     markets: PreparedMarkets,
-    strategies: Sequence[Strategy],
+    strategies: Iterable[Strategy],
     *,
     threads: int = 1,
     trace: bool = True,
@@ -336,19 +211,20 @@ def iterate_runs(
 ) -> Iterator[StrategyRun]:
     """Simulate strategies one after the other, each on all tokens; memory does not grow with their number.
 
+    A run holds its events, about 150 bytes each, until it is dropped.
+
     Args:
         markets: Candles and calls.
-        strategies: What to do on a call.
+        strategies: What to do on a call; taken as they are needed.
         threads: Over how many threads the calls of a strategy are spread; changes no result.
         trace: Whether events are kept; without them a run has results and metrics only.
         report_call_ids: Report only the trades of these calls; all calls still act. None reports all.
     """
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(max(1, threads - 1)) as helpers:
         for strategy in strategies:
-            work = _Work(markets, strategy, report_call_ids, trace=trace)
-            pieces = work.pieces(threads)
-            parts = list(pool.map(work.simulate, pieces)) if len(pieces) > 1 else [work.simulate(p) for p in pieces]
-            yield work.join(pieces, parts)
+            work = SimulationWork(markets, strategy, report_call_ids, trace=trace)
+            work.run(threads, helpers)
+            yield StrategyRun(work, trace=trace)
 
 
 def simulate_many(
@@ -360,7 +236,9 @@ def simulate_many(
     trace: bool = True,
     report_call_ids: Collection[int] | None = None,
 ) -> list[StrategyRun]:
-    """Simulate strategies on the calls of many tokens.
+    """Simulate strategies on the calls of many tokens, and keep all runs.
+
+    `iterate_runs` gives the same runs one at a time, in memory that does not grow with the number of strategies.
 
     Args:
         candles: By key (a token, or whatever names one set of candles); each as for `simulate_reference`.
@@ -380,25 +258,33 @@ def simulate_many(
     return list(iterate_runs(markets, strategies, threads=threads, trace=trace, report_call_ids=report_call_ids))
 
 
-def score_many(markets: PreparedMarkets, strategies: Sequence[Strategy], *, threads: int = 1) -> list[Metrics]:
+def score_many(markets: PreparedMarkets, strategies: Iterable[Strategy], *, threads: int = 1) -> list[Metrics]:
     """Return the metrics of each strategy, in their order: a search's inner loop.
 
     Every thread takes whole strategies; no more runs than threads are held at once.
+
+    Args:
+        markets: Candles and calls.
+        strategies: What to do on a call; taken as they are needed.
+        threads: How many threads there are; changes no result.
     """
     if threads == 1:
         return [run.metrics() for run in iterate_runs(markets, strategies, trace=False)]
 
-    def score(work: _Work) -> Metrics:
-        pieces = work.pieces(1)
-        return work.join(pieces, [work.simulate(tasks) for tasks in pieces]).metrics()
+    def score(work: SimulationWork) -> Metrics:
+        work.run()
+        return StrategyRun(work, trace=False).metrics()
 
+    metrics: list[Metrics] = []
+    under_way: deque[Future[Metrics]] = deque()
     with ThreadPoolExecutor(threads) as pool:
-        metrics: list[Metrics] = []
-        # Signals are evaluated here, by one thread; batches keep few of them waiting.
-        for begin in range(0, len(strategies), 4 * threads):
-            batch = strategies[begin : begin + 4 * threads]
-            metrics += pool.map(score, (_Work(markets, strategy, None, trace=False) for strategy in batch))
-        return metrics
+        for strategy in strategies:
+            # Signals are evaluated here, by one thread; few of them wait for the others.
+            under_way.append(pool.submit(score, SimulationWork(markets, strategy, None, trace=False)))
+            if len(under_way) > 2 * threads:
+                metrics.append(under_way.popleft().result())
+        metrics += [scored.result() for scored in under_way]
+    return metrics
 
 
 def simulate_fast(

@@ -68,16 +68,6 @@ class EventRows:
     trade: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     seq: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
-    @classmethod
-    def concatenate(cls, parts: Sequence["EventRows"]) -> "EventRows":
-        """Return the rows of all parts, one after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            np.concatenate([np.empty((0, kernels.EVENT_AMOUNTS)), *(part.amounts for part in parts)]),
-            np.concatenate([np.empty((0, kernels.EVENT_MARKS), dtype=np.int64), *(part.marks for part in parts)]),
-        )
-
     def select(self, first: IntArray, count: IntArray) -> "EventRows":
         """Return the events of trades, trade by trade.
 

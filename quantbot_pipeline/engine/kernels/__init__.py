@@ -9,7 +9,7 @@ are those of the reference engine, so results are equal to the last bit.
 - One candle, in the order of `docs/engine.md`: `open_step`, `gap_step`, `inside_step`, `close_step`; what the steps
   share: `entries` (orders that wait to buy, also again), `targets`, `caller_actions` (exit, scale-out and scale-in
   calls) and `fills` (money and events). `quiet` passes over candles in which nothing can happen.
-- `marks`: the value of trades at candle closes.
+- `indicators` and `signals`: what strategies look at. `marks`: the value of trades at candle closes.
 - `indicators`: those of `quantbot_pipeline.engine.indicators`. `signals`: comparisons, persistence, and which closes
   calls can see.
 """

@@ -13,7 +13,8 @@ import numpy as np
 from numba import carray
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.engine.kernels.market import float_pointer_nb, inner, market_at_nb, outer
+from quantbot_pipeline.engine.kernels.compiling import inner, outer
+from quantbot_pipeline.engine.kernels.market import float_pointer_nb, market_at_nb
 
 # Kinds of indicators.
 SMA, EMA, VWMA, RSI, MACD, BBANDS, ATR, ICHIMOKU, PRICE_CHANGE, VOLUME_CHANGE, HIGHEST, LOWEST = range(12)

@@ -14,8 +14,7 @@ from numba import carray, types
 from numba.extending import intrinsic
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.engine.kernels.compiling import inner as inner  # What reads markets compiles as they do,
-from quantbot_pipeline.engine.kernels.compiling import outer as outer  # and imports all of it from here.
+from quantbot_pipeline.engine.kernels.compiling import inner
 from quantbot_pipeline.strategy.compile import Choice, Quantity
 
 # Columns of the addresses of one token, and what stands after them.

@@ -7,7 +7,8 @@ The value at a close is cash in - cash out so far + the open quantity sold at th
 # (numpy's stubs type an element of an array as Any.)
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.engine.kernels.market import Market, inner, market_at_nb, outer, slippage_nb
+from quantbot_pipeline.engine.kernels.compiling import inner, outer
+from quantbot_pipeline.engine.kernels.market import Market, market_at_nb, slippage_nb
 from quantbot_pipeline.strategy.compile import Choice, Quantity
 
 DAY_SECONDS = 86_400

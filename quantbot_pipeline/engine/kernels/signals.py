@@ -12,13 +12,8 @@ import numpy.typing as npt
 from numba import carray
 
 from quantbot_pipeline.engine.candles import IntArray
-from quantbot_pipeline.engine.kernels.market import (
-    first_candle_at_nb,
-    float_pointer_nb,
-    inner,
-    market_at_nb,
-    outer,
-)
+from quantbot_pipeline.engine.kernels.compiling import inner, outer
+from quantbot_pipeline.engine.kernels.market import first_candle_at_nb, float_pointer_nb, market_at_nb
 
 ByteArray = npt.NDArray[np.uint8]
 

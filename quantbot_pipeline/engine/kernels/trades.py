@@ -18,11 +18,9 @@ from quantbot_pipeline.engine.kernels.entries import begin_plan_nb
 from quantbot_pipeline.engine.kernels.fills import sell_nb, write_entry_skipped_nb
 from quantbot_pipeline.engine.kernels.gap_step import at_gaps_nb
 from quantbot_pipeline.engine.kernels.inside_step import inside_nb
-from quantbot_pipeline.engine.kernels.layout import CALL_ENTRY as CALL_ENTRY
-from quantbot_pipeline.engine.kernels.layout import CALL_EXIT as CALL_EXIT
-from quantbot_pipeline.engine.kernels.layout import CALL_SCALE_IN as CALL_SCALE_IN
-from quantbot_pipeline.engine.kernels.layout import CALL_SCALE_OUT as CALL_SCALE_OUT
 from quantbot_pipeline.engine.kernels.layout import (
+    CALL_ENTRY,
+    CALL_SCALE_IN,
     CURSOR_BLOCKED_UNTIL,
     CURSOR_CALL,
     CURSOR_EVENTS,

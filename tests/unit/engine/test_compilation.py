@@ -81,7 +81,14 @@ def test_whatever_is_simulated_takes_the_kernels_that_were_compiled_ahead() -> N
     compiled = [kernel.signatures[:] for kernel in OUTER_KERNELS]
     assert [len(signatures) for signatures in compiled] == [1] * len(OUTER_KERNELS)
     market = candles(*[[60 * k, 1, 1.2, 0.8, 1] for k in range(40)])
-    rising = {"left": {"candle": "close"}, "op": ">", "right": 0.5}
+    rising = {
+        "all": [
+            {"left": {"candle": "close"}, "op": ">", "right": 0.5},
+            {"left": {"indicator": "rsi", "params": {"period": 3}}, "op": "crosses_above", "right": 50},
+        ],
+        "lookback": 3,
+        "min_true": 2,
+    }
     legs = [{"id": "a", "size": 0.5, "offset": 0}, {"id": "b", "size": 0.5, "when": rising}]
     calls = [Call(1, 1, 0), Call(2, 1, 60, SignalType.EXIT), Call(3, 1, 60, SignalType.SCALE_IN)]
     strategies = [

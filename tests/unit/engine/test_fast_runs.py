@@ -1,17 +1,22 @@
 """What the fast engine adds to the reference: many tokens at once, buffers that grow, metrics without events."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from engine_cases import candles, strategy
 
+from quantbot_pipeline.engine import simulation_work
 from quantbot_pipeline.engine.calls import Call, SignalType
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.events import EventType
 from quantbot_pipeline.engine.events_table import events_to_arrow
-from quantbot_pipeline.engine.fast import PreparedMarkets, score_many, simulate_fast, simulate_many
+from quantbot_pipeline.engine.fast import iterate_runs, score_many, simulate_fast, simulate_many
 from quantbot_pipeline.engine.metrics import run_metrics
+from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.errors import SimulationError
+from quantbot_pipeline.strategy.model import Strategy
 
 # The kernels are compiled by the first test where numba's cache is empty.
 pytestmark = pytest.mark.timeout(900)
@@ -129,6 +134,60 @@ def test_scores_do_not_depend_on_threads_and_follow_the_order_of_the_strategies(
     assert scores == score_many(markets, searched, threads=3)
     expected = simulate_reference(market, markets.calls, searched[7])
     assert scores[7] == run_metrics(expected)
+
+
+@pytest.mark.parametrize("overlap", ["independent", "skip", "scale_in"])
+@pytest.mark.parametrize("rows_per_call", [1, 12])
+def test_pieces_of_calls_change_nothing_whoever_takes_them_and_however_often_they_get_rows(
+    overlap: str, rows_per_call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulation_work, "CALLS_PER_PIECE", 2)
+    monkeypatch.setattr(simulation_work, "ROWS_PER_CALL", rows_per_call)
+    numbers = np.random.default_rng(7)
+    tokens = {}
+    for key in ("a", "b", "c"):
+        prices = np.exp(np.cumsum(numbers.normal(0, 0.02, 600))).tolist()
+        tokens[key] = candles(*[[60 * k, p, p * 1.02, p * 0.98, p] for k, p in enumerate(prices)])
+    kinds = [SignalType.ENTRY, SignalType.ENTRY, SignalType.SCALE_IN, SignalType.EXIT]
+    calls = {
+        key: [Call(k, k % 3, int(at), kinds[k % 4]) for k, at in enumerate(numbers.integers(0, 36_000, 40))]
+        for key in tokens
+    }
+    asked = strategy(
+        overlap=overlap,
+        exits={
+            "targets": [{"multiple": 1.05, "size": 0.5}],
+            "trailing": {"activate_at": 0, "distance": 0.05},
+            "on_exit_call": True,
+        },
+        re_entry={"after": ["trailing", "target"], "retrace": 0.02, "size": 0.5, "max_count": 5},
+    )
+    (expected,) = simulate_many(tokens, calls, [asked])
+    trades = [trade for key in tokens for trade in simulate_reference(tokens[key], calls[key], asked)]
+    # As text: NaN is the same as NaN.
+    rows = repr(events_to_arrow(trades).to_pylist())
+    assert repr(expected.events_table().to_pylist()) == rows
+    for threads in (2, 5):
+        (run,) = simulate_many(tokens, calls, [asked], threads=threads)
+        assert repr(run.events_table().to_pylist()) == rows
+        assert run.metrics() == expected.metrics()
+        assert (run.trades_of == expected.trades_of).all()
+        (scored,) = simulate_many(tokens, calls, [asked], threads=threads, trace=False)
+        assert scored.metrics() == expected.metrics()
+
+
+def test_runs_are_made_as_they_are_asked_for() -> None:
+    made = []
+
+    def strategies() -> Iterator[Strategy]:
+        for k in range(100):
+            made.append(k)
+            yield strategy(exits={"stop_loss": {"initial": 0.005 * (k + 1)}})
+
+    runs = iterate_runs(PreparedMarkets({"x": RISING}, {"x": [Call(1, 1, 0)]}), strategies(), threads=2)
+    next(runs)
+    next(runs)
+    assert made == [0, 1]
 
 
 def test_candles_in_pieces_of_other_arrays_are_read_as_they_are() -> None:
