@@ -26,7 +26,7 @@ from quantbot_pipeline.ingest.alerts.text_source import TextSource, open_text_so
 from quantbot_pipeline.ingest.quarantine import is_storable, shown
 from quantbot_pipeline.ingest.source_files import csv_records
 from quantbot_pipeline.ingest.timestamps import zone_named
-from quantbot_pipeline.ingest.tokens import canonical_chain
+from quantbot_pipeline.ingest.tokens import canonical_chain, is_evm_address, is_solana_address
 
 __all__ = [
     "ALERT_FILE_KINDS",
@@ -83,7 +83,7 @@ def read_alert_file(
         caller=caller,
         chat=chat,
         columns=read_mapping(columns or {}),
-        mints_of_pools={folded_address(pool): mint for pool, mint in (mints_of_pools or {}).items()},
+        mints_of_pools=_checked_pools(mints_of_pools or {}),
         bots=frozenset(name for bot in bots for name in (bot, folded_name(bot))) if bots is not None else KNOWN_BOTS,
     )
     with open_text_source(path, allowed=ALERT_FILE_KINDS) as opened:
@@ -126,6 +126,7 @@ def read_pool_map(path: Path) -> dict[str, str]:
             mint = folded_address(record.fields[names.index(mint_name)].strip())
             if not pool or not mint:
                 raise DataError(f"{path}:{record.line}: pool_address or {mint_name} is empty; both are needed")
+            _checked_pools({pool: mint})
             if mints.setdefault(pool, mint) != mint:
                 raise DataError(f"{path}:{record.line}: pool {shown(pool)} has two tokens: {mints[pool]} and {mint}")
     return mints
@@ -139,6 +140,16 @@ def _require_name(what: str, name: str) -> None:
         )
 
 
+def _checked_pools(mints_of_pools: Mapping[str, str]) -> dict[str, str]:
+    for pool, mint in mints_of_pools.items():
+        if not any(is_one(pool) and is_one(mint) for is_one in (is_solana_address, is_evm_address)):
+            raise DataError(
+                f"the pool {shown(pool)} and its token {shown(mint)} must both be Solana addresses, or both 0x and 40 "
+                "hex digits"
+            )
+    return {folded_address(pool): folded_address(mint) for pool, mint in mints_of_pools.items()}
+
+
 def _assemble_json(opened: TextSource, options: AlertOptions, assembly: AlertAssembly) -> None:
     """Read `result.json`, or a list of objects as a table."""
     parts = read_elements(opened.chunks(), lambda path: path == ("*",) or is_message_list(path), file=opened.name)
@@ -148,10 +159,13 @@ def _assemble_json(opened: TextSource, options: AlertOptions, assembly: AlertAss
 
     def messages() -> Iterator[JsonElement | JsonScalar]:
         for part in parts:
-            if part.path == ("*",):
-                table.append(part if isinstance(part, JsonElement) else JsonElement(0, part.text, None, 0, part.path))
-            else:
+            if part.path != ("*",):
                 yield part
+            elif isinstance(part, JsonElement):
+                table.append(part)
+            else:
+                problem = "the list holds something that is no object"
+                table.append(JsonElement(part.line, part.text, problem, part.scope, part.path))
 
     assemble_chat(TelegramJson.messages(messages(), telegram), options, assembly)
     assemble_table(

@@ -59,18 +59,31 @@ class UnclearAddress(NamedTuple):
     readings: tuple[str, ...]
 
 
-def read_evm_run(digits: str) -> FoundAddress | UnclearAddress | None:
+def read_evm_run(digits: str, follower: str) -> FoundAddress | UnclearAddress | None:
     """Return what hex digits behind `0x`, 40 or more of them, are; the run ends where hex digits end.
 
-    An address has 40 digits. With 64 it is a transaction, a hash or another network's address. Between them,
-    text such as `Aped` begins with a hex digit, and the address is its first 40.
+    An address has 40 digits. With 64 or more it is a transaction, a hash or another network's address. Between
+    them it is an address with text glued to it if the text goes on with a letter that is no digit (`Aped`);
+    else it may be a mistyped one, and is unclear.
+
+    Args:
+        digits: The hex digits.
+        follower: The character behind them; empty at the end of the text.
     """
     address = "0x" + digits[:_EVM_DIGITS]
     if len(digits) == _EVM_DIGITS:
         return FoundAddress(address, is_evm=True, note=None)
     if len(digits) >= _HASH_DIGITS:
         return None
-    return FoundAddress(address, is_evm=True, note=f"text was glued to the address: {digits[_EVM_DIGITS:]!r}")
+    rest = digits[_EVM_DIGITS:]
+    if rest.isalpha() and follower.isalpha():
+        return FoundAddress(address, is_evm=True, note=f"text was glued to the address: {rest + '…'!r}")
+    return UnclearAddress(
+        f"0x{digits}",
+        f"'0x{digits}' has {len(digits)} hex digits, an address has {_EVM_DIGITS}; it could be {address} with "
+        f"{rest!r} glued to it, or a mistake",
+        (address,),
+    )
 
 
 def read_run(run: str) -> FoundAddress | UnclearAddress | None:
@@ -157,7 +170,7 @@ def _find_in(text: str) -> Iterator[FoundAddress | UnclearAddress]:
     position = 0
     for match in _EVM.finditer(text):
         yield from _find_solana(text[position : match.start()])
-        evm = read_evm_run(match[1])
+        evm = read_evm_run(match[1], text[match.end() : match.end() + 1])
         if evm is not None:
             yield evm
         # Letters behind the digits are text that was glued on, never the beginning of another address.

@@ -44,8 +44,9 @@ class JsonElement:
 
 @dataclass(frozen=True, slots=True)
 class JsonScalar:
-    """A text, number or word outside the elements, with the scope that it belongs to."""
+    """A text, number or word outside the elements, with its line and the scope that it belongs to."""
 
+    line: int
     scope: int
     path: Path
     text: str
@@ -151,9 +152,9 @@ def _scan(scanner: _Scanner, chunk: str, file: str) -> Iterator[JsonElement | Js
         if match is None:
             break
         sign = match[0]
-        if sign == "{" and scanner.levels and scanner.levels[-1].is_list and scanner.is_wanted(scanner.path()):
-            scanner.line += chunk.count("\n", counted, match.start())
-            counted = match.start()
+        scanner.line += chunk.count("\n", counted, match.start())
+        counted = match.start()
+        if sign in ("{", "[") and scanner.levels and scanner.levels[-1].is_list and scanner.is_wanted(scanner.path()):
             scanner.element_line = scanner.line
             scanner.element_depth = 1
             kept_from = match.start()
@@ -212,7 +213,7 @@ def _take_value(scanner: _Scanner, text: str) -> Iterator[JsonScalar]:
     if not level.is_list and not scanner.expects_value:
         level.name = text
         return
-    yield JsonScalar(level.scope, scanner.path(), text)
+    yield JsonScalar(scanner.line, level.scope, scanner.path(), text)
 
 
 def _take_sign(scanner: _Scanner, sign: str, file: str) -> Iterator[JsonScalar]:

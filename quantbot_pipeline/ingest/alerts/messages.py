@@ -11,7 +11,14 @@ from quantbot_pipeline.ingest.alerts.amounts import known_market_cap, parse_amou
 from quantbot_pipeline.ingest.alerts.callers import folded_name, trimmed
 from quantbot_pipeline.ingest.alerts.links import find_links, read_link
 from quantbot_pipeline.ingest.alerts.records import AddressKind
-from quantbot_pipeline.ingest.tokens import EVM_CHAINS, UNKNOWN_EVM_CHAIN, TokenKey, canonical_token, find_chain
+from quantbot_pipeline.ingest.tokens import (
+    EVM_CHAINS,
+    UNKNOWN_EVM_CHAIN,
+    TokenKey,
+    canonical_token,
+    find_chain,
+    is_evm_address,
+)
 
 KNOWN_BOTS = frozenset({"rick", "rickbot", "rickburp", "rickburpbot", "phanes", "phanesbot", "phanesgreenbot"})
 """Names of bots that answer calls with figures, folded; further ones are an option of the import."""
@@ -134,13 +141,17 @@ def read_message(
     else:
         tokens = list(named.values())
     called = [token for token in tokens if token.token.address not in QUOTE_TOKENS]
-    known = {token.token.address for token in tokens}
+    known = {address for token in tokens for address in (token.token.address, token.pool)}
     return MessageReading(
         tokens=tuple(called or tokens),
-        unclear=tuple(one for one in unclear.values() if known.isdisjoint(one.readings)),
+        unclear=tuple(one for one in unclear.values() if known.isdisjoint(_folded(one.readings))),
         linked_pools=linked_pools,
         chain=chain,
     )
+
+
+def _folded(addresses: Iterable[str]) -> list[str]:
+    return [address.lower() if is_evm_address(address) else address for address in addresses]
 
 
 def _take(

@@ -44,7 +44,7 @@ class TelegramJson:
         """Take what an export says outside its messages; a scalar among the messages is a message that is none."""
         if is_message_list(scalar.path):
             problem = "the list of messages holds something that is no message"
-            return ChatMessage(0, self._chats[scalar.scope], raw_text=scalar.text, problem=problem)
+            return ChatMessage(scalar.line, self._chats[scalar.scope], raw_text=scalar.text, problem=problem)
         name = scalar.path[-1] if scalar.path else ""
         chat = self._chats[scalar.scope]
         if name == "id":
