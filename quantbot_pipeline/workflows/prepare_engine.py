@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 COMPILING = "compiling the engine, once per installation"
-"""What is told before the engine is compiled, which takes most of a minute."""
+"""What is told before the engine is compiled, which takes about half a minute."""
 
 
 def prepare_engine(tell: Callable[[str], None]) -> None:

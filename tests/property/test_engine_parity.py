@@ -1,12 +1,14 @@
 """The fast engine gives the reference engine's trades, events and metrics, to the last bit, whatever is asked of it."""
 
 from random import Random
+from unittest import mock
 
 import pytest
 from engines import as_text
 from hypothesis import given, settings
 from strategy_space import any_market, calm_market, random_calls, random_strategy, seeds
 
+from quantbot_pipeline.engine import simulation_work
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.events import Trade
@@ -91,7 +93,10 @@ def test_many_tokens_strategies_and_threads_change_nothing(random: Random) -> No
     strategies = [random_strategy(random) for _ in range(random.randint(1, 3))]
     ids = [call.call_id for asked in calls.values() for call in asked]
     reported = None if random.random() < 0.5 else set(random.sample(ids, len(ids) // 2))
-    runs = simulate_many(candles, calls, strategies, threads=random.choice([1, 2, 5]), report_call_ids=reported)
+    threads = random.choice([1, 2, 5])
+    # Pieces of one call: otherwise so few calls would never be parted.
+    with mock.patch.object(simulation_work, "CALLS_PER_PIECE", 1):
+        runs = simulate_many(candles, calls, strategies, threads=threads, report_call_ids=reported)
     for strategy, run in zip(strategies, runs, strict=True):
         expected = _reference_of(candles, calls, strategy, reported)
         found = [trade for of_token in run.trades().values() for trade in of_token]
