@@ -30,6 +30,17 @@ PARTITIONS_PER_INSERT = 90
 WINDOWS_PER_QUERY = 500
 """Token windows that one query reads: some 40 kB of parameters."""
 
+FLAG_VOLUME_MISSING = 1
+"""The volume was missing on an idle bar and became 0."""
+
+FLAG_DISTORTED_WICK = 2
+"""The wick is distorted by the rule of the import; the prices are as imported."""
+
+FLAG_RESAMPLED = 4
+"""The candle was made from candles of a finer interval."""
+
+_FLAGS_FIELD = pa.field("flags", pa.uint8(), nullable=False)
+
 EVENT_SCHEMA = pa.schema(
     [
         pa.field("simulation_run_id", pa.int64(), nullable=False),
@@ -151,17 +162,25 @@ class ClickHouseStore:
 
     # --- candles ------------------------------------------------------------------------------------
     def insert_candles(self, candles: pa.Table) -> None:
-        """Insert rows of `CANDLE_SCHEMA`; the newest import of a key wins.
+        """Insert imported rows of `CANDLE_SCHEMA`; the newest import of a key wins, over resampled ones always.
+
+        A column `flags` (uint8, bits of FLAG_*) is optional; without it, all flags are 0.
 
         Raises:
-            DataError: a column is missing or of another type, or a time is outside 1970 to 2106.
+            DataError: a column is missing or of another type, a time is outside 1970 to 2106, or a row says that it
+                was resampled: such rows are made by `resample_candles` alone.
         """
-        rows = _conform(candles, CANDLE_SCHEMA, "insert_candles", times=("timestamp",))
+        rows = _conform(candles, _imported_schema(candles), "insert_candles", times=("timestamp",))
+        if "flags" in rows.column_names:
+            _refuse_resampled(rows)
         for part in split_by_partition(rows):
             self._connection.insert_table("ohlcv_candles", part)
 
     def load_candle_rows(self, chain: str, token_address: str, interval: str, start: int, end: int) -> pa.Table:
-        """Return stored candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp."""
+        """Return imported candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp.
+
+        Resampled ones are left out: an import of the same key is no repetition of them.
+        """
         rows = self.read(
             "candles/load_candle_rows",
             chain=chain,
@@ -170,7 +189,7 @@ class ClickHouseStore:
             start_s=_clamped(start),
             end_s=_clamped(end),
         )
-        return rows.cast(CANDLE_SCHEMA)
+        return rows.select(CANDLE_SCHEMA.names).cast(CANDLE_SCHEMA)
 
     def load_candles(
         self, windows: Mapping[TokenKey, tuple[int, int]], *, interval: str | None = None
@@ -352,6 +371,22 @@ def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str
                 )
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _imported_schema(candles: pa.Table) -> pa.Schema:
+    """Return the columns to insert: those of CANDLE_SCHEMA, with flags where the rows have them."""
+    plain = pa.schema([field for field in CANDLE_SCHEMA if field.name != _FLAGS_FIELD.name])
+    return plain.append(_FLAGS_FIELD) if _FLAGS_FIELD.name in candles.column_names else plain
+
+
+def _refuse_resampled(candles: pa.Table) -> None:
+    resampled = pc.bit_wise_and(candles["flags"], pa.scalar(FLAG_RESAMPLED, pa.uint8()))
+    count = candles.num_rows - pc.sum(pc.equal(resampled, 0), min_count=0).as_py()
+    if count:
+        raise DataError(
+            f"insert_candles: {count} rows have the flag {FLAG_RESAMPLED}, resampled; allowed are imported candles: "
+            "'quantbot candles resample' makes the others"
+        )
 
 
 def split_by_partition(candles: pa.Table) -> Iterator[pa.Table]:

@@ -171,11 +171,18 @@ class HistoryStore(Protocol):
     """Time series and high-volume events, in ClickHouse."""
 
     def insert_candles(self, candles: pa.Table) -> None:
-        """Insert rows of `ingest.candle_files.CANDLE_SCHEMA`; the newest import of a key wins."""
+        """Insert imported rows of `ingest.candle_checks.CANDLE_SCHEMA`; the newest import of a key wins.
+
+        A column `flags` (uint8) is optional: 1 volume was missing on an idle bar and became 0, 2 distorted wick.
+        Imported rows win over resampled ones of the same key, whichever came first.
+        """
         ...
 
     def load_candle_rows(self, chain: str, token_address: str, interval: str, start: int, end: int) -> pa.Table:
-        """Return stored candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp."""
+        """Return imported candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp.
+
+        Resampled ones are left out: an import of the same key is no repetition of them.
+        """
         ...
 
     def load_candles(
