@@ -63,7 +63,6 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print the summary as JSON."),
     ) -> None:
         from quantbot_pipeline.workflows.find_files import find_candle_files
-        from quantbot_pipeline.workflows.prepare_engine import prepare_engine
         from quantbot_pipeline.workflows.simulate_files import FilesToSimulate, check_simulation, simulate_files
 
         chosen = [_strategy(text) for text in strategies]
@@ -77,8 +76,6 @@ def register(app: typer.Typer) -> None:
             other_inputs=[Path(text) for text in strategies if Path(text).is_file()],
         )
         check_simulation(files, chosen)
-        if engine == "fast":
-            prepare_engine(lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True))
         with _ended_by_kill(), progress_stages() as on_stage:
             summary = simulate_files(
                 files,
@@ -86,6 +83,7 @@ def register(app: typer.Typer) -> None:
                 engine=engine,
                 threads=threads or _usable_cores(),
                 on_progress=lambda done, total, message: on_stage(message, done, total),
+                tell=lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True),
             )
         _warn(summary)
         if as_json:

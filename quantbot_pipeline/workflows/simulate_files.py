@@ -6,7 +6,7 @@ is written depends neither on how many that are, nor on threads or engine.
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.file_calls import FileCalls, read_calls
 from quantbot_pipeline.workflows.file_candles import FileCandles, open_candles
 from quantbot_pipeline.workflows.file_engines import FileEngine, engine_named
+from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.simulation_outputs import SimulationOutputs, check_outputs, open_outputs
 
@@ -97,6 +98,7 @@ def simulate_files(
     engine: str = "fast",
     threads: int = 1,
     on_progress: ProgressListener = no_progress,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Simulate strategies on the calls of files, and write events and summary, both or none.
 
@@ -106,6 +108,7 @@ def simulate_files(
         engine: fast or reference; changes no result.
         threads: Over how many threads the fast engine spreads its work; changes no result.
         on_progress: Told how many `candle files` are read and how many `simulated tokens` are done.
+        tell: Told once all files are read, if the engine has to be compiled first.
 
     Returns:
         The summary: metrics per strategy, overall and per token, finite numbers and None only.
@@ -132,6 +135,8 @@ def simulate_files(
             on_progress=on_progress,
         ) as candles,
     ):
+        if engine == "fast":
+            prepare_engine(tell)
         simulated = _Simulated(ordered, calls, outputs)
         for tokens in _tokens_at_once(candles, calls):
             simulated.add(chosen, tokens)

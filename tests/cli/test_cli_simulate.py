@@ -5,6 +5,8 @@ import os
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -263,3 +265,16 @@ def test_the_first_use_of_the_engine_is_announced(
     monkeypatch.setattr(compilation, "is_compiled", lambda: False)
     assert "compiling the engine, once per installation" in simulate().err
     assert "compiling" not in simulate("--engine", "reference").err
+
+
+def test_the_command_loads_no_package_that_it_does_not_need(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """Pandas alone takes a quarter of a second, and Arrow imports it where nobody looks."""
+    program = (
+        "import sys\nfrom quantbot_pipeline.cli.main import main\n"
+        "try:\n    main(sys.argv[1:])\nexcept SystemExit as ended:\n    assert not ended.code, ended.code\n"
+        "unwanted = {'pandas', 'dagster', 'psycopg', 'clickhouse_connect', 'sklearn', 'optuna', 'plotly'}\n"
+        "assert not unwanted & set(sys.modules), unwanted & set(sys.modules)"
+    )
+    arguments = ["--candles", inputs["candles.csv"], "--calls", inputs["calls.csv"], "--strategy", inputs["mine.json"]]
+    outputs = ["--events-out", tmp_path / "events.parquet", "--summary-out", tmp_path / "summary.json"]
+    subprocess.run([sys.executable, "-c", program, "simulate", *arguments, *outputs], check=True, timeout=200)
