@@ -113,6 +113,8 @@ def assemble_chat(messages: Iterable[ChatMessage], options: AlertOptions, assemb
             assembly.refuse(message.line, refusal, message.raw_text)
             continue
         if _is_answer(message, options):
+            # Half of some chats are answers; what they were made of is not needed any more.
+            message.raw = {}
             answers.append((message, reading))
         else:
             calls.append(_Call(message, reading))

@@ -16,6 +16,7 @@ from quantbot_pipeline.ingest.alerts.addresses import BREAK
 from quantbot_pipeline.ingest.alerts.chat_messages import Chat, ChatMessage
 from quantbot_pipeline.ingest.alerts.text_source import MAX_RECORD_CHARACTERS, too_long
 from quantbot_pipeline.ingest.alerts.times import TimeCell
+from quantbot_pipeline.ingest.quarantine import RAW_TEXT_LIMIT
 from quantbot_pipeline.ingest.source_files import has_undecodable_bytes
 
 MAX_TAG_CHARACTERS = 16_384
@@ -233,10 +234,10 @@ class _Reader:
             "text": shown_text,
             "links": list(message.links),
         }
-        message.raw_text = json.dumps(message.raw, ensure_ascii=False)[:20_000]
+        message.raw_text = json.dumps(message.raw, ensure_ascii=False)[:RAW_TEXT_LIMIT]
         if one.length > MAX_RECORD_CHARACTERS:
             message.problem = too_long(one.length)
-        elif has_undecodable_bytes(message.raw_text):
+        elif has_undecodable_bytes(message.text):
             message.problem = "the row holds bytes that are not UTF-8"
         return message
 

@@ -11,6 +11,7 @@ from quantbot_pipeline.ingest.alerts.json_elements import JsonElement, JsonScala
 from quantbot_pipeline.ingest.alerts.json_rows import json_object
 from quantbot_pipeline.ingest.alerts.records import RowRefusal
 from quantbot_pipeline.ingest.alerts.times import TimeCell
+from quantbot_pipeline.ingest.quarantine import RAW_TEXT_LIMIT
 
 _CHAT_LISTS = frozenset(
     {("messages", "*"), ("chats", "list", "*", "messages", "*"), ("left_chats", "list", "*", "messages", "*")}
@@ -81,7 +82,7 @@ class TelegramJson:
                 if isinstance(value := raw.get(key), (str, int)) and not isinstance(value, bool)
             },
             raw=raw,
-            raw_text=" ".join(element.text[:20_000].split()),
+            raw_text=" ".join(element.text[: 4 * RAW_TEXT_LIMIT].split())[:RAW_TEXT_LIMIT],
         )
 
     @staticmethod
