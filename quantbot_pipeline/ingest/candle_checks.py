@@ -37,10 +37,21 @@ CANDLE_SCHEMA = pa.schema(
 )
 """One candle per row; `timestamp` is the open time in seconds since the epoch, UTC."""
 
+FLAGGED_CANDLE_SCHEMA = CANDLE_SCHEMA.append(pa.field("flags", pa.uint8(), nullable=False))
+"""The same with what is known of a candle beyond its numbers, as bits of FLAG_*."""
+
+FLAG_VOLUME_MISSING = 1
+"""The volume was NaN or empty on an idle bar (open = high = low = close) and became 0."""
+FLAG_DISTORTED_WICK = 2
+"""The wick is longer than the import's limit allows; the prices are as they came."""
+
 VALUE_COLUMNS = ("open", "high", "low", "close", "volume")
 IDENTITY_COLUMNS = ("chain", "token_address", "interval")
 OPTION_OF_COLUMN = {"chain": "--chain", "token_address": "--token", "interval": "--interval"}
 """The option of the import that stands in for a missing column."""
+
+MAX_CONFLICT_EXAMPLES = 100
+"""Conflicts that are listed, of each piece of a file."""
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -68,9 +79,34 @@ class CandleRows:
     broken: tuple[QuarantinedRow, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CandleConflict:
+    """A row that gave way to a later row of the same key with other values.
+
+    Attributes:
+        token: Token and
+        interval: interval and
+        timestamp: open time in seconds of both rows.
+        line: Line of the row that gave way, and
+        values: its values, in the order of `VALUE_COLUMNS`.
+        kept_line: Line of the row that was taken, and
+        kept_values: its values.
+    """
+
+    token: TokenKey
+    interval: str
+    timestamp: int
+    line: int
+    values: tuple[float, ...]
+    kept_line: int
+    kept_values: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class CheckedCandles:
-    """Good candles and refused rows of one file; see `CandleFile` for the meaning of the counts.
+    """Good candles and refused rows of one file, or of some neighbouring rows of one.
+
+    `rows_read == len(timestamp) + duplicates + conflicts + len(quarantined)` always holds.
 
     Attributes:
         series: Token and interval of each series, sorted; also of those without a good row.
@@ -81,6 +117,11 @@ class CheckedCandles:
         duplicates: Rows among these that say the same as the row that was taken.
         conflicts: Rows among these that say something else.
         quarantined: Rows that can't be used, in file order.
+        rows_read: Rows of the file that this is made of.
+        flags: What is known of each candle beyond its numbers, bits of FLAG_*, uint8, shape (n,).
+        conflict_examples: The first of the conflicts, `MAX_CONFLICT_EXAMPLES` at most.
+        notes: What a person should know about how the file was read, such as that chain and token were taken from its
+            name; each is told once, with the first rows.
     """
 
     series: list[tuple[TokenKey, str]]
@@ -91,6 +132,19 @@ class CheckedCandles:
     duplicates: int
     conflicts: int
     quarantined: tuple[QuarantinedRow, ...]
+    rows_read: int
+    flags: npt.NDArray[np.uint8]
+    conflict_examples: tuple[CandleConflict, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def candles(self) -> pa.Table:
+        """The good candles as a table of `FLAGGED_CANDLE_SCHEMA`; made anew at every access."""
+        return self.table().append_column(FLAGGED_CANDLE_SCHEMA.field("flags"), pa.array(self.flags, type=pa.uint8()))
+
+    def flag_count(self, flag: int) -> int:
+        """Return how many of the good candles have a flag."""
+        return int(np.count_nonzero(self.flags & np.uint8(flag)))
 
     def table(self) -> pa.Table:
         """Return the good candles as a table of `CANDLE_SCHEMA`."""
@@ -502,4 +556,6 @@ def _unique_candles(
         duplicates=duplicates,
         conflicts=conflicts,
         quarantined=quarantined,
+        rows_read=len(kept) + duplicates + conflicts + len(quarantined),
+        flags=np.zeros(len(kept), dtype=np.uint8),
     )

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import IO, cast
 from zoneinfo import ZoneInfo
 
+from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import IDENTITY_COLUMNS, CandleRows, CheckedCandles, check_candles
+from quantbot_pipeline.ingest.candle_checks import CandleRows, CheckedCandles, check_candles, unknown_interval
 from quantbot_pipeline.ingest.candle_files import CANDLE_FILE_KINDS, ParquetColumns, csv_rows, require_columns
+from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.quarantine import storable_text
 from quantbot_pipeline.ingest.source_files import (
     SourceFile,
@@ -33,12 +35,12 @@ BYTES_PER_BATCH = 32 * 2**20
 """Bytes of text that are looked at together; a file of no more is one batch."""
 
 
-def iterate_candles(path: Path, *, timezone: str | None = None) -> Iterator[CheckedCandles]:
-    """Yield the candles of a file that names token, chain and interval in its columns, some rows at a time.
+def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> Iterator[CheckedCandles]:
+    """Yield the candles of a file, some rows at a time.
 
     Args:
-        path: `.parquet`, `.csv` or `.csv.gz`.
-        timezone: IANA zone of times that state none; without it such rows are refused.
+        path: One of `CANDLE_FILE_KINDS`, text also with `.gz`.
+        options: What the file does not say.
 
     Yields:
         The candles of some neighbouring rows, sorted by series and time, in file order of the batches. Rows that
@@ -47,8 +49,15 @@ def iterate_candles(path: Path, *, timezone: str | None = None) -> Iterator[Chec
     Raises:
         DataError: as for `read_candle_file`.
     """
-    zone: ZoneInfo | None = zone_named(timezone) if timezone is not None else None
-    given: dict[str, str | None] = dict.fromkeys(IDENTITY_COLUMNS)
+    options = options or CandleReadOptions()
+    zone: ZoneInfo | None = zone_named(options.timezone) if options.timezone is not None else None
+    if options.interval is not None and options.interval not in INTERVAL_SECONDS:
+        raise DataError(unknown_interval(options.interval))
+    given: dict[str, str | None] = {
+        "chain": options.chain,
+        "token_address": options.token,
+        "interval": options.interval,
+    }
     kind = kind_of_source(path, allowed=CANDLE_FILE_KINDS)
     _refuse_empty(path)
     for rows in _parquet_rows(path) if kind == ".parquet" else _csv_rows(path, kind):

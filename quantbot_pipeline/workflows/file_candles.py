@@ -22,6 +22,7 @@ from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArr
 from quantbot_pipeline.errors import DataError, InputError
 from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
+from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
@@ -293,9 +294,10 @@ def open_candles(
     folder = spill_folder if spill_folder is not None else Path(tempfile.gettempdir())
     with ExitStack() as cleaning:
         candles = FileCandles(files, tokens, interval)
+        options = CandleReadOptions(timezone=timezone)
         for number, path in enumerate(files):
             bad_rows, first_bad = 0, None
-            for checked in iterate_candles(path, timezone=timezone):
+            for checked in iterate_candles(path, options=options):
                 bad_rows += len(checked.quarantined)
                 first_bad = first_bad or next(iter(checked.quarantined), None)
                 if first_bad is None:
