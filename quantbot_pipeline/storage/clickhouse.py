@@ -18,6 +18,7 @@ from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.clickhouse_resampling import CandleResampling
 from quantbot_pipeline.storage.sql_files import load_sql
 
 LATEST_SECOND = 2**32 - 1
@@ -130,7 +131,7 @@ PUBLISHED_CALL_SCHEMA = pa.schema(
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
-class ClickHouseStore:
+class ClickHouseStore(CandleResampling):
     """Time series and high-volume events in ClickHouse, as `protocols.HistoryStore` says.
 
     Usable from several threads at once. Every method raises ServerError when the server is out of reach,

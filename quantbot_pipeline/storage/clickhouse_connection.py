@@ -9,6 +9,7 @@ import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.summary import QuerySummary
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 
@@ -90,6 +91,16 @@ class ClickHouseConnection:
             self._client.command(sql, parameters=dict(parameters or {}))
         except (ClickHouseError, OSError) as error:
             raise self._translated(error, name) from error
+
+    def insert_selected(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Run an `insert … select` and return how many rows it inserted."""
+        try:
+            answer = self._client.command(sql, parameters=dict(parameters or {}))
+        except (ClickHouseError, OSError) as error:
+            raise self._translated(error, name) from error
+        if not isinstance(answer, QuerySummary):
+            raise StorageError(f"clickhouse query {name!r} returns rows; allowed is an insert")
+        return int(answer.written_rows)
 
     def fetch_table(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a query and return its rows as Arrow, strings as strings."""

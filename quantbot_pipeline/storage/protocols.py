@@ -195,6 +195,29 @@ class HistoryStore(Protocol):
         """
         ...
 
+    def resample_candles(
+        self,
+        chain: str,
+        token_addresses: Collection[str],
+        start: int,
+        end: int,
+        *,
+        source_interval: str,
+        target_interval: str,
+        include_open: bool = False,
+    ) -> int:
+        """Make candles of `target_interval` from the source candles of `[start, end)`; return how many were new.
+
+        Buckets are aligned to the epoch. One is made where a source candle exists: its first open, highest high,
+        lowest low, last close, and the sum of volumes in the order of time. The bucket that the series ends in is
+        made once a candle reaches its end, or with `include_open`. An imported candle of the same key always wins.
+        The same again changes nothing; after new source candles, the candles they touch are made anew.
+
+        Raises:
+            InputError: an interval is unknown, or the target is no multiple of the source.
+        """
+        ...
+
     def load_coverage(self) -> pa.Table:
         """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
         ...
