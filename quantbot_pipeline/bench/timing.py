@@ -12,6 +12,13 @@ NOISY_SPREAD = 0.3
 """A run whose median repetition took this much longer than its quickest one is noisy."""
 
 
+TURN_SECONDS = 0.05
+"""A turn lasts at least this long: work is repeated until then, and the quickest time is the turn's.
+
+Milliseconds after a pause say more about the processor's waking up, and about the caches as another left them.
+"""
+
+
 @dataclass(frozen=True)
 class Timing:
     """Repetitions of one piece of work.
@@ -54,6 +61,8 @@ def race(
 ) -> dict[str, Timing]:
     """Let contestants take turns, so that what else the machine does falls on all of them alike.
 
+    Short work is done several times in each turn, see `TURN_SECONDS`.
+
     Args:
         contestants: Functions that do their work once and return how long it took, seconds.
         rounds: Repetitions that count; each contestant does its work once more before, to be warm.
@@ -62,8 +71,10 @@ def race(
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for done in range(rounds + 1):
         for name, take in contestants.items():
-            taken = take()
+            taken = [take()]
+            while sum(taken) < TURN_SECONDS:
+                taken.append(take())
             if done:
-                seconds[name].append(taken)
+                seconds[name].append(min(taken))
         on_progress(done + 1, rounds + 1, "")
     return {name: Timing(tuple(taken)) for name, taken in seconds.items()}
