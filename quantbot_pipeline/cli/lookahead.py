@@ -8,6 +8,7 @@ import typer
 
 from quantbot_pipeline.cli.console import messages, output, print_json, print_line, progress_bar, rows_table
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.strategy_argument import read_strategy
 
 _HELP = flowing(
     """Check that a strategy does not know the future, and how much history it needs.
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 
-        checked = _strategy(strategy)
+        checked = read_strategy(strategy, "STRATEGY")
         data = read_checked_data(
             find_candle_files(candles) if candles else (), calls, interval=interval, timezone=timezone, seed=seed
         )
@@ -69,20 +70,6 @@ def register(app: typer.Typer) -> None:
             _print(document)
         if not document["is_clean"]:
             raise typer.Exit(1)
-
-
-def _strategy(text: str) -> Any:
-    from quantbot_pipeline.errors import StrategyError
-    from quantbot_pipeline.strategy.model import load_strategy
-    from quantbot_pipeline.strategy.presets import load_preset, preset_names
-
-    if text in preset_names():
-        return load_preset(text)
-    if not Path(text).exists():
-        raise StrategyError(
-            f"STRATEGY: {text!r} is neither a file nor a preset; presets are {', '.join(preset_names())}"
-        )
-    return load_strategy(Path(text))
 
 
 def _print(document: dict[str, Any]) -> None:

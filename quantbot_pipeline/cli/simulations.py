@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
@@ -20,9 +20,7 @@ from quantbot_pipeline.cli.console import (
     progress_stages,
 )
 from quantbot_pipeline.cli.help_text import flowing
-
-if TYPE_CHECKING:
-    from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.cli.strategy_argument import read_strategy
 
 _HELP = flowing(
     """Simulate strategies on candle and call files: no database, files in and files out.
@@ -65,7 +63,7 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.simulate_files import FilesToSimulate, check_simulation, simulate_files
 
-        chosen = [_strategy(text) for text in strategies]
+        chosen = [read_strategy(text, "--strategy") for text in strategies]
         files = FilesToSimulate(
             candles=find_candle_files(candles),
             calls=list(dict.fromkeys(calls)),
@@ -129,20 +127,6 @@ def _warn(summary: dict[str, Any]) -> None:
         print_warning(
             f"{summary['repeated_candle_rows']:,} candle rows came again in the same file; the last of each was taken"
         )
-
-
-def _strategy(text: str) -> "Strategy":
-    from quantbot_pipeline.errors import StrategyError
-    from quantbot_pipeline.strategy.model import load_strategy
-    from quantbot_pipeline.strategy.presets import load_preset, preset_names
-
-    if text in preset_names():
-        return load_preset(text)
-    if not Path(text).exists():
-        raise StrategyError(
-            f"--strategy: {text!r} is neither a file nor a preset; presets are {', '.join(preset_names())}"
-        )
-    return load_strategy(Path(text))
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ computed by itself (or, where calls exclude each other, every token), and sums r
 from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -115,6 +117,17 @@ class StrategyRun:
             label: self.markets.indicator_values(operand, token, closes)
             for label, operand in self.strategy.indicators().items()
         }
+
+    def parts(self) -> Iterator[tuple[Hashable, "StrategyRun"]]:
+        """Yield each key with the run of its trades alone, in the order of the markets, without simulating again."""
+        token_of_trade = self.markets.token[self.trades_of]
+        ends = np.searchsorted(token_of_trade, np.arange(len(self.markets.keys) + 1)).tolist()
+        for key, (begin, end) in zip(self.markets.keys, pairwise(ends), strict=True):
+            part = copy(self)
+            part.trades_of = self.trades_of[begin:end]
+            part.amounts = self.amounts[begin:end]
+            part.marks = self.marks[begin:end]
+            yield key, part
 
     def events_table(self) -> pa.Table:
         """Return all events as Arrow, the table that `events_to_arrow` makes of the same trades.

@@ -1,14 +1,10 @@
 """The compiled engine for files: strategies share candles, threads share calls."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
-from itertools import pairwise
-
-import numpy as np
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
-from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
+from quantbot_pipeline.engine.fast import iterate_runs
 from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.run_totals import RunTotals
@@ -36,21 +32,9 @@ class FastFileEngine:
             totals.add(run)
             yield TokensResult(
                 run.events_table() if self._has_events else None,
-                [(token, part.metrics()) for token, part in zip(candles, _parts(run), strict=True)],
+                [(token, part.metrics()) for token, (_, part) in zip(candles, run.parts(), strict=True)],
             )
 
     def overall(self) -> list[Metrics]:
         """Return the metrics of each strategy over all tokens."""
         return [totals.metrics() for totals in self._totals]
-
-
-def _parts(run: StrategyRun) -> Iterator[StrategyRun]:
-    """Yield the run of each token alone, without simulating it again."""
-    token_of_trade = run.markets.token[run.trades_of]
-    ends = np.searchsorted(token_of_trade, np.arange(len(run.markets.keys) + 1)).tolist()
-    for begin, end in pairwise(ends):
-        part = copy(run)
-        part.trades_of = run.trades_of[begin:end]
-        part.amounts = run.amounts[begin:end]
-        part.marks = run.marks[begin:end]
-        yield part
