@@ -8,11 +8,17 @@ import dagster as dg
 
 from quantbot_pipeline.defs.checks import alert_counts_add_up, every_alert_has_its_call
 from quantbot_pipeline.defs.ingest_assets import build_candle_asset, calls, ingest_alerts, strategies
-from quantbot_pipeline.defs.jobs import ingest_alerts_job, nightly_report, refresh_report_job
+from quantbot_pipeline.defs.jobs import (
+    candle_inbox_job,
+    ingest_alerts_job,
+    nightly_report,
+    refresh_report_job,
+    simulate_job,
+)
 from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
 from quantbot_pipeline.defs.resources import ClickHouseResource, PostgresResource
 from quantbot_pipeline.defs.search_assets import optimize
-from quantbot_pipeline.defs.sensors import alert_inbox_sensor
+from quantbot_pipeline.defs.sensors import alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor
 from quantbot_pipeline.defs.simulation_assets import build_simulation_assets
 from quantbot_pipeline.defs.view_assets import build_report_asset, build_view_assets
 from quantbot_pipeline.settings import Settings, load_settings
@@ -43,9 +49,9 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             build_report_asset(),
         ],
         asset_checks=[alert_counts_add_up, every_alert_has_its_call],
-        jobs=[ingest_alerts_job, refresh_report_job],
+        jobs=[ingest_alerts_job, candle_inbox_job, simulate_job, refresh_report_job],
         schedules=[nightly_report],
-        sensors=[alert_inbox_sensor],
+        sensors=[alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor],
         # Importing the package and starting a process cost more than most steps: parallelism is in the engine.
         executor=dg.in_process_executor,
         resources={

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.ingest.calls import CallPolicy
 
 
 class Settings(BaseSettings):
@@ -22,6 +23,12 @@ class Settings(BaseSettings):
         postgres_url: External Postgres, `postgresql://user:password@host:port/database`; embedded when unset.
         clickhouse_url: External ClickHouse, `http(s)://user:password@host:port/database`; embedded when unset.
         first_month: First month, `YYYY-MM`, that has Dagster partitions.
+        calls_policy: Which entry alerts of one caller on one token are calls, `every` or `first`; when unset, what
+            `quantbot calls derive` was told last.
+        calls_cool_down: How long a repeated entry alert of a caller on a token is no call, seconds; from text such
+            as `90s`, `15m`, `1h`, `2d`. When unset, as above.
+        calls_repetition: How far back alerts on the same token strengthen a call, seconds. When unset, as above.
+        inbox_settle_seconds: How long size and time of a file in the inbox must stay the same for it to be taken.
         dagster_ui_port: Port of the Dagster UI on 127.0.0.1.
         server_start_timeout_seconds: How long a server may take to answer after its start.
     """
@@ -32,6 +39,10 @@ class Settings(BaseSettings):
     postgres_url: SecretStr | None = None
     clickhouse_url: SecretStr | None = None
     first_month: str = "2015-01"
+    calls_policy: CallPolicy | None = None
+    calls_cool_down: int | None = None
+    calls_repetition: int | None = None
+    inbox_settle_seconds: float = Field(default=5.0, ge=0, le=3600)
     dagster_ui_port: int = Field(default=3333, ge=1024, le=65535)
     server_start_timeout_seconds: float = Field(default=60.0, gt=0)
 
@@ -41,6 +52,11 @@ class Settings(BaseSettings):
         if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
             raise ValueError("allowed is a month YYYY-MM, such as 2015-01")
         return month
+
+    @field_validator("calls_cool_down", "calls_repetition", mode="before")
+    @classmethod
+    def _duration(cls, duration: Any) -> Any:
+        return parse_duration(duration) if isinstance(duration, str) else duration
 
     @field_validator("home")
     @classmethod
@@ -66,6 +82,22 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Folder that holds this instance's `dagster.yaml`."""
         return self.home / "dagster"
+
+
+_DURATION = re.compile(r"(\d{1,9})\s*([smhd]?)")
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def parse_duration(text: str) -> int:
+    """Return the seconds that a text such as `90`, `90s`, `15m`, `1h` or `2d` means.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError("allowed is a time such as 90s, 15m, 1h or 2d")
+    return int(match[1]) * _UNIT_SECONDS[match[2]]
 
 
 def load_settings(**overrides: Any) -> Settings:

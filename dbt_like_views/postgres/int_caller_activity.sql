@@ -1,18 +1,19 @@
 -- What callers said, whether it was ever simulated or not.
--- grain: one row per caller, also one without a call
+-- grain: one row per caller, also one without a call; one who is another's alias has none, and counts for that one
 -- keys: caller_id
 -- units: times in UTC; alert_count >= call_count, as an alert gives at most one call
--- upstream: callers, alerts, stg_calls
--- depends: callers, alerts, stg_calls
+-- upstream: callers, caller_aliases, canonical_callers, alerts, stg_calls
+-- depends: callers, caller_aliases, canonical_callers, alerts, stg_calls
 -- test: unique(caller_id)
 -- test: holds(call_count <= alert_count)
 with
 alerted as (
     select
-        caller_id,
+        canonical.canonical_caller_id as caller_id,
         count(*) as alert_count
     from alerts
-    group by caller_id
+    inner join canonical_callers as canonical on alerts.caller_id = canonical.caller_id
+    group by canonical.canonical_caller_id
 ),
 
 called as (
@@ -38,3 +39,5 @@ select
 from callers
 left join alerted on callers.id = alerted.caller_id
 left join called on callers.id = called.caller_id
+left join caller_aliases on callers.id = caller_aliases.caller_id
+where caller_aliases.caller_id is null

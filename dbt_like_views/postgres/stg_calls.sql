@@ -1,5 +1,5 @@
--- Calls with who made them and on which token.
--- grain: one row per call
+-- Calls in force, with who made them (aliases followed) and on which token.
+-- grain: one row per active call
 -- keys: call_id
 -- units: signal_timestamp in UTC; alert_price in quote currency, null where the alert gave none
 -- upstream: calls, alerts, callers, tokens
@@ -25,3 +25,4 @@ from calls
 inner join alerts on calls.alert_id = alerts.id
 inner join callers on calls.caller_id = callers.id
 inner join tokens on calls.token_id = tokens.id
+where calls.is_active

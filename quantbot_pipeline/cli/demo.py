@@ -64,12 +64,15 @@ def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any
             on_stage("servers and schema", 1, 1)
             seconds["servers and schema"] = time.perf_counter() - started
             from quantbot_pipeline.defs.main_job import open_main_job
+            from quantbot_pipeline.workflows.import_alerts import AlertImportOptions
             from quantbot_pipeline.workflows.integrity import check_integrity
 
             if candles is None:
                 expected, candle_files, alert_files = _write_sample(stores.settings.home / "sample", seconds, on_stage)
             # The job reads all candle files before it stores anything, but takes alert files one by one.
-            check_alert_files(alert_files, source=source, first_month=stores.settings.first_month)
+            check_alert_files(
+                alert_files, options=AlertImportOptions(source=source), first_month=stores.settings.first_month
+            )
             with open_main_job(stores.settings, stores.urls, on_stage) as job:
                 job.run(candle_files, alert_files, stores.state, source=source)
             seconds |= job.seconds

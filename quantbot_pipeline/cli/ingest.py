@@ -1,4 +1,4 @@
-"""`quantbot ingest candles|alerts`."""
+"""`quantbot ingest candles|alerts|inbox`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +16,15 @@ from quantbot_pipeline.cli.console import (
     waiting,
 )
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.inbox import add_inbox_command
 
 if TYPE_CHECKING:
     from quantbot_pipeline.workflows.import_candles import ImportOutcome
 
 _FILES_SHOWN = 20
 _REASONS_SHOWN = 10
+# The rest is in the table: a file of a wrong kind has one reason per row, tens of thousands.
+_REASONS_IN_JSON = 100
 
 _CANDLES_HELP = flowing(
     """Store candles; every row is stored, a duplicate, or quarantined with its reason.
@@ -42,7 +45,9 @@ Examples:
 _ALERTS_HELP = flowing(
     """Store alerts and derive their calls; every row is stored, a duplicate, or quarantined.
 
-Columns or keys: caller, token_address, chain, timestamp, and, where known, price_at_alert and mcap_at_alert.
+Takes Telegram Desktop's result.json and messages.html, and CSV, JSON and JSON Lines with columns such as caller,
+token_address, chain, timestamp, price_at_alert, mcap_at_alert; --map names what has other names. An alert that is
+stored already keeps what it says; what it left open is filled.
 
 All files are looked through first: one that can't be read is refused with exit code 2, and nothing is stored. A file
 that is known already changes nothing. Rows that can't be used do not stop the others: they are kept in the table
@@ -51,6 +56,7 @@ that is known already changes nothing. Rows that can't be used do not stop the o
 Examples:
   quantbot ingest alerts alerts.csv --source telegram
   quantbot ingest alerts exports/ --timezone Europe/Berlin --json
+  quantbot ingest alerts dump.csv --map "Call by=caller" --map ca=token_address --chain base
 """
 )
 
@@ -93,30 +99,75 @@ def register(app: typer.Typer) -> None:
 
     @group.command(help=_ALERTS_HELP)
     def alerts(
-        paths: list[Path] = typer.Argument(..., help="CSV or JSON Lines files, or folders of them.", metavar="PATH"),
+        paths: list[Path] = typer.Argument(
+            ..., help="Exported chats, CSV, JSON or JSON Lines files, or folders of them.", metavar="PATH"
+        ),
         source: str = typer.Option("file", help="Where the callers are from, such as a messenger or a group."),
         timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
+        mapping: list[str] = typer.Option(
+            [], "--map", help="What a column is, such as 'Call by=caller'; repeatable.", metavar="COLUMN=FIELD"
+        ),
+        chain: str | None = typer.Option(
+            None, help="Chain of 0x addresses and pair names that nothing else places on one."
+        ),
+        caller: str | None = typer.Option(None, help="Caller of rows that name none."),
+        chat: str | None = typer.Option(None, help="Id of the chat, which an HTML export does not hold."),
+        pool_map: Path | None = typer.Option(
+            None, help="CSV with pool_address and base_mint: which token each pool trades."
+        ),
+        bots: list[str] = typer.Option(
+            [], "--bot", help="Name or id of a bot that answers calls, instead of the known ones; repeatable."
+        ),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.ingest.alert_files import read_pool_map
         from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files
-        from quantbot_pipeline.workflows.import_alerts import derive_calls, import_alert_files
+        from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
+        from quantbot_pipeline.workflows.import_alerts import AlertImportOptions, import_alert_files
 
         files = find_alert_files(paths)
+        options = AlertImportOptions(
+            source=source,
+            timezone=timezone,
+            chain=chain,
+            caller=caller,
+            chat=chat,
+            columns=_columns(mapping),
+            mints_of_pools=read_pool_map(pool_map) if pool_map is not None else {},
+            bots=tuple(bots) or None,
+        )
         with progress_bar("looking through files") as listen:
-            check_alert_files(files, source=source, timezone=timezone, on_progress=listen)
+            check_alert_files(files, options=options, on_progress=listen)
         with open_stores() as stores:
             with progress_bar("alert files") as listen:
-                outcomes = import_alert_files(files, stores.state, source=source, timezone=timezone, on_progress=listen)
+                outcomes = import_alert_files(files, stores.state, options=options, on_progress=listen)
             with waiting("deriving calls") as tell:
-                new_calls = derive_calls(stores.state).stored
+                rules = choose_rules(stores.state, stores.settings)
+                new_calls = derive_calls(stores.state, stores.history, rules).counts.new
                 if new_calls or not all(outcome.is_known for outcome in outcomes):
                     tell("recording it in Dagster")
                     from quantbot_pipeline.defs.recording import record_alert_import
 
                     record_alert_import(stores.state, stores.settings, stores.urls)
         _print_outcomes(files, outcomes, as_json=as_json, further={"new_calls": new_calls})
+
+    add_inbox_command(group)
+
+
+def _columns(mapping: Sequence[str]) -> dict[str, str]:
+    """Return field by column of `COLUMN=FIELD` texts; a column may hold '=' itself, a field may not."""
+    from quantbot_pipeline.errors import InputError
+
+    columns: dict[str, str] = {}
+    for text in mapping:
+        column, equals, field = text.rpartition("=")
+        if not equals or not column.strip() or not field.strip():
+            raise InputError(f"--map: allowed is COLUMN=FIELD, such as 'Call by=caller', found {text!r}")
+        if columns.setdefault(column, field.strip()) != field.strip():
+            raise InputError(f"--map: column {column!r} is given twice, as {columns[column]!r} and {field.strip()!r}")
+    return columns
 
 
 def _print_outcomes(
@@ -137,7 +188,8 @@ def _print_outcomes(
     totals = {name: sum(row[name] for row in rows) for name in ("rows", "stored", "duplicates", "quarantined")}
     reasons = [f"{row.file}:{row.line}: {row.reason}" for outcome in outcomes for row in outcome.record.quarantined]
     if as_json:
-        print_json({"files": rows, "totals": totals, **(further or {}), "quarantined": reasons})
+        shown = {"quarantined_total": len(reasons), "quarantined": reasons[:_REASONS_IN_JSON]}
+        print_json({"files": rows, "totals": totals, **(further or {}), **shown})
     else:
         _print_table([row | {"file": file.name} for row, file in zip(rows, files, strict=True)], totals, reasons)
     for row in rows:
@@ -160,4 +212,4 @@ def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], reasons: li
     for reason in reasons[:_REASONS_SHOWN]:
         print_line(f"quarantined {reason}")
     if len(reasons) > _REASONS_SHOWN:
-        print_line(f"… and {len(reasons) - _REASONS_SHOWN:,} more; all are in the table 'quarantine'")
+        print_line(f"… and {len(reasons) - _REASONS_SHOWN:,} more; 'quantbot quarantine' lists them")

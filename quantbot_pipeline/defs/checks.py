@@ -14,7 +14,7 @@ def alert_counts_add_up(state_store: dg.ResourceParam[StateStore]) -> dg.AssetCh
     return dg.AssetCheckResult(passed=is_sum and parts["stored"] == counts["alerts"], metadata=dict(parts))
 
 
-@dg.asset_check(asset="calls", description="Every alert has exactly one call.")
+@dg.asset_check(asset="calls", description="Every alert has exactly one call, in force or not.")
 def every_alert_has_its_call(state_store: dg.ResourceParam[StateStore]) -> dg.AssetCheckResult:
     """Compare the numbers of alerts and calls; a call is unique by alert."""
     counts = state_store.read("counts/count_state").to_pylist()[0]

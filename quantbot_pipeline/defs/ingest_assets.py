@@ -1,20 +1,40 @@
 """Assets of what comes in: tokens, callers, alerts, calls, candles, strategies."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
-from quantbot_pipeline.defs.partitions import parse_token_month_key, token_month_key, token_month_partitions
+from quantbot_pipeline.defs.partitions import (
+    parse_token_month_key,
+    register_tokens,
+    token_month_key,
+    token_month_partitions,
+)
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.check_files import check_candle_files
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, derive_calls, import_alert_files
+from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
+from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
     CANDLE_SUFFIXES,
+    CandleImportOptions,
     ImportOutcome,
     expand_files,
     import_candle_files,
+)
+from quantbot_pipeline.workflows.inbox import (
+    AlertImporter,
+    CandleImporter,
+    FileImporter,
+    InboxFolder,
+    TakenFile,
+    alert_inbox,
+    candle_inbox,
+    take_files,
+    wait_for_complete,
 )
 from quantbot_pipeline.workflows.store_strategies import store_strategies
 from quantbot_pipeline.workflows.token_months import TokenMonth
@@ -23,17 +43,27 @@ OWNERS = ["team:quantbot"]
 
 
 class AlertFilesConfig(dg.Config):
-    """Which alert files to ingest: files or folders; without any, the inbox folder `alerts`."""
+    """Which alert files to ingest: files or folders, where they are; without any, those of the inbox folder `alerts`.
+
+    `inbox_files` names complete files in the inbox; without them, its files are looked at twice first.
+    """
 
     paths: list[str] = []
+    inbox_files: list[str] = []
     source: str = "file"
     timezone: str | None = None
 
 
 class CandleFilesConfig(dg.Config):
-    """Which candle files to ingest: files or folders; without any, the inbox folder `candles`."""
+    """Which candle files to ingest: files or folders, where they are; without any, those of the inbox `candles`."""
 
     paths: list[str] = []
+
+
+class InboxFilesConfig(dg.Config):
+    """Names of complete files in the inbox; without any, its files are looked at twice first."""
+
+    inbox_files: list[str] = []
 
 
 class StrategyFilesConfig(dg.Config):
@@ -42,15 +72,37 @@ class StrategyFilesConfig(dg.Config):
     paths: list[str] = []
 
 
-def inbox_files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Return the files of an inbox folder, none if it is empty or missing."""
-    if not folder.is_dir():
-        return []
-    return sorted(file for file in folder.rglob("*") if file.name.lower().endswith(suffixes))
+def _strategy_files(paths: list[str], folder: Path) -> list[Path]:
+    if paths:
+        return expand_files(map(Path, paths), (".json",))
+    return sorted(folder.rglob("*.json")) if folder.is_dir() else []
 
 
-def _named_or_inbox(paths: list[str], folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return expand_files(map(Path, paths), suffixes) if paths else inbox_files(folder, suffixes)
+def _take(folder: InboxFolder, names: list[str], importer: FileImporter, settings: Settings) -> list[TakenFile]:
+    """Take files out of the inbox: those named, else those that two looks find complete."""
+    complete = names or wait_for_complete(folder, settle_seconds=settings.inbox_settle_seconds)
+    return take_files(folder, complete, importer, now=lambda: datetime.now(UTC))
+
+
+def _take_metadata(taken: Sequence[TakenFile]) -> dict[str, int]:
+    """Return the sums over the reports of files that were taken."""
+    sums = {
+        f"rows_{name}": sum(int(file.report.get(key, 0)) for file in taken)
+        for name, key in (("read", "rows"), ("stored", "stored"), ("duplicate", "duplicates"))
+    }
+    return {
+        "files": len(taken),
+        "files_known_already": sum(bool(file.report.get("known")) for file in taken),
+        "files_failed": sum(file.is_failed for file in taken),
+        **sums,
+        "rows_quarantined": sum(int(file.report.get("quarantined", 0)) for file in taken),
+    }
+
+
+def _warn_of_failures(context: dg.OpExecutionContext | dg.AssetExecutionContext, taken: Sequence[TakenFile]) -> None:
+    for file in taken:
+        if file.is_failed:
+            context.log.warning("moved to %s: %s", file.report["moved_to"], file.report["error"])
 
 
 def _count_metadata(outcomes: Sequence[ImportOutcome]) -> dict[str, int]:
@@ -72,7 +124,7 @@ def strategies(
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
     """Declarative strategies. Grain: one row per (name, version); a used version never changes."""
-    paths = _named_or_inbox(config.paths, settings.home / "strategies", (".json",))
+    paths = _strategy_files(config.paths, settings.home / "strategies")
     rows = store_strategies(state_store, paths)
     return dg.MaterializeResult(metadata={"strategies": len(rows), "names": [row.name for row in rows]})
 
@@ -110,9 +162,15 @@ def ingest_alerts(
     settings: dg.ResourceParam[Settings],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Read alert files: every row is stored, a duplicate, or quarantined with its reason."""
-    files = _named_or_inbox(config.paths, settings.inbox / "alerts", ALERT_SUFFIXES)
-    outcomes = import_alert_files(files, state_store, source=config.source, timezone=config.timezone)
-    counts = _count_metadata(outcomes)
+    options = AlertImportOptions(source=config.source, timezone=config.timezone)
+    if config.paths:
+        files = expand_files(map(Path, config.paths), ALERT_SUFFIXES)
+        counts = _count_metadata(import_alert_files(files, state_store, options=options))
+    else:
+        importer = AlertImporter(state_store, options)
+        taken = _take(alert_inbox(settings.inbox), config.inbox_files, importer, settings)
+        _warn_of_failures(context, taken)
+        counts = _take_metadata(taken)
     context.log.info("alert files: %s", counts)
     totals = state_store.read("counts/count_state").to_pylist()[0]
     yield dg.MaterializeResult(asset_key="alerts", metadata=counts | {"dagster/row_count": totals["alerts"]})
@@ -127,11 +185,22 @@ def ingest_alerts(
     owners=OWNERS,
     code_version="1",
 )
-def calls(state_store: dg.ResourceParam[StateStore]) -> dg.MaterializeResult[None]:
-    """Calls derived from alerts. Grain: one row per alert; a sell is an exit."""
-    counts = derive_calls(state_store)
-    total = state_store.read("counts/count_state").to_pylist()[0]["calls"]
-    return dg.MaterializeResult(metadata={"dagster/row_count": total, "new_calls": counts.stored})
+def calls(
+    state_store: dg.ResourceParam[StateStore],
+    history_store: dg.ResourceParam[HistoryStore],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """Calls derived from alerts by the rules in force. Grain: one row per alert, active or not; a sell is an exit."""
+    counts = derive_stored_calls(state_store, history_store, settings)
+    return dg.MaterializeResult(metadata={"dagster/row_count": counts["active"] + counts["inactive"], **counts})
+
+
+def derive_stored_calls(state: StateStore, history: HistoryStore, settings: Settings) -> dict[str, Any]:
+    """Derive calls by the rules of the settings, else those in force, and return what changed."""
+    derivation = derive_calls(state, history, choose_rules(state, settings))
+    counts = derivation.counts._asdict()
+    del counts["is_mirror_old"]
+    return {**counts, "unplaced_tokens": len(derivation.unplaced)}
 
 
 def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -156,16 +225,23 @@ def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
 
         A file is taken whole; token-months of it that the run did not name are recorded as materialised too.
         """
-        files = _named_or_inbox(config.paths, settings.inbox / "candles", CANDLE_SUFFIXES)
-        check_candle_files(files, state_store, first_month=settings.first_month)
-        outcomes = import_candle_files(files, state_store, history_store)
-        context.log.info("candle files: %s", _count_metadata(outcomes))
+        touched: set[TokenMonth] = set()
+        if config.paths:
+            files = expand_files(map(Path, config.paths), CANDLE_SUFFIXES)
+            check_candle_files(files, state_store, first_month=settings.first_month)
+            outcomes = import_candle_files(files, state_store, history_store)
+            context.log.info("candle files: %s", _count_metadata(outcomes))
+            touched = touched_token_months([outcome for outcome in outcomes if not outcome.is_known])
+        else:
+            taken = _take_candles(context, [], state_store, history_store, settings)
+            touched = taken_token_months(taken)
+        # A token that no partition is of yet would have its materialisation hidden.
+        register_tokens(context.instance, touched)
         counts = count_candles(history_store)
         asked = {parse_token_month_key(key): key for key in context.partition_keys}
         for key, partition_key in asked.items():
             context.add_asset_metadata({"dagster/row_count": counts.get(key, 0)}, partition_key=partition_key)
-        imported = [outcome for outcome in outcomes if not outcome.is_known]
-        for key in sorted(touched_token_months(imported) - set(asked)):
+        for key in sorted(touched - set(asked)):
             context.log_event(
                 dg.AssetMaterialization(
                     "ohlcv_candles",
@@ -175,6 +251,54 @@ def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
             )
 
     return ohlcv_candles
+
+
+def _take_candles(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    names: list[str],
+    state: StateStore,
+    history: HistoryStore,
+    settings: Settings,
+) -> list[TakenFile]:
+    importer = CandleImporter(state, history, settings.first_month, CandleImportOptions())
+    taken = _take(candle_inbox(settings.inbox), names, importer, settings)
+    _warn_of_failures(context, taken)
+    context.log.info("candle files: %s", _take_metadata(taken))
+    return taken
+
+
+@dg.op(
+    description="Takes complete candle files out of the inbox, makes their tokens partitions, derives calls anew.",
+)
+def take_candle_files(
+    context: dg.OpExecutionContext,
+    config: InboxFilesConfig,
+    state_store: dg.ResourceParam[StateStore],
+    history_store: dg.ResourceParam[HistoryStore],
+    settings: dg.ResourceParam[Settings],
+) -> None:
+    """Import candle files and record the token-months that they touch.
+
+    No asset: a file's tokens are known once it is read, and a run of an asset needs its partitions before that.
+    """
+    taken = _take_candles(context, config.inbox_files, state_store, history_store, settings)
+    keys = taken_token_months(taken)
+    if not keys:
+        return
+    register_tokens(context.instance, keys)
+    counts = count_candles(history_store)
+    for key in sorted(keys):
+        context.log_event(
+            dg.AssetMaterialization(
+                "ohlcv_candles", partition=token_month_key(key), metadata={"dagster/row_count": counts.get(key, 0)}
+            )
+        )
+    context.log.info("calls: %s", derive_stored_calls(state_store, history_store, settings))
+
+
+def taken_token_months(taken: Sequence[TakenFile]) -> set[TokenMonth]:
+    """Return the token-months of files that were taken, those of an import that another process finished too."""
+    return {TokenMonth.from_parts(*parts) for file in taken for parts in file.report.get("token_months", ())}
 
 
 def touched_token_months(outcomes: Sequence[ImportOutcome]) -> set[TokenMonth]:

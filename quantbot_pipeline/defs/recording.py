@@ -1,6 +1,6 @@
 """Telling Dagster what a command did, so that its lineage shows imports from the command line too."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import dagster as dg
 
@@ -11,6 +11,7 @@ from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.import_candles import ImportOutcome
+from quantbot_pipeline.workflows.token_months import TokenMonth
 
 
 def record_candle_imports(
@@ -29,6 +30,24 @@ def record_candle_imports(
         keys = new | {key for key in known if token_month_key(key) not in recorded}
         if not keys:
             return
+        counts = count_candles(history)
+        register_tokens(instance, keys)
+        for key in sorted(keys):
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    "ohlcv_candles",
+                    partition=token_month_key(key),
+                    metadata={"dagster/row_count": counts.get(key, 0)},
+                )
+            )
+
+
+def record_token_months(
+    keys: Collection[TokenMonth], history: HistoryStore, settings: Settings, urls: ServerUrls
+) -> None:
+    """Register the tokens of token-months, and report these as materialised."""
+    prepare_dagster_home(settings, urls)
+    with dg.DagsterInstance.get() as instance:
         counts = count_candles(history)
         register_tokens(instance, keys)
         for key in sorted(keys):

@@ -1,6 +1,6 @@
 """`PostgresStore`: the state store. Each method is one transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -8,11 +8,13 @@ from typing import Any, Self
 import pyarrow as pa
 
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.storage import postgres_entities, postgres_research, postgres_runs
+from quantbot_pipeline.storage import postgres_calls, postgres_entities, postgres_research, postgres_runs
 from quantbot_pipeline.storage.postgres_connection import PostgresConnections
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    CallerRow,
     CallRow,
+    DerivationCounts,
     ImportRecord,
     InsertCounts,
     ModelRow,
@@ -71,13 +73,36 @@ class PostgresStore:
         """
         return self._connections.run(lambda t: postgres_entities.store_alerts(t, alerts, record))
 
-    def load_alerts_without_call(self) -> list[AlertRow]:
-        """Return alerts from which no call was derived yet, oldest first."""
-        return self._connections.run(postgres_entities.load_alerts_without_call)
+    def load_callers(self) -> list[CallerRow]:
+        """Return all callers by (source, handle)."""
+        return self._connections.run(postgres_calls.load_callers)
 
-    def insert_calls(self, calls: Sequence[NewCall]) -> InsertCounts:
-        """Store calls; an alert that has its call already counts as duplicate."""
-        return self._connections.run(lambda t: postgres_entities.insert_calls(t, calls))
+    def set_caller_alias(self, caller_id: int, canonical_caller_id: int) -> bool:
+        """Say that a caller is another one, and return whether that is new; calls must be derived again.
+
+        Raises:
+            InputError: it would close a circle; the message shows it.
+            StorageError: a caller does not exist.
+        """
+        return self._connections.run(lambda t: postgres_calls.set_caller_alias(t, caller_id, canonical_caller_id))
+
+    def remove_caller_alias(self, caller_id: int) -> bool:
+        """Say that a caller is itself again, and return whether it was an alias; calls must be derived again."""
+        return self._connections.run(lambda t: postgres_calls.remove_caller_alias(t, caller_id))
+
+    def derive_calls(
+        self, rules: Mapping[str, Any], derive: Callable[[Sequence[AlertRow]], Sequence[NewCall]]
+    ) -> DerivationCounts:
+        """Make the calls what `derive` says of all alerts; rows keep their ids, deriving twice changes nothing.
+
+        Raises:
+            IntegrityError: `derive` does not give exactly one call per alert; nothing was changed.
+        """
+        return self._connections.run(lambda t: postgres_calls.derive_calls(t, rules, derive))
+
+    def load_call_rules(self) -> Mapping[str, Any] | None:
+        """Return the rules that calls were last derived by; None if they never were."""
+        return self._connections.run(postgres_calls.load_call_rules)
 
     def load_calls(
         self,
@@ -85,8 +110,8 @@ class PostgresStore:
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[CallRow]:
-        """Return calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
-        return self._connections.run(lambda t: postgres_entities.load_calls(t, tokens, start, end))
+        """Return active calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
+        return self._connections.run(lambda t: postgres_calls.load_calls(t, tokens, start, end))
 
     # --- imports and quarantine ---------------------------------------------------------------------
     def find_import(self, kind: str, sha256: str, options_key: str) -> ImportRecord | None:
@@ -193,7 +218,7 @@ class PostgresStore:
         return self.read("published/load_runs")
 
     def load_published_calls(self) -> pa.Table:
-        """Return all calls as rows of ClickHouse's `published_calls`."""
+        """Return all calls, active or not, as rows of ClickHouse's `published_calls`."""
         return self.read("published/load_calls")
 
     # --- optimization -------------------------------------------------------------------------------

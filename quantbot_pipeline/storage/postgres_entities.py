@@ -1,25 +1,24 @@
-"""Tokens, callers, alerts, calls and imports: what happens inside one Postgres transaction."""
+"""Tokens, alerts and imports: what happens inside one Postgres transaction; callers and calls: `postgres_calls`."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.errors import DataError, IntegrityError, StorageError
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.json_text import storable_text, to_json_text
 from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
 from quantbot_pipeline.storage.records import (
-    AlertRow,
     CallerKey,
-    CallRow,
     ImportRecord,
     InsertCounts,
     NewAlert,
-    NewCall,
 )
+
+MAX_CALLER_VALUES = 100
+"""Most names, and values of each attribute, that a caller's row keeps; every alert keeps its own row as read."""
 
 
 def require_utc(moment: datetime, field: str) -> datetime:
@@ -58,70 +57,6 @@ def store_alerts(
         )
         _complete(transaction, import_id, record)
     return counts
-
-
-def load_alerts_without_call(transaction: PostgresTransaction) -> list[AlertRow]:
-    """Return alerts from which no call was derived yet, oldest first."""
-    return [
-        AlertRow(**{**row, "side": Side(row["side"]), "signal_type": SignalType(row["signal_type"])})
-        for row in transaction.fetch_rows("alerts/load_alerts_without_call")
-    ]
-
-
-def insert_calls(transaction: PostgresTransaction, calls: Sequence[NewCall]) -> InsertCounts:
-    """Store calls; one whose alert has a call already is a duplicate."""
-    if not calls:
-        return InsertCounts(stored=0, duplicates=0)
-    transaction.execute("calls/stage_calls")
-    transaction.copy_rows(
-        "calls/copy_staged_calls",
-        (
-            (
-                call.alert_id,
-                call.token_id,
-                call.caller_id,
-                call.side.value,
-                call.signal_type.value,
-                call.signal_strength,
-                require_utc(call.signal_timestamp, "signal_timestamp"),
-                to_json_text(call.metadata),
-            )
-            for call in calls
-        ),
-    )
-    stored = transaction.execute("calls/insert_staged_calls")
-    return InsertCounts(stored=stored, duplicates=len(calls) - stored)
-
-
-def load_calls(
-    transaction: PostgresTransaction,
-    tokens: Collection[TokenKey] | None,
-    start: datetime | None,
-    end: datetime | None,
-) -> list[CallRow]:
-    """Return calls of a window, of all tokens or of those given; see `StateStore.load_calls`."""
-    rows = transaction.fetch_rows(
-        "calls/load_calls",
-        chains=None if tokens is None else [token.chain for token in tokens],
-        addresses=None if tokens is None else [token.address for token in tokens],
-        start=None if start is None else require_utc(start, "start"),
-        end=None if end is None else require_utc(end, "end"),
-    )
-    return [
-        CallRow(
-            call_id=row["call_id"],
-            token_id=row["token_id"],
-            token=TokenKey(row["chain"], row["address"]),
-            caller_id=row["caller_id"],
-            caller=CallerKey(row["source"], row["handle"]),
-            side=Side(row["side"]),
-            signal_type=SignalType(row["signal_type"]),
-            signal_timestamp=row["signal_timestamp"],
-            alert_price=row["alert_price"],
-            alert_market_cap=row["alert_market_cap"],
-        )
-        for row in rows
-    ]
 
 
 def find_import(transaction: PostgresTransaction, kind: str, sha256: str, options_key: str) -> ImportRecord | None:
@@ -188,6 +123,7 @@ def _insert_alerts(transaction: PostgresTransaction, alerts: Sequence[NewAlert],
                 alert.token.address,
                 storable_text(alert.caller.source),
                 storable_text(alert.caller.handle),
+                None if alert.caller_name is None else storable_text(alert.caller_name),
                 alert.side.value,
                 alert.signal_type.value,
                 alert.confidence,
@@ -195,13 +131,48 @@ def _insert_alerts(transaction: PostgresTransaction, alerts: Sequence[NewAlert],
                 alert.alert_market_cap,
                 require_utc(alert.alert_timestamp, "alert_timestamp"),
                 alert.content_key,
+                None if alert.message_id is None else storable_text(alert.message_id),
+                None if alert.chat_id is None else storable_text(alert.chat_id),
+                alert.address_kind,
+                to_json_text(alert.attributes),
                 to_json_text(alert.raw_payload),
             )
             for alert in alerts
         ),
     )
     transaction.execute("callers/insert_staged_callers")
+    transaction.execute("callers/name_staged_callers")
+    _keep_caller_attributes(transaction, alerts)
+    # Before the insert: what it fills were otherwise the rows of this very write.
+    transaction.execute("alerts/fill_stored_alerts", import_id=import_id)
     return transaction.execute("alerts/insert_staged_alerts", import_id=import_id)
+
+
+def _keep_caller_attributes(transaction: PostgresTransaction, alerts: Sequence[NewAlert]) -> None:
+    """Add what alerts say about their callers to lists of what was said before."""
+    said: dict[CallerKey, dict[str, dict[str, None]]] = {}
+    for alert in alerts:
+        if alert.caller_name is None and not alert.caller_attributes:
+            continue
+        key = CallerKey(storable_text(alert.caller.source), storable_text(alert.caller.handle))
+        lists = said.setdefault(key, {})
+        for name, value in (("names", alert.caller_name), *alert.caller_attributes.items()):
+            if value is not None:
+                lists.setdefault(name, {})[storable_text(value)] = None
+    if not said:
+        return
+    changed: dict[int, str] = {}
+    for row in transaction.fetch_rows("callers/lock_staged_callers"):
+        known = row["attributes_json"]
+        merged = {**known}
+        for name, values in said.get(CallerKey(row["source"], row["handle"]), {}).items():
+            kept = list(known.get(name, ()))
+            room = MAX_CALLER_VALUES - len(kept)
+            merged[name] = kept + [value for value in values if value not in kept][: max(room, 0)]
+        if merged != known:
+            changed[row["caller_id"]] = to_json_text(merged)
+    if changed:
+        transaction.execute("callers/set_attributes", caller_ids=list(changed), attributes=list(changed.values()))
 
 
 def _insert_import(transaction: PostgresTransaction, record: ImportRecord) -> tuple[int, bool]:

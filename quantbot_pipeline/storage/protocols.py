@@ -7,7 +7,7 @@ Common rules: every write is idempotent; a write that raised left nothing behind
 times are UTC; prices are float64 on every hop.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,7 +17,9 @@ from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    CallerRow,
     CallRow,
+    DerivationCounts,
     ImportRecord,
     InsertCounts,
     ModelRow,
@@ -45,15 +47,46 @@ class StateStore(Protocol):
 
         With `record`, the import and its quarantined rows are recorded in the same transaction; its
         `rows_stored` and `rows_duplicate` are corrected by what the insert found stored already.
+
+        An alert that is stored already keeps what it says; what it left open (a price, the chain of a 0x
+        address) is filled by this one, which counts as duplicate all the same.
         """
         ...
 
-    def load_alerts_without_call(self) -> list[AlertRow]:
-        """Return alerts from which no call was derived yet, oldest first."""
+    def load_callers(self) -> list[CallerRow]:
+        """Return all callers by (source, handle)."""
         ...
 
-    def insert_calls(self, calls: Sequence[NewCall]) -> InsertCounts:
-        """Store calls by COPY; an alert that has its call already counts as duplicate."""
+    def set_caller_alias(self, caller_id: int, canonical_caller_id: int) -> bool:
+        """Say that a caller is another one, and return whether that is new; calls must be derived again.
+
+        Raises:
+            InputError: it would close a circle; the message shows it.
+        """
+        ...
+
+    def remove_caller_alias(self, caller_id: int) -> bool:
+        """Say that a caller is itself again, and return whether it was an alias; calls must be derived again."""
+        ...
+
+    def derive_calls(
+        self, rules: Mapping[str, Any], derive: Callable[[Sequence[AlertRow]], Sequence[NewCall]]
+    ) -> DerivationCounts:
+        """Make the calls what `derive` says of all alerts, in one transaction; one process at a time.
+
+        A call's row keeps its id for ever: one that is derived otherwise is changed, one that the rules make no
+        more is marked inactive. Current runs that have no call left in their window are retired: superseded by
+        themselves. Deriving twice changes nothing.
+
+        Args:
+            rules: The rules, to be remembered as those in force.
+            derive: Gives one call per alert, given all alerts, oldest first; it may be called again from its
+                start, so it changes nothing.
+        """
+        ...
+
+    def load_call_rules(self) -> Mapping[str, Any] | None:
+        """Return the rules that calls were last derived by; None if they never were."""
         ...
 
     def load_calls(
@@ -62,7 +95,7 @@ class StateStore(Protocol):
         start: datetime | None = None,
         end: datetime | None = None,
     ) -> list[CallRow]:
-        """Return calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
+        """Return active calls with `start <= signal_timestamp < end`, ordered by (signal_timestamp, call_id)."""
         ...
 
     # --- imports and quarantine ---------------------------------------------------------------------
@@ -134,7 +167,7 @@ class StateStore(Protocol):
         ...
 
     def load_published_calls(self) -> pa.Table:
-        """Return all calls as rows of ClickHouse's `published_calls`."""
+        """Return all calls, active or not, as rows of ClickHouse's `published_calls`."""
         ...
 
     # --- optimization ----------------------------------------------------------------------------------

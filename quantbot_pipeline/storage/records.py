@@ -30,7 +30,27 @@ class InsertCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NewAlert:
-    """One parsed alert, ready to be stored; `content_key` is its natural key (sha256 hex)."""
+    """One parsed alert, ready to be stored.
+
+    Attributes:
+        token: The token, or the pool if `address_kind` says so.
+        symbol: Ticker; None if unknown.
+        caller: Who made it, as the alert says: aliases are followed when calls are derived.
+        side: Direction.
+        signal_type: What it asks for.
+        confidence: As stated; None if it was not.
+        alert_price: Price that was stated; None if none was.
+        alert_market_cap: Market cap that was stated; None if none was.
+        alert_timestamp: When it was made, tz-aware.
+        content_key: Natural key, sha256 in hex.
+        raw_payload: The row as it was read.
+        caller_name: The caller's name as shown, cleaned; None if unknown.
+        caller_attributes: What cleaning took from the name, by what it is.
+        message_id: The source's id of the message; None if unknown.
+        chat_id: The chat of the message; None if unknown.
+        address_kind: `token` or `pool`.
+        attributes: What else is known of the alert, storable as JSON.
+    """
 
     token: TokenKey
     symbol: str | None
@@ -43,26 +63,47 @@ class NewAlert:
     alert_timestamp: datetime
     content_key: str
     raw_payload: Mapping[str, Any]
+    caller_name: str | None = None
+    caller_attributes: Mapping[str, str] = field(default_factory=dict)
+    message_id: str | None = None
+    chat_id: str | None = None
+    address_kind: str = "token"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertRow:
-    """A stored alert, as far as calls are derived from it."""
+    """A stored alert, as far as calls are derived from it.
+
+    Attributes:
+        alert_id: Its id.
+        token_id: Its token's id.
+        token: Its token, as it said.
+        caller_id: Its caller's id.
+        canonical_caller_id: Who the caller is once aliases are followed; the same without one.
+        side: Direction, as it said.
+        signal_type: What it asked for, as it said.
+        confidence: As stated; None if it was not.
+        alert_timestamp: When it was made, UTC.
+    """
 
     alert_id: int
     token_id: int
+    token: TokenKey
     caller_id: int
+    canonical_caller_id: int
     side: Side
     signal_type: SignalType
     confidence: float | None
-    alert_price: float | None
-    alert_market_cap: float | None
     alert_timestamp: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """A call derived from one alert; `alert_id` is its natural key."""
+    """A call derived from one alert; `alert_id` is its natural key.
+
+    `inactive_reason` says why the rules make no call of the alert; None for one that is in force.
+    """
 
     alert_id: int
     token_id: int
@@ -72,6 +113,58 @@ class NewCall:
     signal_strength: float | None
     signal_timestamp: datetime
     metadata: Mapping[str, Any]
+    inactive_reason: str | None = None
+
+
+class DerivationCounts(NamedTuple):
+    """What a derivation of calls changed.
+
+    Attributes:
+        new: Calls of alerts that had none, active or not.
+        changed: Calls that are now of another token, caller or kind.
+        deactivated: Calls that the rules make no more.
+        reactivated: Calls that the rules make again.
+        active: Calls in force now.
+        inactive: Alerts of which the rules make no call.
+        runs_retired: Current runs that have no call left in their window.
+        is_mirror_old: Whether anything changed that ClickHouse's mirror of calls or runs shows.
+    """
+
+    new: int
+    changed: int
+    deactivated: int
+    reactivated: int
+    active: int
+    inactive: int
+    runs_retired: int
+    is_mirror_old: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CallerRow:
+    """A stored caller.
+
+    Attributes:
+        caller_id: Its id.
+        caller: Source and handle.
+        display_name: Name as shown; None if unknown.
+        alias_of_id: The caller whose alias a person said that it is; None if it is nobody's.
+        canonical_caller_id: Who it is once aliases are followed; itself without one.
+        alert_count: Alerts under this handle.
+        call_count: Active calls that count for it, those of its aliases too; none for an alias.
+        first_alert_at: Its oldest alert, UTC; None without one.
+        last_alert_at: Its newest alert, UTC; None without one.
+    """
+
+    caller_id: int
+    caller: CallerKey
+    display_name: str | None
+    alias_of_id: int | None
+    canonical_caller_id: int
+    alert_count: int
+    call_count: int
+    first_alert_at: datetime | None
+    last_alert_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ _VIEW_NAME = re.compile(r"(stg|int|mart)_[a-z0-9_]+")
 _HEADER = re.compile(r"--\s*(?P<kind>depends|test):\s*(?P<text>.+?)\s*$")
 _TEST = re.compile(r"(?P<kind>[a-z_]+)\((?P<arguments>.*)\)")
 _READS = re.compile(rf"\b(?:from|join)\s+({_IDENTIFIER})\b(?!\s*\()", re.IGNORECASE)
-_CREATED_TABLE = re.compile(rf"\bcreate\s+table\s+(?:if\s+not\s+exists\s+)?({_IDENTIFIER})\b", re.IGNORECASE)
+_CREATED_TABLE = re.compile(rf"\bcreate\s+(?:table|view)\s+(?:if\s+not\s+exists\s+)?({_IDENTIFIER})\b", re.IGNORECASE)
 _COMMENT = re.compile(r"--[^\n]*")
 
 # Serialises concurrent applications in Postgres; the number has no meaning but must never change.

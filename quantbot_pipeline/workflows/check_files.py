@@ -8,12 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from quantbot_pipeline.errors import ConfigError
-from quantbot_pipeline.ingest.alert_files import read_alert_file
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.workflows.find_files import expand_files
 from quantbot_pipeline.workflows.find_files import find_candle_files as find_candle_files
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES
+from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions
 from quantbot_pipeline.workflows.import_candles import (
     CandleImportOptions,
     file_sha256,
@@ -66,8 +65,7 @@ def check_candle_files(
 def check_alert_files(
     paths: Sequence[Path],
     *,
-    source: str,
-    timezone: str | None = None,
+    options: AlertImportOptions | None = None,
     first_month: str | None = None,
     on_progress: ProgressListener = no_progress,
 ) -> None:
@@ -75,8 +73,7 @@ def check_alert_files(
 
     Args:
         paths: Alert files.
-        source: Where the callers are from.
-        timezone: IANA zone of naive timestamps.
+        options: What the files do not say themselves.
         first_month: First month, `YYYY-MM`, that alerts may be of; any without it.
         on_progress: Told after each file.
 
@@ -84,8 +81,9 @@ def check_alert_files(
         DataError: a file can't be read.
         ConfigError: a file has alerts before `first_month`.
     """
+    options = options or AlertImportOptions()
     for position, path in enumerate(paths, start=1):
-        file = read_alert_file(path, source=source, timezone=timezone)
+        file = options.read(path)
         if first_month is not None:
             _refuse_early(path, "alerts", (month_of(alert.alert_timestamp) for alert in file.alerts), first_month)
         on_progress(position, len(paths), path.name)

@@ -1,63 +1,141 @@
-"""Alert files in, and calls out of alerts."""
+"""Alert files in: each in one transaction, each once."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
-from quantbot_pipeline.ingest.alert_files import AlertFile, read_alert_file
-from quantbot_pipeline.ingest.calls import classify_call
+from quantbot_pipeline.ingest.alert_files import ALERT_FILE_KINDS, AlertFile, read_alert_file
 from quantbot_pipeline.storage.protocols import StateStore
-from quantbot_pipeline.storage.records import CallerKey, ImportRecord, InsertCounts, NewAlert, NewCall
+from quantbot_pipeline.storage.records import CallerKey, ImportRecord, NewAlert
 from quantbot_pipeline.workflows.import_candles import ImportOutcome, file_sha256
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
-ALERT_SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+ALERT_SUFFIXES = tuple(kind + end for kind in ALERT_FILE_KINDS for end in ("", ".gz"))
+"""Ends of the names of alert files."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertImportOptions:
+    """What an import says about its files; see `ingest.alert_files.read_alert_file`.
+
+    Attributes:
+        source: Where the callers are from, such as a messenger or a group; part of their identity.
+        timezone: IANA zone of times that state none; without it such rows are quarantined.
+        chain: Chain of 0x addresses and pair names that nothing else places on one.
+        caller: Caller of rows that name none.
+        chat: Chat of messages that name none.
+        columns: Field by column, for columns that are not known by name.
+        mints_of_pools: Token address by pool address.
+        bots: Names or ids of the bots that answer calls; the known ones if None.
+    """
+
+    source: str = "file"
+    timezone: str | None = None
+    chain: str | None = None
+    caller: str | None = None
+    chat: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    mints_of_pools: Mapping[str, str] = field(default_factory=dict)
+    bots: tuple[str, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        """Text that is equal for options that read a file alike."""
+        key = f"{self.source}|{self.timezone or ''}"
+        further = {
+            "chain": self.chain,
+            "caller": self.caller,
+            "chat": self.chat,
+            "columns": dict(sorted(self.columns.items())),
+            # Thousands of pools make one short text.
+            "pools": _digest(self.mints_of_pools) if self.mints_of_pools else None,
+            "bots": None if self.bots is None else sorted(self.bots),
+        }
+        given = {name: value for name, value in further.items() if value not in (None, {})}
+        # Without further options it is the key of imports that were made before there were any.
+        return f"{key}|{json.dumps(given, sort_keys=True)}" if given else key
+
+    def read(self, path: Path) -> AlertFile:
+        """Read a file with these options.
+
+        Raises:
+            DataError: it can't be read, or an option is not usable.
+        """
+        return read_alert_file(
+            path,
+            source=self.source,
+            timezone=self.timezone,
+            chain=self.chain,
+            caller=self.caller,
+            chat=self.chat,
+            columns=self.columns,
+            mints_of_pools=self.mints_of_pools,
+            bots=self.bots,
+        )
 
 
 def import_alert_files(
     paths: Sequence[Path],
     state: StateStore,
     *,
-    source: str = "file",
-    timezone: str | None = None,
+    options: AlertImportOptions | None = None,
     on_progress: ProgressListener = no_progress,
 ) -> list[ImportOutcome]:
     """Import alert files, each in one transaction and each once.
 
+    An alert that is stored already counts as duplicate; it keeps what it says, and what it left open is filled.
+
     Args:
-        paths: CSV or JSON Lines files.
+        paths: Files of the kinds of `ALERT_SUFFIXES`.
         state: Where alerts, tokens, callers and quarantined rows go.
-        source: Where the callers are from, such as the name of a messenger or a group.
-        timezone: IANA zone of naive timestamps; without it such rows are quarantined.
+        options: What the files do not say themselves.
         on_progress: Told after each file.
 
     Raises:
         DataError: a file can't be read at all; files before it are stored, it and those after it are not.
     """
+    options = options or AlertImportOptions()
     outcomes = []
     for position, path in enumerate(paths, start=1):
-        outcomes.append(_import_alert_file(path, state, source, timezone))
+        outcomes.append(import_alert_file(path, state, options))
         on_progress(position, len(paths), path.name)
     return outcomes
 
 
-def _import_alert_file(path: Path, state: StateStore, source: str, timezone: str | None) -> ImportOutcome:
-    options_key = f"{source}|{timezone or ''}"
-    known = state.find_import("alerts", file_sha256(path), options_key)
+def import_alert_file(
+    path: Path, state: StateStore, options: AlertImportOptions, *, shown_as: str | None = None
+) -> ImportOutcome:
+    """Import one alert file, once.
+
+    Args:
+        path: The file.
+        state: Where its rows go.
+        options: What it does not say itself.
+        shown_as: The file's name in quarantine, where it lies elsewhere for the time of its import.
+
+    Raises:
+        DataError: it can't be read at all; nothing is stored.
+    """
+    known = state.find_import("alerts", file_sha256(path), options.key)
     if known is not None:
         return ImportOutcome(known, is_known=True)
-    file = read_alert_file(path, source=source, timezone=timezone)
+    file = options.read(path)
+    quarantined = file.quarantined
+    if shown_as is not None:
+        quarantined = tuple(replace(row, file=shown_as) for row in quarantined)
     record = ImportRecord(
         kind="alerts",
         file=path.name,
         sha256=file.sha256,
-        options_key=options_key,
+        options_key=options.key,
         rows_read=file.rows_read,
         rows_stored=len(file.alerts),
         rows_duplicate=file.duplicates,
-        rows_quarantined=len(file.quarantined),
+        rows_quarantined=len(quarantined),
         details={},
-        quarantined=file.quarantined,
+        quarantined=quarantined,
     )
     counts = state.store_alerts(_new_alerts(file), record)
     return ImportOutcome(
@@ -80,26 +158,16 @@ def _new_alerts(file: AlertFile) -> list[NewAlert]:
             alert_timestamp=alert.alert_timestamp,
             content_key=alert.content_key,
             raw_payload=alert.raw,
+            caller_name=alert.caller_name,
+            caller_attributes=alert.caller_attributes,
+            message_id=alert.message_id,
+            chat_id=alert.chat_id,
+            address_kind=alert.address_kind.value,
+            attributes=alert.attributes,
         )
         for alert in file.alerts
     ]
 
 
-def derive_calls(state: StateStore) -> InsertCounts:
-    """Turn every alert that has no call yet into its call; again changes nothing."""
-    calls = []
-    for alert in state.load_alerts_without_call():
-        side, signal_type = classify_call(alert.side, alert.signal_type)
-        calls.append(
-            NewCall(
-                alert_id=alert.alert_id,
-                token_id=alert.token_id,
-                caller_id=alert.caller_id,
-                side=side,
-                signal_type=signal_type,
-                signal_strength=alert.confidence,
-                signal_timestamp=alert.alert_timestamp,
-                metadata={},
-            )
-        )
-    return state.insert_calls(calls)
+def _digest(pools: Mapping[str, str]) -> str:
+    return sha256(json.dumps(sorted(pools.items())).encode()).hexdigest()

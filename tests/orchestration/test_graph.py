@@ -93,7 +93,11 @@ def test_definitions_are_valid(definitions: dg.Definitions) -> None:
 
 def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
-    assert [sensor.name for sensor in repository.sensor_defs] == ["alert_inbox_sensor"]
+    assert [sensor.name for sensor in repository.sensor_defs] == [
+        "alert_inbox_sensor",
+        "candle_inbox_sensor",
+        "new_imports_sensor",
+    ]
     assert [schedule.name for schedule in repository.schedule_defs] == ["nightly_report"]
     checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
     assert checks == {"alert_counts_add_up", "every_alert_has_its_call"}

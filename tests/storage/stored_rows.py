@@ -15,6 +15,7 @@ from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import AGGREGATE_SCHEMA, EVENT_SCHEMA
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import (
+    AlertRow,
     CallerKey,
     ImportRecord,
     NewAlert,
@@ -74,21 +75,22 @@ def import_record(name: str, stored: int, duplicate: int = 0, refused: int = 0, 
 def store_calls(state: PostgresStore, alerts: Sequence[NewAlert]) -> None:
     """Store alerts and the call of each."""
     state.store_alerts(alerts, None)
-    state.insert_calls(
-        [
-            NewCall(
-                alert_id=row.alert_id,
-                token_id=row.token_id,
-                caller_id=row.caller_id,
-                side=row.side,
-                signal_type=row.signal_type,
-                signal_strength=row.confidence,
-                signal_timestamp=row.alert_timestamp,
-                metadata={},
-            )
-            for row in state.load_alerts_without_call()
-        ]
+    state.derive_calls({}, lambda rows: [call_of(row) for row in rows])
+
+
+def call_of(row: AlertRow, **changes: Any) -> NewCall:
+    """The call of an alert, as the alert says it."""
+    plain = NewCall(
+        alert_id=row.alert_id,
+        token_id=row.token_id,
+        caller_id=row.canonical_caller_id,
+        side=row.side,
+        signal_type=row.signal_type,
+        signal_strength=row.confidence,
+        signal_timestamp=row.alert_timestamp,
+        metadata={},
     )
+    return replace(plain, **changes)
 
 
 def store_strategy(state: PostgresStore, name: str = "basic", version: str = "1", **changes: Any) -> int:

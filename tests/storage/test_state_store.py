@@ -18,6 +18,7 @@ from stored_rows import (
     MARCH,
     PEPE,
     alert,
+    call_of,
     digest,
     import_record,
     model,
@@ -31,7 +32,7 @@ from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.errors import DataError, InputError, IntegrityError, StorageError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.postgres import PostgresStore
-from quantbot_pipeline.storage.records import CallerKey, ImportRecord, NewCall, NewTrial
+from quantbot_pipeline.storage.records import AlertRow, CallerKey, ImportRecord, NewCall, NewTrial
 
 pytestmark = pytest.mark.server
 
@@ -74,7 +75,6 @@ def test_alerts_stored_twice_are_there_once(state: PostgresStore) -> None:
     assert state.store_alerts([*alerts, *alerts], None) == (0, 20)
 
     assert count(state)["alerts"] == 13
-    assert len(state.load_alerts_without_call()) == 13
 
 
 def test_the_same_alert_twice_in_one_write_is_one_row(state: PostgresStore) -> None:
@@ -180,16 +180,15 @@ def test_a_price_that_is_none_is_refused(state: PostgresStore, price: float) -> 
 
 def test_a_call_is_derived_once_per_alert(state: PostgresStore) -> None:
     state.store_alerts([alert(2), alert(1)], None)
-    rows = state.load_alerts_without_call()
-    assert [row.alert_timestamp.minute for row in rows] == [1, 2]
-    calls = [
-        NewCall(row.alert_id, row.token_id, row.caller_id, row.side, row.signal_type, None, row.alert_timestamp, {})
-        for row in rows
-    ]
+    seen: list[list[int]] = []
 
-    assert state.insert_calls(calls[:1]) == (1, 0)
-    assert state.insert_calls(calls) == (1, 1)
-    assert state.load_alerts_without_call() == []
+    def derive(rows: Sequence[AlertRow]) -> list[NewCall]:
+        seen.append([row.alert_timestamp.minute for row in rows])
+        return [call_of(row) for row in rows]
+
+    assert state.derive_calls({}, derive).new == 2
+    assert state.derive_calls({}, derive).new == 0
+    assert seen == [[1, 2], [1, 2]]
     assert [call.signal_timestamp.minute for call in state.load_calls()] == [1, 2]
 
 

@@ -55,9 +55,22 @@ class Scene:
             key, token, CallerKey("test", caller), Side.BUY, SignalType.ENTRY, None, 1.0, None, at, content_key, {}
         )
         self.state.store_alerts([alert], None)
-        (row,) = self.state.load_alerts_without_call()
-        call = NewCall(row.alert_id, row.token_id, row.caller_id, row.side, row.signal_type, None, at, {})
-        self.state.insert_calls([call])
+        self.state.derive_calls(
+            {},
+            lambda rows: [
+                NewCall(
+                    row.alert_id,
+                    row.token_id,
+                    row.canonical_caller_id,
+                    row.side,
+                    row.signal_type,
+                    None,
+                    row.alert_timestamp,
+                    {},
+                )
+                for row in rows
+            ],
+        )
         call_id = max(stored.call_id for stored in self.state.load_calls())
         self._token_of_call[call_id] = key
         return call_id

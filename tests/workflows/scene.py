@@ -19,7 +19,7 @@ from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import CallerKey, NewAlert, StrategyRow
 from quantbot_pipeline.strategy.model import config_hash, parse_strategy
-from quantbot_pipeline.workflows.import_alerts import derive_calls
+from quantbot_pipeline.workflows.derive_calls import derive_calls
 from quantbot_pipeline.workflows.run_simulations import RunRequest, plan_backtests
 from quantbot_pipeline.workflows.token_months import TokenMonth
 
@@ -166,7 +166,7 @@ class Scene:
     def call(self, *alerts: NewAlert) -> None:
         """Store alerts and their calls."""
         self.state.store_alerts(alerts, None)
-        derive_calls(self.state)
+        derive_calls(self.state, self.history)
 
     def strategy(self, name: str = "plain", version: str = "1", **fields: Any) -> StrategyRow:
         """Store a strategy: buy at once, sell at +10 %, at -10 % or half an hour later, unless said."""

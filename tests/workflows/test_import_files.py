@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from quantbot_pipeline.errors import DataError, IntegrityError
-from quantbot_pipeline.storage.records import ImportRecord, InsertCounts
+from quantbot_pipeline.storage.records import ImportRecord
 from quantbot_pipeline.workflows import import_candles as module
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, derive_calls, import_alert_files
+from quantbot_pipeline.workflows.derive_calls import derive_calls
+from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
     CANDLE_SUFFIXES,
     CandleImportOptions,
@@ -263,18 +264,18 @@ def test_a_kill_during_an_alert_import_changes_no_final_count(scene: Scene, tmp_
         import_alert_files([file], dying)
     [outcome] = import_alert_files([file], scene.state)
     assert counts(outcome) == (3, 2, 0, 1)
-    derive_calls(scene.state)
+    derive_calls(scene.state, scene.history)
     check_integrity(scene.state, scene.history, alert_files=[file])
 
 
 def test_every_alert_gets_one_call_however_often_they_are_derived(scene: Scene, tmp_path: Path) -> None:
     import_alert_files([alert_file(tmp_path, "a.csv", alert(0), alert(1))], scene.state)
-    dying: Any = Dying(scene.state, "insert_calls", after=True)
+    dying: Any = Dying(scene.state, "derive_calls", after=True)
     with pytest.raises(Killed):
-        derive_calls(dying)
-    assert derive_calls(scene.state) == InsertCounts(0, 0)
+        derive_calls(dying, scene.history)
+    assert derive_calls(scene.state, scene.history).counts.new == 0
     import_alert_files([alert_file(tmp_path, "b.csv", alert(1), alert(2))], scene.state)
-    assert derive_calls(scene.state) == InsertCounts(1, 0)
+    assert derive_calls(scene.state, scene.history).counts.new == 1
     assert scene.ask_state("select count(*), count(distinct alert_id) from calls") == [(3, 3)]
 
 
@@ -282,17 +283,17 @@ def test_calls_derived_anew_are_the_same(scene: Scene, tmp_path: Path) -> None:
     import_alert_files([alert_file(tmp_path, "a.csv", alert(1), alert(0, "lsy"))], scene.state)
     columns = "alert_id, token_id, caller_id, side, signal_type, signal_timestamp"
     calls = f"select {columns} from calls order by alert_id"  # noqa: S608 - the tests' own text
-    derive_calls(scene.state)
+    derive_calls(scene.state, scene.history)
     first = scene.ask_state(calls)
     scene.change_state("delete from calls")
-    derive_calls(scene.state)
+    derive_calls(scene.state, scene.history)
     assert scene.ask_state(calls) == first
 
 
 def test_alerts_of_another_source_are_others(scene: Scene, tmp_path: Path) -> None:
     file = alert_file(tmp_path, "a.csv", alert(0))
     for source in ("file", "telegram", "file"):
-        import_alert_files([file], scene.state, source=source)
+        import_alert_files([file], scene.state, options=AlertImportOptions(source=source))
     assert scene.ask_state("select source, handle from callers order by source") == [
         ("file", "brook"),
         ("telegram", "brook"),

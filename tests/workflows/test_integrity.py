@@ -8,7 +8,8 @@ import pytest
 
 from quantbot_pipeline.errors import IntegrityError
 from quantbot_pipeline.workflows import run_simulations as simulations
-from quantbot_pipeline.workflows.import_alerts import derive_calls, import_alert_files
+from quantbot_pipeline.workflows.derive_calls import derive_calls
+from quantbot_pipeline.workflows.import_alerts import import_alert_files
 from quantbot_pipeline.workflows.import_candles import import_candle_files
 from quantbot_pipeline.workflows.integrity import check_integrity
 from tests.workflows.scene import BONK, MARCH, MINUTE, Scene, alert, candle_rows, write_csv
@@ -33,7 +34,7 @@ def files(scene: Scene, tmp_path: Path) -> list[Path]:
     )
     import_candle_files([candles], scene.state, scene.history)
     import_alert_files([alerts], scene.state)
-    derive_calls(scene.state)
+    derive_calls(scene.state, scene.history)
     strategies = [scene.strategy("one"), scene.strategy("two", exits={})]
     simulations.run_simulations(scene.plan(*strategies), scene.state, scene.history)
     return [candles, alerts]

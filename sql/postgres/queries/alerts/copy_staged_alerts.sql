@@ -3,6 +3,7 @@ copy staged_alerts (
     address,
     caller_source,
     caller_handle,
+    caller_name,
     side,
     signal_type,
     confidence,
@@ -10,5 +11,9 @@ copy staged_alerts (
     alert_market_cap,
     alert_timestamp,
     content_key,
+    message_id,
+    chat_id,
+    address_kind,
+    attributes_json,
     raw_payload_json
 ) from stdin

@@ -9,6 +9,10 @@ insert into alerts (
     alert_market_cap,
     alert_timestamp,
     content_key,
+    message_id,
+    chat_id,
+    address_kind,
+    attributes_json,
     raw_payload_json,
     import_id
 )
@@ -22,6 +26,10 @@ select
     staged.alert_market_cap,
     staged.alert_timestamp,
     staged.content_key,
+    staged.message_id,
+    staged.chat_id,
+    staged.address_kind,
+    staged.attributes_json,
     staged.raw_payload_json,
     %(import_id)s::bigint
 from staged_alerts as staged

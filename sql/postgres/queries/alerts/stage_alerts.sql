@@ -4,6 +4,7 @@ create temporary table staged_alerts (
     address text not null,
     caller_source text not null,
     caller_handle text not null,
+    caller_name text,
     side text not null,
     signal_type text not null,
     confidence double precision,
@@ -11,5 +12,9 @@ create temporary table staged_alerts (
     alert_market_cap double precision,
     alert_timestamp timestamptz not null,
     content_key text not null,
+    message_id text,
+    chat_id text,
+    address_kind text not null,
+    attributes_json jsonb not null,
     raw_payload_json jsonb not null
 ) on commit drop

@@ -1,4 +1,4 @@
--- grain: one row per caller of the staged alerts; sorted by key against deadlocks.
+-- grain: one row per caller of the staged alerts that is not stored yet; sorted by key against deadlocks.
 insert into callers (source, handle)
 select distinct
     staged.caller_source,

@@ -6,5 +6,6 @@ copy staged_calls (
     signal_type,
     signal_strength,
     signal_timestamp,
-    metadata_json
+    metadata_json,
+    inactive_reason
 ) from stdin

@@ -1,4 +1,4 @@
--- grain: one row per call with start <= signal_timestamp < end, of all tokens or of those named
+-- grain: one row per active call with start <= signal_timestamp < end, of all tokens or of those named
 -- keys: call_id
 -- units: alert_price in quote currency, alert_market_cap in USD
 -- upstream: calls, alerts, tokens, callers
@@ -27,7 +27,8 @@ inner join tokens on calls.token_id = tokens.id
 inner join callers on calls.caller_id = callers.id
 inner join alerts on calls.alert_id = alerts.id
 where
-    (%(chains)s::text [] is null or calls.token_id in (select wanted_tokens.id from wanted_tokens))
+    calls.is_active
+    and (%(chains)s::text [] is null or calls.token_id in (select wanted_tokens.id from wanted_tokens))
     and calls.signal_timestamp >= coalesce(%(start)s::timestamptz, '-infinity')
     and calls.signal_timestamp < coalesce(%(end)s::timestamptz, 'infinity')
 order by calls.signal_timestamp, calls.id

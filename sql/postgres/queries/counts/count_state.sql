@@ -31,6 +31,7 @@ select
     (select count(*) from callers) as callers,
     (select count(*) from alerts) as alerts,
     (select count(*) from calls) as calls,
+    (select count(*) from calls where is_active) as calls_active,
     (select count(*) from strategies) as strategies,
     run_counts.runs_completed,
     run_counts.runs_current,

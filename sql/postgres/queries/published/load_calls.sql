@@ -1,6 +1,6 @@
--- grain: one row per call, as ClickHouse's published_calls mirrors it
+-- grain: one row per call, also one that is out of force (older runs refer to it), as ClickHouse's published_calls mirrors it
 -- keys: call_id
--- units: row_version = microseconds since the epoch of the last change of the call or its token
+-- units: row_version = microseconds since the epoch of the last change of the call, its alert or its token
 -- upstream: calls, alerts, tokens, callers
 select
     calls.id as call_id,
@@ -14,7 +14,7 @@ select
     calls.side,
     alerts.alert_price,
     alerts.alert_market_cap,
-    (extract(epoch from greatest(calls.created_at, tokens.updated_at)) * 1000000)::bigint as row_version
+    (extract(epoch from greatest(calls.updated_at, alerts.updated_at, tokens.updated_at)) * 1000000)::bigint as row_version
 from calls
 inner join alerts on calls.alert_id = alerts.id
 inner join tokens on calls.token_id = tokens.id

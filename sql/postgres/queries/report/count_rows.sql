@@ -9,11 +9,11 @@ select
         from imports
         where kind = 'alerts' and status = 'completed'
     ) as duplicates,
-    (select count(*) from calls) as calls,
+    (select count(*) from calls where is_active) as calls,
     (select count(*) from quarantine) as quarantined,
     (select count(*) from simulation_runs where status = 'completed') as runs_completed,
     (select count(*) from int_run_results) as runs_current,
     (select count(*) from simulation_runs where status = 'failed') as runs_failed,
     (select count(*) from simulation_runs where status in ('pending', 'running')) as runs_unfinished,
-    (select extract(epoch from min(signal_timestamp))::bigint from calls) as first_call_s,
-    (select extract(epoch from max(signal_timestamp))::bigint from calls) as last_call_s
+    (select extract(epoch from min(signal_timestamp))::bigint from calls where is_active) as first_call_s,
+    (select extract(epoch from max(signal_timestamp))::bigint from calls where is_active) as last_call_s

@@ -1,5 +1,5 @@
--- grain: one row per alert that has no call yet; sorted by key against deadlocks, and by time, so that ids
--- of one import follow the order of the calls.
+-- grain: one row per alert that has no call yet; sorted by time, so that ids of one import follow the order of
+-- the calls.
 insert into calls (
     alert_id,
     token_id,
@@ -8,7 +8,9 @@ insert into calls (
     signal_type,
     signal_strength,
     signal_timestamp,
-    metadata_json
+    metadata_json,
+    is_active,
+    inactive_reason
 )
 select
     staged.alert_id,
@@ -18,7 +20,9 @@ select
     staged.signal_type,
     staged.signal_strength,
     staged.signal_timestamp,
-    staged.metadata_json
+    staged.metadata_json,
+    staged.inactive_reason is null,
+    staged.inactive_reason
 from staged_calls as staged
 order by staged.signal_timestamp, staged.alert_id
 on conflict (alert_id) do nothing

@@ -1,0 +1,124 @@
+"""`quantbot callers list|alias|unalias`."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from quantbot_pipeline.cli.console import print_json, print_line, print_rows, waiting
+from quantbot_pipeline.cli.help_text import flowing
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.workflows.callers import AliasOutcome
+
+_ALIAS_HELP = flowing(
+    """Say that a caller is another one: calls of both count as one caller's, from the first to the last.
+
+Alerts keep the name that they came under, so that 'quantbot callers unalias' takes it back. Calls are derived anew;
+runs that read them are computed anew by the next 'quantbot backfill'. CANONICAL is SOURCE/HANDLE, or the handle alone
+where one caller has it.
+
+Examples:
+  quantbot callers alias telegram/brook7 telegram/brook
+  quantbot callers alias "discord/Brook 🚀" telegram/brook
+"""
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to `app`."""
+    group = typer.Typer(help="Who makes calls, and who is whom.", no_args_is_help=True)
+    app.add_typer(group, name="callers")
+
+    @group.command(name="list", help="List callers with how much they said, and whose aliases they are.")
+    def list_callers(
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print the callers as JSON."),
+    ) -> None:
+        from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.workflows.callers import format_caller
+
+        with open_stores() as stores:
+            callers = stores.state.load_callers()
+        names = {row.caller_id: format_caller(row.caller) for row in callers}
+        if as_json:
+            print_json(
+                [
+                    {
+                        "source": row.caller.source,
+                        "handle": row.caller.handle,
+                        "display_name": row.display_name,
+                        "alias_of": None if row.alias_of_id is None else names[row.alias_of_id],
+                        "counts_as": names[row.canonical_caller_id],
+                        "alerts": row.alert_count,
+                        "calls": row.call_count,
+                        "first_alert_at": row.first_alert_at,
+                        "last_alert_at": row.last_alert_at,
+                    }
+                    for row in callers
+                ]
+            )
+            return
+        print_rows(
+            "Callers",
+            [
+                {
+                    "caller": names[row.caller_id],
+                    "name": row.display_name,
+                    "counts as": None if row.alias_of_id is None else names[row.canonical_caller_id],
+                    "alerts": row.alert_count,
+                    "calls": row.call_count,
+                }
+                for row in callers
+            ],
+            if_none="no caller is stored: 'quantbot ingest alerts' stores them",
+        )
+
+    @group.command(help=_ALIAS_HELP)
+    def alias(
+        caller: str = typer.Argument(..., help="The handle that is another name.", metavar="SOURCE/HANDLE"),
+        canonical: str = typer.Argument(..., help="Whose name it is.", metavar="CANONICAL"),
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print what changed as JSON."),
+    ) -> None:
+        from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.workflows.callers import set_alias
+
+        with open_stores() as stores, waiting("deriving calls"):
+            outcome = set_alias(caller, canonical, stores.state, stores.history)
+        _print(outcome, as_json=as_json)
+
+    @group.command(help="Take an alias back: the caller counts as itself again.")
+    def unalias(
+        caller: str = typer.Argument(..., help="The handle that is no other name.", metavar="SOURCE/HANDLE"),
+        *,
+        as_json: bool = typer.Option(False, "--json", help="Print what changed as JSON."),
+    ) -> None:
+        from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.workflows.callers import remove_alias
+
+        with open_stores() as stores, waiting("deriving calls"):
+            outcome = remove_alias(caller, stores.state, stores.history)
+        _print(outcome, as_json=as_json)
+
+
+def _print(outcome: "AliasOutcome", *, as_json: bool) -> None:
+    from quantbot_pipeline.workflows.callers import format_caller
+
+    caller, canonical = format_caller(outcome.caller), format_caller(outcome.canonical)
+    counts = outcome.derivation.counts
+    if as_json:
+        print_json(
+            {
+                "caller": caller,
+                "counts_as": canonical,
+                "is_new": outcome.is_new,
+                "calls_changed": counts.changed,
+                "calls_active": counts.active,
+                "runs_retired": counts.runs_retired,
+            }
+        )
+        return
+    who = f"{caller} counts as {canonical}" if caller != canonical else f"{caller} counts as itself"
+    print_line(f"{who}{'' if outcome.is_new else ', as before'}; {counts.changed:,} calls changed")
+    if counts.changed:
+        print_line("'quantbot backfill' computes the runs that read them anew")
