@@ -13,6 +13,7 @@ from quantbot_pipeline import __version__
 from quantbot_pipeline.cli import (
     backfills,
     bench,
+    candles,
     callers,
     calls,
     demo,
@@ -95,6 +96,7 @@ def build_app() -> typer.Typer:
         migrations,
         sample,
         ingest,
+        candles,
         quarantine,
         callers,
         calls,

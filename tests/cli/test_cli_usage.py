@@ -36,6 +36,9 @@ def test_all_commands_are_known_here() -> None:
         "ingest",
         "ingest candles",
         "ingest alerts",
+        "candles",
+        "candles resample",
+        "candles quality",
         "ingest inbox",
         "quarantine",
         "callers",
@@ -84,7 +87,9 @@ def test_help_says_what_exit_codes_mean(quantbot: Quantbot) -> None:
         assert any(line.split()[:1] == [code] for line in text.splitlines()), code
 
 
-@pytest.mark.parametrize("path", [(), ("ingest",), ("strategies",), ("models",), ("views",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "path", [(), ("ingest",), ("candles",), ("strategies",), ("models",), ("views",)], ids=" ".join
+)
 def test_group_without_command_shows_its_help_and_says_2(path: tuple[str, ...], quantbot: Quantbot) -> None:
     answer = quantbot(*path)
     assert answer.code == 2
@@ -116,6 +121,12 @@ def test_version_is_all_that_is_printed(quantbot: Quantbot) -> None:
         (["trials", "first"], ["JOB", "'first'", "integer"]),
         (["gc", "--older-than-hours", "-1"], ["--older-than-hours", "'-1'", "0"]),
         (["status", "surplus"], ["surplus"]),
+        (["candles", "resample", "--from", "1m"], ["--to"]),
+        (["candles", "resample", "--from", "1m", "--to", "5m,90s"], ["'90s'", "1m, 3m, 5m"]),
+        (["candles", "resample", "--from", "5m", "--to", "1m"], ["1m", "5m", "15m, 30m, 1h"]),
+        (["candles", "quality", "--months", "2025-01,2025-13"], ["'2025-13'", "YYYY-MM"]),
+        (["candles", "quality", "--sparse-below", "1.5"], ["--sparse-below", "'1.5'"]),
+        (["candles", "quality", "--sparse-below", "0.9", "--gaps-below", "0.8"], ["0.9", "gaps_below_coverage 0.8"]),
         (["backfill", "--month", "2025-13"], ["'2025-13'", "YYYY-MM"]),
         (["backfill", "--token", "BONK"], ["'BONK'", "chain:address"]),
         (["backfill", "--token", "solana:not-base58-0OIl"], ["not-base58-0OIl"]),
