@@ -5,8 +5,9 @@ Python: a file without faults takes a few vector operations.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -17,10 +18,39 @@ import pyarrow.compute as pc
 from quantbot_pipeline.engine.arrow_columns import array_of, filled
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, FloatArray, IntArray
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.candles.faults import BoolArray, Faults
+from quantbot_pipeline.ingest.candles.interval_names import NAME_OF_SECONDS, find_interval
+from quantbot_pipeline.ingest.candles.intervals import ROWS_TO_JUDGE, derive_intervals, fits
+from quantbot_pipeline.ingest.candles.rows import CandleRows
+from quantbot_pipeline.ingest.candles.times import end_second, read_times
 from quantbot_pipeline.ingest.numbers import parse_number
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow, shown
-from quantbot_pipeline.ingest.timestamps import EARLIEST_SECOND, END_SECOND, parse_instant
-from quantbot_pipeline.ingest.tokens import TokenKey, canonical_chain, canonical_token
+from quantbot_pipeline.ingest.tokens import (
+    EVM_CHAINS,
+    TokenKey,
+    canonical_chain,
+    canonical_token,
+    find_chain,
+    is_evm_address,
+    is_solana_address,
+)
+
+__all__ = [
+    "CANDLE_SCHEMA",
+    "FLAGGED_CANDLE_SCHEMA",
+    "FLAG_DISTORTED_WICK",
+    "FLAG_VOLUME_MISSING",
+    "VALUE_COLUMNS",
+    "CandleConflict",
+    "CandleRows",
+    "CheckRules",
+    "CheckedCandles",
+    "chain_and_address",
+    "check_candles",
+    "check_piece",
+    "merged",
+    "unknown_interval",
+]
 
 CANDLE_SCHEMA = pa.schema(
     [
@@ -52,31 +82,6 @@ OPTION_OF_COLUMN = {"chain": "--chain", "token_address": "--token", "interval": 
 
 MAX_CONFLICT_EXAMPLES = 100
 """Conflicts that are listed, of each piece of a file."""
-
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class CandleRows:
-    """The rows of a file before any rule was applied.
-
-    Attributes:
-        file: The file's name as given.
-        found_names: All column names of the file, as they are spelled there.
-        row_count: Rows in `columns`.
-        columns: The columns that were found, as Arrow arrays of one chunk.
-        line_of: Line (or 1-based row) of a row index.
-        raw_texts_of: Raw texts of row indices.
-        broken: Records that could not even be split into columns; they are not among `columns`.
-    """
-
-    file: str
-    found_names: tuple[str, ...]
-    row_count: int
-    columns: dict[str, pa.Array]
-    line_of: Callable[[int], int]
-    raw_texts_of: Callable[[list[int]], list[str]]
-    broken: tuple[QuarantinedRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,72 +173,130 @@ def unknown_interval(interval: str) -> str:
     return f"interval {shown(interval)} is unknown; allowed are {', '.join(INTERVAL_SECONDS)}"
 
 
-class _Faults:
-    """The first broken rule of every row."""
+@dataclass(frozen=True, slots=True)
+class CheckRules:
+    """What the rows of a file are held to.
 
-    def __init__(self, row_count: int) -> None:
-        self.is_bad: BoolArray = np.zeros(row_count, dtype=np.bool_)
-        self._found: dict[int, tuple[str | None, str]] = {}
+    Attributes:
+        given: Chain, token address and interval that a person told, by column name; None for what was not told.
+        hints: What the file's name says of them; it counts where neither a column nor a person says anything.
+        zone: Zone of times that state none; None refuses them.
+        now: The present; rows later than a day after it are refused. Without it, those from 2100 on.
+        wick_limit: See `CandleReadOptions`.
+    """
 
-    def add(self, row: int, field: str | None, reason: str) -> None:
-        """Note a broken rule for a row, unless it broke one before."""
-        if row not in self._found:
-            self._found[row] = (field, reason)
-            self.is_bad[row] = True
+    given: Mapping[str, str | None] = field(default_factory=dict)
+    hints: Mapping[str, str | None] = field(default_factory=dict)
+    zone: ZoneInfo | None = None
+    now: datetime | None = None
+    wick_limit: float | None = None
 
-    def add_where(self, mask: BoolArray, field: str | None, reason_of: Callable[[int], str]) -> None:
-        """Note a broken rule wherever the mask is true."""
-        for row in np.flatnonzero(mask):
-            self.add(int(row), field, reason_of(int(row)))
-
-    def rows(self, source: CandleRows) -> list[QuarantinedRow]:
-        """Return the quarantined rows in file order."""
-        if not self._found:
-            return []
-        refused = sorted(self._found)
-        return [
-            QuarantinedRow(source.file, source.line_of(row), *self._found[row], raw_text)
-            for row, raw_text in zip(refused, source.raw_texts_of(refused), strict=True)
-        ]
+    def told(self, name: str) -> str | None:
+        """Return what a person, else the file's name says of an identity column."""
+        return self.given.get(name) or self.hints.get(name)
 
 
-def check_candles(rows: CandleRows, given: dict[str, str | None], zone: ZoneInfo | None) -> CheckedCandles:
-    """Return the good candles of a file, once each, and the rows that are refused.
+def check_candles(rows: CandleRows, given: Mapping[str, str | None], zone: ZoneInfo | None) -> CheckedCandles:
+    """Return the good candles of some rows, once each, and the rows that are refused.
 
     Args:
-        rows: The rows as read; all value columns and `timestamp` are there, and each identity column is
-            there or given.
+        rows: The rows as read; all value columns and `timestamp` are there.
         given: Chain, token address and interval for rows that state none, by column name.
         zone: Zone of times that state none; None refuses them.
 
     Raises:
         DataError: a column's type can't be read at all, or the file contradicts what is given.
     """
-    faults = _Faults(rows.row_count)
-    series_of_row, series = _series(rows, given, faults)
-    seconds, is_whole = _seconds(rows, zone, faults)
+    return check_piece(rows, CheckRules(given=given, zone=zone))[0]
+
+
+def check_piece(
+    rows: CandleRows, rules: CheckRules, *, more_follows: bool = False
+) -> tuple[CheckedCandles, CandleRows | None]:
+    """Return the good candles of a piece of a file and the rows that are refused, and rows to look at again.
+
+    Args:
+        rows: As for `check_candles`.
+        rules: What they are held to.
+        more_follows: Whether the file goes on: the last rows of each token, whose interval the next rows may
+            tell, are then given back instead of being judged.
+
+    Returns:
+        The candles, and the rows that belong to the next piece; None if there are none.
+
+    Raises:
+        DataError: as for `check_candles`.
+    """
+    faults = Faults(rows.row_count)
+    tokens, token_of_row = _tokens(rows, rules, faults)
+    times = read_times(
+        (("timestamp", rows.columns["timestamp"]), *rows.other_times), rules.zone, end_second(rules.now), file=rows.file
+    )
+    faults.add_where(~times.is_known, "timestamp", times.reason_of)
+    is_held = np.zeros(rows.row_count, dtype=np.bool_)
+    reasons: dict[int, str] = {}
+    if "interval" in rows.columns:
+        step = _stated_intervals(rows, rules, faults)
+    else:
+        step, reasons = _derived_intervals(rows, rules, tokens, token_of_row, times.seconds, faults)
+        if more_follows:
+            is_held = _rows_to_hold(token_of_row, ~faults.is_bad)
+    held = rows.take(np.flatnonzero(is_held)) if is_held.any() else None
     values = {name: _float_column(rows, name, faults) for name in VALUE_COLUMNS}
+    flags = _settle_missing_volumes(values, faults)
     _apply_candle_rules(values, faults)
-    if series:
-        step = np.array([INTERVAL_SECONDS[name] for _, name in series], dtype=np.int64)[series_of_row]
-        faults.add_where(
-            ~faults.is_bad & (~is_whole | (seconds % step != 0)),
-            "timestamp",
-            lambda row: (
-                f"timestamp {_cell(rows, 'timestamp', row)} is not on the grid of interval "
-                f"{series[int(series_of_row[row])][1]} (a multiple of {int(step[row])} seconds)"
-            ),
-        )
-    quarantined = tuple(sorted((*rows.broken, *faults.rows(rows)), key=lambda row: row.line))
-    return _unique_candles(np.flatnonzero(~faults.is_bad), series_of_row, series, seconds, values, quarantined)
+    if rules.wick_limit is not None:
+        flags |= np.where(_is_distorted(values, rules.wick_limit), FLAG_DISTORTED_WICK, 0).astype(np.uint8)
+    for row in reasons:
+        faults.add(row, "interval", reasons[row])
+    with_step = np.maximum(step, 1)
+    faults.add_where(
+        ~times.is_whole | (times.seconds % with_step != 0),
+        "timestamp",
+        lambda row: (
+            f"timestamp {_cell(rows, row)} is not on the grid of interval "
+            f"{NAME_OF_SECONDS[int(step[row])]} (a multiple of {int(step[row])} seconds)"
+        ),
+    )
+    refused = [found for found in faults.in_order() if not is_held[found[0]]]
+    texts = rows.raw_texts_of([row for row, _, _ in refused]) if refused else []
+    quarantined = [
+        QuarantinedRow(rows.file, rows.line_of(row), name, reason, text)
+        for (row, name, reason), text in zip(refused, texts, strict=True)
+    ]
+    found_series, series_of_row = _series(tokens, token_of_row, step)
+    candles = _PlacedCandles(
+        np.flatnonzero(~faults.is_bad & ~is_held), series_of_row, found_series, times.seconds, values, flags
+    )
+    checked = _unique_candles(
+        candles, rows.line_of, tuple(sorted((*rows.broken, *quarantined), key=lambda row: row.line))
+    )
+    return checked, held
 
 
-def _cell(rows: CandleRows, name: str, row: int) -> str:
-    return shown(rows.columns[name][row].as_py())
+def _cell(rows: CandleRows, row: int) -> str:
+    return shown(rows.columns["timestamp"][row].as_py())
+
+
+def _rows_to_hold(token_of_row: IntArray, is_good: BoolArray) -> BoolArray:
+    """Return which rows are the last of their token, so many that the rows after them may tell their interval."""
+    is_held = np.zeros(len(is_good), dtype=np.bool_)
+    good = np.flatnonzero(is_good)
+    if not len(good):
+        return is_held
+    groups = token_of_row[good]
+    order = np.argsort(groups, kind="stable")
+    ordered = groups[order]
+    last_of_group = np.searchsorted(ordered, ordered, side="right")
+    is_last = last_of_group - np.arange(len(ordered)) <= ROWS_TO_JUDGE
+    # Many tokens of few rows each: holding nearly all of them back would never end.
+    if int(is_last.sum()) <= len(is_good) // 2:
+        is_held[good[order[is_last]]] = True
+    return is_held
 
 
 def _text_codes(rows: CandleRows, name: str, given: str | None) -> tuple[IntArray, list[str | None]]:
-    """Return for every row the index of its text, and the texts; the argument fills empty cells."""
+    """Return for every row the index of its text, and the texts; what is told fills empty cells."""
     column = rows.columns.get(name)
     if column is None:
         return np.zeros(rows.row_count, dtype=np.int64), [given]
@@ -255,30 +318,27 @@ def _text_or_none(text: str | None) -> str | None:
     return trimmed or None
 
 
-def _series(
-    rows: CandleRows, given: dict[str, str | None], faults: _Faults
-) -> tuple[IntArray, list[tuple[TokenKey, str]]]:
-    """Return for every row the index of its (token, interval), and these in sorted order."""
-    codes_of: dict[str, IntArray] = {}
-    texts_of: dict[str, list[str | None]] = {}
-    for name in IDENTITY_COLUMNS:
-        codes_of[name], texts_of[name] = _text_codes(rows, name, given[name])
-    combined = np.zeros(rows.row_count, dtype=np.int64)
-    for name in IDENTITY_COLUMNS:
-        combined = combined * len(texts_of[name]) + codes_of[name]
-    spellings, spelling_of_row = _distinct(combined)
-    keys: list[tuple[TokenKey, str] | None] = []
+def _tokens(rows: CandleRows, rules: CheckRules, faults: Faults) -> tuple[list[TokenKey], IntArray]:
+    """Return the tokens in sorted order, and for every row the index of its token (any index if it has none)."""
+    has_chain = "chain" in rows.columns
+    chain_codes, chains = _text_codes(rows, "chain", rules.told("chain"))
+    token_codes, addresses = _text_codes(rows, "token_address", rules.told("token_address"))
+    if rows.has_symbols and rules.given.get("token_address") is not None:
+        token_codes, addresses = np.zeros(rows.row_count, dtype=np.int64), [rules.given["token_address"]]
+    spellings, spelling_of_row = _distinct(chain_codes * len(addresses) + token_codes)
+    keys: list[TokenKey | None] = []
     refused: list[tuple[str, str] | None] = []
     for spelling in spellings:
-        rest, interval_code = divmod(int(spelling), len(texts_of["interval"]))
-        chain_code, token_code = divmod(rest, len(texts_of["token_address"]))
-        key, fault = _series_key(
-            texts_of["chain"][chain_code],
-            texts_of["token_address"][token_code],
-            texts_of["interval"][interval_code],
+        chain_code, token_code = divmod(int(spelling), len(addresses))
+        is_chain_stated = has_chain or rules.given.get("chain") is not None
+        key, fault = _token_key(
+            chains[chain_code],
+            addresses[token_code],
+            is_chain_stated=is_chain_stated,
+            is_symbol=rows.has_symbols,
         )
         if key is not None:
-            _refuse_contradiction(rows.file, key, given)
+            _refuse_contradiction(rows.file, key, rules.given)
         keys.append(key)
         refused.append(fault)
     if any(refused):
@@ -286,12 +346,12 @@ def _series(
             fault = refused[int(spelling_of_row[row])]
             if fault is not None:
                 faults.add(int(row), *fault)
-    series = sorted({key for key in keys if key is not None})
-    rank = {key: position for position, key in enumerate(series)}
+    tokens = sorted({key for key in keys if key is not None})
+    rank = {key: position for position, key in enumerate(tokens)}
     rank_of_spelling = np.array([0 if key is None else rank[key] for key in keys], dtype=np.int64)
     if not len(spellings):
-        return np.zeros(0, dtype=np.int64), series
-    return rank_of_spelling[spelling_of_row], series
+        return tokens, np.zeros(0, dtype=np.int64)
+    return tokens, rank_of_spelling[spelling_of_row]
 
 
 def _distinct(codes: IntArray) -> tuple[IntArray, IntArray]:
@@ -302,176 +362,172 @@ def _distinct(codes: IntArray) -> tuple[IntArray, IntArray]:
     return distinct, positions.astype(np.int64)
 
 
-def _series_key(
-    chain: str | None, token_address: str | None, interval: str | None
-) -> tuple[tuple[TokenKey, str] | None, tuple[str, str] | None]:
-    """Return the series that the texts name, or the field at fault and the reason."""
+def chain_and_address(text: str) -> tuple[str, str] | None:
+    """Return chain and address of a text such as `solana_<address>`; None if it is not of that form."""
+    prefix, separator, address = text.rpartition("_")
+    chain = find_chain(prefix) if separator else None
+    if chain is None:
+        return None
+    is_address = is_solana_address(address) if chain == "solana" else is_evm_address(address)
+    return (chain, address) if is_address else None
+
+
+def _token_key(
+    chain: str | None, address: str | None, *, is_chain_stated: bool, is_symbol: bool
+) -> tuple[TokenKey | None, tuple[str, str] | None]:
+    """Return the token that the texts name, or the field at fault and the reason."""
+    pair = chain_and_address(address) if address is not None else None
+    if pair is not None and not is_chain_stated:
+        return canonical_token(*pair), None
     if chain is None:
         return None, ("chain", "chain is empty")
-    if token_address is None:
+    if address is None:
         return None, ("token_address", "token_address is empty")
-    if interval is None:
-        return None, ("interval", "interval is empty")
     try:
-        canonical_chain(chain)
+        name = canonical_chain(chain)
     except DataError as error:
         return None, ("chain", str(error))
+    if pair is not None and (name in EVM_CHAINS or name == "solana"):
+        if canonical_chain(pair[0]) != name:
+            return None, ("token_address", f"token_address {shown(address)} is on {pair[0]}, but chain says {name}")
+        address = pair[1]
+    elif is_symbol and name != "solana" and name not in EVM_CHAINS:
+        # Exchanges write BTC/USDT or BTC/USDT:USDT; the pair's name here has underscores.
+        address = address.replace("/", "_").replace(":", "_")
     try:
-        token = canonical_token(chain, token_address)
+        return canonical_token(name, address), None
     except DataError as error:
         return None, ("token_address", str(error))
-    if interval not in INTERVAL_SECONDS:
-        return None, ("interval", unknown_interval(interval))
-    return (token, interval), None
 
 
-def _refuse_contradiction(file: str, key: tuple[TokenKey, str], given: dict[str, str | None]) -> None:
+def _refuse_contradiction(file: str, token: TokenKey, given: Mapping[str, str | None]) -> None:
     """Refuse a file whose own columns say something else than the options of the import."""
-    token, interval = key
-    asked = canonical_token(given["chain"] or token.chain, given["token_address"] or token.address)
-    found = {"chain": token.chain, "token_address": token.address, "interval": interval}
-    wanted = {
-        "chain": asked.chain,
-        "token_address": asked.address,
-        "interval": given["interval"] or interval,
-    }
-    for name in IDENTITY_COLUMNS:
-        if found[name] != wanted[name]:
+    asked = canonical_token(given.get("chain") or token.chain, given.get("token_address") or token.address)
+    for name, found, wanted in (
+        ("chain", token.chain, asked.chain),
+        ("token_address", token.address, asked.address),
+    ):
+        if found != wanted:
             raise DataError(
-                f"{file}: column {name!r} says {found[name]!r}, but {OPTION_OF_COLUMN[name]} says "
-                f"{wanted[name]!r}; leave {OPTION_OF_COLUMN[name]} out for files that have the column"
+                f"{file}: column {name!r} says {found!r}, but {OPTION_OF_COLUMN[name]} says "
+                f"{wanted!r}; leave {OPTION_OF_COLUMN[name]} out for files that have the column"
             )
 
 
-def _seconds(rows: CandleRows, zone: ZoneInfo | None, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    """Return open times in whole seconds since the epoch, and where nothing was cut off to get them."""
-    column = rows.columns["timestamp"]
-    if column.null_count:
-        faults.add_where(
-            column.is_null().to_numpy(zero_copy_only=False), "timestamp", lambda _row: "timestamp is missing"
-        )
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-        kind = column.type
-    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return _seconds_of_instants(rows, column, zone, faults)
-    if pa.types.is_integer(kind):
-        numbers = array_of(filled(column, 0).cast(pa.int64(), safe=False))
-        return _seconds_of_integers(numbers, faults)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _seconds_of_floats(column.cast(pa.float64()), faults)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _seconds_of_texts(filled(column, ""), zone, faults)
-    raise DataError(
-        f"{rows.file}: column 'timestamp' is of type {kind}; times, epoch seconds or milliseconds, "
-        "or ISO 8601 text are allowed"
-    )
-
-
-def _seconds_of_instants(
-    rows: CandleRows, column: pa.Array, zone: ZoneInfo | None, faults: _Faults
-) -> tuple[IntArray, BoolArray]:
-    if getattr(column.type, "tz", None) is None:
-        if zone is None:
+def _stated_intervals(rows: CandleRows, rules: CheckRules, faults: Faults) -> IntArray:
+    """Return the interval of every row in seconds as its column says, 0 where it says none that is allowed."""
+    given = rules.given.get("interval")
+    codes, texts = _text_codes(rows, "interval", rules.told("interval"))
+    seconds = []
+    reasons: dict[int, str] = {}
+    used = set(np.unique(codes).tolist())
+    for code, text in enumerate(texts):
+        name = find_interval(text) if text is not None else None
+        if code in used and name is None:
+            reasons[code] = "interval is empty" if text is None else unknown_interval(text)
+        elif code in used and given is not None and name != given:
             raise DataError(
-                f"{rows.file}: column 'timestamp' is of type {column.type} and states no zone; "
-                "name the file's zone with --timezone"
+                f"{rows.file}: column 'interval' says {name!r}, but --interval says {given!r}; "
+                "leave --interval out for files that have the column"
             )
-        if zone.key != "UTC":
-            # Clock changes need a look at every value; this path is rare and may be slow.
-            texts = [value.isoformat() if value is not None else "" for value in column.to_pylist()]
-            return _seconds_of_texts(pa.array(texts, type=pa.string()), zone, faults)
-    if pa.types.is_date(column.type):
-        column = column.cast(pa.timestamp("s"))
-    ticks_per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[column.type.unit]
-    ticks = filled(column.cast(pa.int64()), EARLIEST_SECOND * ticks_per_second)
-    seconds, rest = np.divmod(array_of(ticks), ticks_per_second)
-    faults.add_where(
-        (seconds < EARLIEST_SECOND) | (seconds >= END_SECOND),
-        "timestamp",
-        lambda row: f"timestamp {column[row].as_py()} lies outside 2009 to 2099",
-    )
-    return seconds, rest == 0
+        seconds.append(0 if name is None else INTERVAL_SECONDS[name])
+    if reasons:
+        is_refused = np.isin(codes, list(reasons))
+        faults.add_where(is_refused, "interval", lambda row: reasons[int(codes[row])])
+    by_code: IntArray = np.array(seconds, dtype=np.int64)
+    return by_code[codes]
 
 
-def _seconds_of_integers(numbers: IntArray, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    in_seconds = (numbers >= EARLIEST_SECOND) & (numbers < END_SECOND)
-    if in_seconds.all():
-        return numbers, np.ones(len(numbers), dtype=np.bool_)
-    in_milliseconds = (numbers >= EARLIEST_SECOND * 1000) & (numbers < END_SECOND * 1000)
-    seconds = np.where(in_milliseconds, numbers // 1000, numbers)
-    faults.add_where(~(in_seconds | in_milliseconds), "timestamp", lambda row: _instant_fault(int(numbers[row]), None))
-    return seconds, ~in_milliseconds | (numbers % 1000 == 0)
+def _derived_intervals(
+    rows: CandleRows,
+    rules: CheckRules,
+    tokens: list[TokenKey],
+    token_of_row: IntArray,
+    seconds: IntArray,
+    faults: Faults,
+) -> tuple[IntArray, dict[int, str]]:
+    """Return the interval of every row in seconds as the steps between rows tell, and why a row has none.
+
+    Raises:
+        DataError: not one row can have the interval that a person told.
+    """
+    given, hint = rules.given.get("interval"), rules.hints.get("interval")
+    told = INTERVAL_SECONDS[given] if given is not None else INTERVAL_SECONDS[hint] if hint is not None else 0
+    intervals = np.full(rows.row_count, told, dtype=np.int64)
+    reasons: dict[int, str] = {}
+    good = np.flatnonzero(~faults.is_bad)
+    order = good[np.argsort(token_of_row[good], kind="stable")] if len(tokens) > 1 else good
+    cuts = np.flatnonzero(np.diff(token_of_row[order])) + 1 if len(tokens) > 1 else np.zeros(0, dtype=np.int64)
+    agreeing = len(good) == 0
+    for members in np.split(order, cuts):
+        derived = derive_intervals(seconds[members])
+        present = np.unique(derived).tolist()
+        for interval in present:
+            mine = members[derived == interval]
+            if not told:
+                intervals[mine] = interval
+            elif fits(told, interval, len(mine) - 1):
+                agreeing = True
+            elif given is None:
+                # Names lie; the steps do not.
+                intervals[mine] = interval
+            else:
+                reason = (
+                    f"the rows here are {NAME_OF_SECONDS[interval]} candles, told from the steps between them, but "
+                    f"--interval says {given}; leave --interval out"
+                )
+                reasons |= dict.fromkeys(mine.tolist(), reason)
+        if not told and 0 in present:
+            reason = (
+                "the interval of this row can't be told from the steps between the rows (too few of them, or they fit "
+                "several intervals); name it with --interval"
+            )
+            reasons |= dict.fromkeys(members[derived == 0].tolist(), reason)
+    if given is not None and reasons and not agreeing:
+        raise DataError(f"{rows.file}: {next(iter(reasons.values()))}")
+    return intervals, reasons
 
 
-def _seconds_of_floats(column: pa.Array, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    numbers = array_of(filled(column, math.nan))
-    faults.add_where(~np.isfinite(numbers), "timestamp", lambda row: f"timestamp {numbers[row]} is not finite")
-    # Beyond 9e18 a float has no int64; such values are out of every range anyway.
-    bounded = np.clip(np.nan_to_num(numbers, nan=0.0), -9e18, 9e18)
-    whole = np.floor(bounded)
-    seconds, is_whole = _seconds_of_integers(whole.astype(np.int64), faults)
-    return seconds, is_whole & (whole == bounded)
+def _series(
+    tokens: list[TokenKey], token_of_row: IntArray, step: IntArray
+) -> tuple[list[tuple[TokenKey, str]], IntArray]:
+    """Return the (token, interval) of rows in sorted order, and for every row the index of its own (or any)."""
+    lengths = np.array([0, *sorted(INTERVAL_SECONDS.values())], dtype=np.int64)
+    spellings, spelling_of_row = _distinct(token_of_row * len(lengths) + np.searchsorted(lengths, step))
+    keys: list[tuple[TokenKey, str] | None] = []
+    for spelling in spellings.tolist():
+        token, length = divmod(spelling, len(lengths))
+        keys.append((tokens[token], NAME_OF_SECONDS[int(lengths[length])]) if tokens and length else None)
+    series = sorted({key for key in keys if key is not None})
+    rank = {key: position for position, key in enumerate(series)}
+    ranks = np.array([0 if key is None else rank[key] for key in keys], dtype=np.int64)
+    return series, ranks[spelling_of_row] if len(spellings) else np.zeros(0, dtype=np.int64)
 
 
-def _seconds_of_texts(column: pa.Array, zone: ZoneInfo | None, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    trimmed = pc.utf8_trim_whitespace(column)
-    try:
-        return _seconds_of_integers(array_of(trimmed.cast(pa.int64())), faults)
-    except pa.ArrowInvalid:
-        pass
-    try:
-        ticks = array_of(trimmed.cast(pa.timestamp("us", "UTC")).cast(pa.int64()))
-    except pa.ArrowInvalid:
-        return _seconds_of_mixed_texts(trimmed.to_pylist(), zone, faults)
-    seconds, rest = np.divmod(ticks, 1_000_000)
-    faults.add_where(
-        (seconds < EARLIEST_SECOND) | (seconds >= END_SECOND),
-        "timestamp",
-        lambda row: f"timestamp {shown(column[row].as_py())} lies outside 2009 to 2099",
-    )
-    return seconds, rest == 0
-
-
-def _seconds_of_mixed_texts(texts: list[str], zone: ZoneInfo | None, faults: _Faults) -> tuple[IntArray, BoolArray]:
-    seconds = np.full(len(texts), EARLIEST_SECOND, dtype=np.int64)
-    is_whole = np.ones(len(texts), dtype=np.bool_)
-    for row, text in enumerate(texts):
-        try:
-            instant = parse_instant(text, zone, is_date_enough=True)
-        except DataError as error:
-            faults.add(row, "timestamp", str(error))
-            continue
-        seconds[row] = int(instant.timestamp())
-        is_whole[row] = instant.microsecond == 0
-    return seconds, is_whole
-
-
-def _instant_fault(value: int | float | str, zone: ZoneInfo | None) -> str:
-    try:
-        parse_instant(value, zone)
-    except DataError as error:
-        return str(error)
-    raise AssertionError(f"timestamp {value!r} was refused as a number and accepted as text")
-
-
-def _float_column(rows: CandleRows, name: str, faults: _Faults) -> FloatArray:
+def _float_column(rows: CandleRows, name: str, faults: Faults) -> FloatArray:
+    """Return a column of numbers; where there is none, a fault is noted, save for a volume, which is NaN then."""
     column = rows.columns[name]
-    if column.null_count:
-        faults.add_where(column.is_null().to_numpy(zero_copy_only=False), name, lambda _row: f"{name} is missing")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.float64())
+    blank = math.nan if name == "volume" else 1.0
+    if column.null_count and name != "volume":
+        faults.add_where(column.is_null().to_numpy(zero_copy_only=False), name, lambda _row: f"{name} is missing")
     kind = column.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _floats_of_texts(filled(column, "1"), name, faults)
+        return _floats_of_texts(filled(column, "nan" if name == "volume" else "1"), name, faults)
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"{rows.file}: column {name!r} is of type {kind}; numbers or text are allowed")
-    numbers: FloatArray = array_of(filled(column.cast(pa.float64(), safe=False), 1.0))
+    numbers: FloatArray = array_of(filled(column.cast(pa.float64(), safe=False), blank))
     return numbers
 
 
-def _floats_of_texts(column: pa.Array, name: str, faults: _Faults) -> FloatArray:
+_NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_NO_VOLUME = pa.array(["", "nan", "null", "none", "na", "n/a"])
+
+
+def _floats_of_texts(column: pa.Array, name: str, faults: Faults) -> FloatArray:
     trimmed = pc.utf8_trim_whitespace(column)
     try:
         numbers: FloatArray = array_of(trimmed.cast(pa.float64()))
@@ -480,7 +536,23 @@ def _floats_of_texts(column: pa.Array, name: str, faults: _Faults) -> FloatArray
     else:
         return numbers
     parsed = np.ones(len(trimmed), dtype=np.float64)
-    for row, text in enumerate(trimmed.to_pylist()):
+    if name == "volume":
+        is_missing = pc.is_in(pc.utf8_lower(trimmed), value_set=_NO_VOLUME.cast(trimmed.type))
+        parsed[is_missing.to_numpy(zero_copy_only=False)] = math.nan
+        is_number = pc.and_not(pc.match_substring_regex(trimmed, _NUMBER), is_missing)
+        others = pc.and_not(pc.invert(is_number), is_missing)
+    else:
+        is_number = pc.match_substring_regex(trimmed, _NUMBER)
+        others = pc.invert(is_number)
+    numeric = np.flatnonzero(is_number.to_numpy(zero_copy_only=False))
+    try:
+        parsed[numeric] = array_of(trimmed.take(pa.array(numeric, type=pa.int64())).cast(pa.float64()))
+        odd = np.flatnonzero(others.to_numpy(zero_copy_only=False))
+    except pa.ArrowInvalid:
+        # Forms that Arrow does not read, such as +1.
+        odd = np.flatnonzero(~np.isnan(parsed))
+    for row in odd.tolist():
+        text = trimmed[row].as_py()
         if not text:
             faults.add(row, name, f"{name} is empty")
             continue
@@ -491,7 +563,27 @@ def _floats_of_texts(column: pa.Array, name: str, faults: _Faults) -> FloatArray
     return parsed
 
 
-def _apply_candle_rules(values: dict[str, FloatArray], faults: _Faults) -> None:
+def _settle_missing_volumes(values: dict[str, FloatArray], faults: Faults) -> npt.NDArray[np.uint8]:
+    """Make missing volumes of idle bars 0, refuse those of bars that moved, and return the flags."""
+    flags = np.zeros(len(faults.is_bad), dtype=np.uint8)
+    is_missing = np.isnan(values["volume"])
+    if not is_missing.any():
+        return flags
+    opens, highs, lows, closes = (values[name] for name in VALUE_COLUMNS[:4])
+    is_idle = (opens == highs) & (highs == lows) & (lows == closes)
+    values["volume"] = np.where(is_missing & is_idle, 0.0, values["volume"])
+    flags[is_missing & is_idle] = FLAG_VOLUME_MISSING
+    return flags
+
+
+def _is_distorted(values: dict[str, FloatArray], limit: float) -> BoolArray:
+    opens, highs, lows, closes = (values[name] for name in VALUE_COLUMNS[:4])
+    with np.errstate(invalid="ignore", over="ignore"):
+        found: BoolArray = (highs > limit * np.maximum(opens, closes)) | (lows < np.minimum(opens, closes) / limit)
+    return found
+
+
+def _apply_candle_rules(values: dict[str, FloatArray], faults: Faults) -> None:
     """Note every row that is no valid candle: the rules of the engine's contract, in its order."""
     opens, highs, lows, closes, volumes = (values[name] for name in VALUE_COLUMNS)
 
@@ -500,7 +592,7 @@ def _apply_candle_rules(values: dict[str, FloatArray], faults: _Faults) -> None:
 
     for name in VALUE_COLUMNS:
         for row in np.flatnonzero(~np.isfinite(values[name])):
-            faults.add(int(row), name, f"{name} must be finite, found {values[name][row]!s}")
+            faults.add(int(row), name, _not_finite(name, float(values[name][row])))
     # Comparisons with NaN are false, so these rules also catch what was named above; the first reason stays.
     rules: tuple[tuple[str, str, BoolArray], ...] = (
         ("low", "0 < low", lows > 0),
@@ -508,25 +600,43 @@ def _apply_candle_rules(values: dict[str, FloatArray], faults: _Faults) -> None:
         ("high", "max(open, close) <= high", np.maximum(opens, closes) <= highs),
         ("volume", "volume >= 0", volumes >= 0),
     )
-    for field, rule, holds in rules:
-        for row in np.flatnonzero(~holds):
-            faults.add(int(row), field, f"the rule {rule} is broken: {candle(int(row))}")
+    for column, rule, holds in rules:
+        for row in np.flatnonzero(~holds & ~faults.is_bad):
+            faults.add(int(row), column, f"the rule {rule} is broken: {candle(int(row))}")
+
+
+def _not_finite(name: str, value: float) -> str:
+    if name == "volume" and math.isnan(value):
+        return (
+            "volume is missing on a bar that moved: it must be finite, found nan; only where open = high = low = close "
+            "a missing one counts as 0"
+        )
+    return f"{name} must be finite, found {value!s}"
+
+
+@dataclass(frozen=True)
+class _PlacedCandles:
+    """Good rows of a piece: which they are, and for every row of the piece its series, time, values and flags."""
+
+    usable: IntArray
+    series_of_row: IntArray
+    series: list[tuple[TokenKey, str]]
+    seconds: IntArray
+    values: dict[str, FloatArray]
+    flags: npt.NDArray[np.uint8]
 
 
 def _unique_candles(
-    usable: IntArray,
-    series_of_row: IntArray,
-    series: list[tuple[TokenKey, str]],
-    seconds: IntArray,
-    values: dict[str, FloatArray],
-    quarantined: tuple[QuarantinedRow, ...],
+    candles: _PlacedCandles, line_of: Callable[[int], int], quarantined: tuple[QuarantinedRow, ...]
 ) -> CheckedCandles:
     """Return the usable candles, one per key and sorted; of several rows of a key the last one is taken."""
-    group = series_of_row[usable]
-    timestamp = seconds[usable]
+    usable = candles.usable
+    group = candles.series_of_row[usable]
+    timestamp = candles.seconds[usable]
     is_sorted = bool(((group[1:] > group[:-1]) | ((group[1:] == group[:-1]) & (timestamp[1:] > timestamp[:-1]))).all())
     duplicates = conflicts = 0
-    repeats = np.zeros(len(series), dtype=np.int64)
+    repeats = np.zeros(len(candles.series), dtype=np.int64)
+    examples: tuple[CandleConflict, ...] = ()
     kept = usable
     if not is_sorted:
         # Stable, so that rows of one key stay in file order and the last of them is the newest.
@@ -540,22 +650,87 @@ def _unique_candles(
             run: IntArray = np.cumsum(is_last) - is_last
             winner = ordered[last_positions[run]]
             is_equal = np.ones(len(ordered), dtype=np.bool_)
-            for numbers in values.values():
+            for numbers in candles.values.values():
                 is_equal &= numbers[ordered] == numbers[winner]
             duplicates = int((~is_last & is_equal).sum())
             conflicts = int((~is_last & ~is_equal).sum())
-            repeats = np.bincount(group[~is_last], minlength=len(series)).astype(np.int64)
+            listed = np.flatnonzero(~is_last & ~is_equal)[:MAX_CONFLICT_EXAMPLES]
+            examples = tuple(
+                _conflict(candles, line_of, int(ordered[place]), int(winner[place]), int(group[place]))
+                for place in listed
+            )
+            repeats = np.bincount(group[~is_last], minlength=len(candles.series)).astype(np.int64)
             kept, group, timestamp = ordered[is_last], group[is_last], timestamp[is_last]
-    is_whole_file = len(kept) == len(seconds) and is_sorted
+    is_whole_file = len(kept) == len(candles.seconds) and is_sorted
     return CheckedCandles(
-        series=series,
+        series=candles.series,
         series_of_row=group,
         timestamp=timestamp,
-        values={name: numbers if is_whole_file else numbers[kept] for name, numbers in values.items()},
+        values={name: numbers if is_whole_file else numbers[kept] for name, numbers in candles.values.items()},
         repeats=repeats,
         duplicates=duplicates,
         conflicts=conflicts,
         quarantined=quarantined,
         rows_read=len(kept) + duplicates + conflicts + len(quarantined),
-        flags=np.zeros(len(kept), dtype=np.uint8),
+        flags=candles.flags[kept],
+        conflict_examples=examples,
+    )
+
+
+def merged(pieces: Sequence[CheckedCandles]) -> CheckedCandles:
+    """Return the pieces of one file, in its order, as one; at least one piece.
+
+    Candles that come again in a later piece give way to it, as duplicates or conflicts.
+    """
+    if len(pieces) == 1:
+        return pieces[0]
+    series = sorted({key for piece in pieces for key in piece.series})
+    rank = {key: position for position, key in enumerate(series)}
+    ranks = [np.array([rank[key] for key in piece.series], dtype=np.int64) for piece in pieces]
+    groups = [
+        own[piece.series_of_row] if len(own) else piece.series_of_row for own, piece in zip(ranks, pieces, strict=True)
+    ]
+    seconds = np.concatenate([piece.timestamp for piece in pieces])
+    candles = _PlacedCandles(
+        np.arange(len(seconds)),
+        np.concatenate(groups),
+        series,
+        seconds,
+        {name: np.concatenate([piece.values[name] for piece in pieces]) for name in VALUE_COLUMNS},
+        np.concatenate([piece.flags for piece in pieces]),
+    )
+    quarantined = tuple(sorted((row for piece in pieces for row in piece.quarantined), key=lambda row: row.line))
+    # Lines of candles are not kept; a conflict between pieces is listed with line 0.
+    whole = _unique_candles(candles, lambda _row: 0, quarantined)
+    repeats = whole.repeats
+    for own, piece in zip(ranks, pieces, strict=True):
+        np.add.at(repeats, own, piece.repeats)
+    examples = (*(example for piece in pieces for example in piece.conflict_examples), *whole.conflict_examples)
+    return replace(
+        whole,
+        repeats=repeats,
+        duplicates=whole.duplicates + sum(piece.duplicates for piece in pieces),
+        conflicts=whole.conflicts + sum(piece.conflicts for piece in pieces),
+        rows_read=sum(piece.rows_read for piece in pieces),
+        conflict_examples=examples[:MAX_CONFLICT_EXAMPLES],
+        notes=tuple(note for piece in pieces for note in piece.notes),
+    )
+
+
+def _conflict(
+    candles: _PlacedCandles, line_of: Callable[[int], int], row: int, kept: int, series: int
+) -> CandleConflict:
+    token, interval = candles.series[series]
+
+    def values_of(place: int) -> tuple[float, ...]:
+        return tuple(float(candles.values[name][place]) for name in VALUE_COLUMNS)
+
+    return CandleConflict(
+        token,
+        interval,
+        int(candles.seconds[row]),
+        line_of(row),
+        values_of(row),
+        line_of(kept),
+        values_of(kept),
     )

@@ -1,38 +1,50 @@
-"""Candle files of any size in, checked candles out, some rows at a time.
+"""Candle files of any kind and size in, checked candles out, some rows at a time, in bounded memory.
 
-The rules, the places and the reasons of refusals are those of `candle_files`; what is repeated within one file is
-told apart within a batch only, so whoever takes the batches settles what is repeated across them.
+What is repeated within one file is told apart within a piece only, so whoever takes the pieces settles what is repeated
+across them: of several rows of one key the last one counts.
 """
 
-import gzip
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, cast
-from zoneinfo import ZoneInfo
+
+import numpy as np
+import pyarrow as pa
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import CandleRows, CheckedCandles, check_candles, unknown_interval
-from quantbot_pipeline.ingest.candle_files import CANDLE_FILE_KINDS, ParquetColumns, csv_rows, require_columns
-from quantbot_pipeline.ingest.candles.options import CandleReadOptions
-from quantbot_pipeline.ingest.quarantine import storable_text
-from quantbot_pipeline.ingest.source_files import (
-    SourceFile,
-    csv_records,
-    kind_of_source,
-    read_header,
-    text_lines,
+from quantbot_pipeline.ingest.candle_checks import (
+    OPTION_OF_COLUMN,
+    VALUE_COLUMNS,
+    CandleRows,
+    CheckedCandles,
+    CheckRules,
+    chain_and_address,
+    check_piece,
+    unknown_interval,
 )
+from quantbot_pipeline.ingest.candles.arrow_tables import read_feather_rows, read_parquet_rows
+from quantbot_pipeline.ingest.candles.columns import require_candle_columns
+from quantbot_pipeline.ingest.candles.csv_tables import read_csv_rows
+from quantbot_pipeline.ingest.candles.file_names import NameHints, read_file_name
+from quantbot_pipeline.ingest.candles.json_tables import read_json_line_rows, read_json_rows
+from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.candles.rows import joined
+from quantbot_pipeline.ingest.quarantine import shown
+from quantbot_pipeline.ingest.source_files import kind_of_source
 from quantbot_pipeline.ingest.timestamps import zone_named
+
+CANDLE_FILE_KINDS = (".parquet", ".feather", ".csv", ".json", ".jsonl", ".ndjson")
+"""Suffixes of candle files; text also with `.gz`."""
 
 ROWS_PER_BATCH = 2**19
 """Rows of parquet that are looked at together: 60 MB while they are checked."""
 
 BYTES_PER_BATCH = 32 * 2**20
 """Bytes of text that are looked at together; a file of no more is one batch."""
+
+ROWS_PER_WINDOW = 2**19
+"""Rows that are looked at together where steps between rows must tell the interval."""
 
 
 def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> Iterator[CheckedCandles]:
@@ -43,125 +55,140 @@ def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> 
         options: What the file does not say.
 
     Yields:
-        The candles of some neighbouring rows, sorted by series and time, in file order of the batches. Rows that
-        can't be used are in `quarantined`, with their place in the file.
+        The candles of some neighbouring rows, sorted by series and time, in file order of the pieces; at least one
+        piece. Rows that can't be used are in `quarantined`, with their place in the file. The rows that were read are
+        those of all pieces together, exactly once each.
 
     Raises:
-        DataError: as for `read_candle_file`.
+        DataError: the file can't be read or is refused whole, also after pieces of it were yielded; a column is
+            missing and neither an option nor the file's name stands in for it; an option is not usable or contradicts
+            the file; or a typed column has times without a zone and `options.timezone` is not given.
     """
     options = options or CandleReadOptions()
-    zone: ZoneInfo | None = zone_named(options.timezone) if options.timezone is not None else None
+    zone = zone_named(options.timezone) if options.timezone is not None else None
     if options.interval is not None and options.interval not in INTERVAL_SECONDS:
         raise DataError(unknown_interval(options.interval))
-    given: dict[str, str | None] = {
-        "chain": options.chain,
-        "token_address": options.token,
-        "interval": options.interval,
-    }
+    if options.wick_limit is not None and not options.wick_limit > 1:
+        raise DataError(f"wick limit {options.wick_limit} is no limit; allowed are numbers above 1")
+    if options.now is not None and options.now.tzinfo is None:
+        raise DataError(f"the present {options.now.isoformat()} states no zone")
     kind = kind_of_source(path, allowed=CANDLE_FILE_KINDS)
-    _refuse_empty(path)
-    for rows in _parquet_rows(path) if kind == ".parquet" else _csv_rows(path, kind):
-        require_columns(rows, given)
-        yield check_candles(rows, given, zone)
-
-
-def _refuse_empty(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-    if size == 0:
-        raise DataError(f"{path}: the file is empty (zero bytes); make it again or leave it out")
-
-
-def _parquet_rows(path: Path) -> Iterator[CandleRows]:
-    columns = ParquetColumns(storable_text(str(path)), path)
-    try:
-        yield from columns.batches(ROWS_PER_BATCH)
-    finally:
-        columns.close()
-
-
-def _csv_rows(path: Path, kind: str) -> Iterator[CandleRows]:
-    name = storable_text(str(path))
-    header = b""
-    header_lines = lines_before = 0
-    with _opened(path) as stream:
-        for block in _blocks(path, stream):
-            source = SourceFile(name=name, kind=kind, sha256="", content=header + block)
-            lines = text_lines(source)
-            yield _moved(csv_rows(source, lines), lines_before)
-            if not header:
-                header_lines = read_header(source, lines, csv_records(lines)).next_line - 1
-                header = "".join(lines[:header_lines]).encode("utf-8", "surrogateescape")
-                lines_before -= header_lines
-                lines_before += len(lines)
-            else:
-                lines_before += len(lines) - header_lines
-
-
-def _moved(rows: CandleRows, lines_before: int) -> CandleRows:
-    """Return rows of a later block, with the places that they have in the file."""
-    if lines_before == 0:
-        return rows
-    return replace(
-        rows,
-        line_of=lambda row: rows.line_of(row) + lines_before,
-        broken=tuple(replace(row, line=row.line + lines_before) for row in rows.broken),
+    hints = read_file_name(path)
+    rules = CheckRules(
+        given={"chain": options.chain, "token_address": options.token, "interval": options.interval},
+        hints={},
+        zone=zone,
+        now=options.now,
+        wick_limit=options.wick_limit,
     )
+    notes: tuple[str, ...] | None = None
+    held: CandleRows | None = None
+    for window, more_follows in _windows(_rows(path, kind)):
+        if notes is None:
+            require_candle_columns(window.found_names, list(window.columns), file=window.file)
+            rules, notes = _with_hints(rules, hints, window)
+        rows = _completed(window if held is None else joined([held, window]))
+        checked, held = check_piece(rows, rules, more_follows=more_follows)
+        yield replace(checked, notes=notes)
+        notes = ()
+    if held is not None:
+        yield check_piece(held, rules)[0]
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as stored:
-        if path.suffix.lower() != ".gz":
-            yield stored
-            return
-        with gzip.GzipFile(fileobj=stored) as stream:
-            yield cast("IO[bytes]", stream)
+def _completed(rows: CandleRows) -> CandleRows:
+    """Return rows with all columns that a candle needs; of JSON, a later piece may lack one."""
+    missing = [name for name in ("timestamp", *VALUE_COLUMNS) if name not in rows.columns]
+    if not missing:
+        return rows
+    return replace(rows, columns=rows.columns | {name: pa.nulls(rows.row_count, pa.string()) for name in missing})
 
 
-def _blocks(path: Path, stream: IO[bytes]) -> Iterator[bytes]:
-    """Yield the text in pieces of whole records, as far as quotation marks tell.
+def _rows(path: Path, kind: str) -> Iterator[CandleRows]:
+    if kind == ".parquet":
+        return read_parquet_rows(path, ROWS_PER_BATCH)
+    if kind == ".feather":
+        return read_feather_rows(path, ROWS_PER_BATCH)
+    if kind == ".csv":
+        return read_csv_rows(path, BYTES_PER_BATCH)
+    if kind == ".json":
+        return read_json_rows(path, BYTES_PER_BATCH)
+    return read_json_line_rows(path, BYTES_PER_BATCH)
+
+
+def _windows(pieces: Iterator[CandleRows]) -> Iterator[tuple[CandleRows, bool]]:
+    """Yield rows that are judged together, and whether more of the file follows.
+
+    Rows that state their interval are judged as they come. Others wait until there are enough of them: windows are cut
+    at the same rows however the file came in pieces.
+    """
+    waiting: list[CandleRows] = []
+    count = 0
+    for piece in pieces:
+        if "interval" in piece.columns and not waiting:
+            yield piece, False
+            continue
+        rest = piece
+        while count + rest.row_count >= ROWS_PER_WINDOW:
+            cut = ROWS_PER_WINDOW - count
+            yield joined([*waiting, replace(rest.take(np.arange(cut)), broken=rest.broken)]), True
+            rest = rest.take(np.arange(cut, rest.row_count))
+            waiting, count = [], 0
+        if rest.row_count or rest.broken or rest is piece:
+            waiting.append(rest)
+            count += rest.row_count
+    if waiting:
+        yield joined(waiting), False
+
+
+def _with_hints(rules: CheckRules, hints: NameHints, rows: CandleRows) -> tuple[CheckRules, tuple[str, ...]]:
+    """Return the rules with what the file's name says where nothing else does, and what to tell of it.
 
     Raises:
-        DataError: the file can't be read, is empty, or its gzip stream is broken.
+        DataError: chain or token are said nowhere.
     """
-    rest = b""
-    is_empty = True
-    while True:
-        try:
-            more = stream.read(max(BYTES_PER_BATCH - len(rest), BYTES_PER_BATCH // 8))
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: the gzip stream is broken: {error}") from error
-        except OSError as error:
-            raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-        rest += more
-        if not more:
-            break
-        is_empty = False
-        if len(rest) < BYTES_PER_BATCH:
-            continue
-        cut = _end_of_records(rest)
-        if cut:
-            yield rest[:cut]
-            rest = rest[cut:]
-    if is_empty:
-        raise DataError(f"{path}: the file is empty (zero bytes after decompression)")
-    if rest:
-        yield rest
+    says = {"chain": hints.chain, "token_address": hints.token, "interval": hints.interval}
+    used = {
+        name: value
+        for name, value in says.items()
+        if value is not None and name not in rows.columns and rules.given.get(name) is None
+    }
+    if "chain" in used and "token_address" not in used and hints.token is not None:
+        # A chain from the name belongs to the token of the name; columns and options name another token.
+        used.pop("chain") if _names_its_chain(rows) else None
+    notes = []
+    if used:
+        words = {"chain": "chain", "token_address": "token", "interval": "interval"}
+        named = [words[name] for name in used]
+        listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
+        values = ", ".join(shown(value) for value in used.values())
+        notes.append(f"{listed} taken from the file's name: {values}")
+    if hints.interval_text is not None and hints.interval is None and "interval" not in rows.columns:
+        notes.append(
+            f"the interval {hints.interval_text!r} of the file's name is none that is allowed; the steps between the "
+            "rows tell it"
+        )
+    rules = replace(rules, hints=used)
+    if rows.row_count or rows.broken:
+        for name in ("chain", "token_address"):
+            if name in rows.columns or rules.told(name) is not None or (name == "chain" and _names_its_chain(rows)):
+                continue
+            option = OPTION_OF_COLUMN[name]
+            shortened = (
+                f"; the file's name shortens the address to {hints.shortened!r}, which can't be used"
+                if name == "token_address" and hints.shortened is not None
+                else ""
+            )
+            raise DataError(
+                f"{rows.file}: column {name!r} is missing (found are "
+                f"{', '.join(map(shown, rows.found_names[:20]))}){shortened}; name it for the whole file with {option}"
+            )
+    return rules, tuple(notes)
 
 
-def _end_of_records(text: bytes) -> int:
-    """Return where to cut: after the last line end outside quotation marks, 0 if there is no line end.
-
-    A quotation mark that nothing closes would leave no such place before it; the text is then cut at its last
-    line end, and the record reader names the line at fault.
-    """
-    last = text.rfind(b"\n") + 1
-    if text.count(b'"', 0, last) % 2 == 0:
-        return last
-    before_quote = text.rfind(b"\n", 0, text.rfind(b'"', 0, last)) + 1
-    return before_quote if before_quote and text.count(b'"', 0, before_quote) % 2 == 0 else last
+def _names_its_chain(rows: CandleRows) -> bool:
+    """Return whether tokens are written with their chain, such as `solana_<address>`."""
+    column = rows.columns.get("token_address")
+    if column is None:
+        return False
+    first = next((str(text) for text in column.slice(0, 1000).to_pylist() if text), "")
+    return chain_and_address(first.strip()[:100]) is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.candles.text_blocks import require_regular_file
 from quantbot_pipeline.ingest.quarantine import is_storable, shown, storable_text
 
 MAX_RECORD_LINES = 1000
@@ -51,7 +52,7 @@ def kind_of_source(path: Path, *, allowed: tuple[str, ...]) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     is_compressed = bool(suffixes) and suffixes[-1] == ".gz"
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if is_compressed else (suffixes[-1] if suffixes else "")
-    if kind not in allowed or (is_compressed and kind == ".parquet"):
+    if kind not in allowed or (is_compressed and kind in (".parquet", ".feather")):
         kinds = ", ".join(allowed)
         raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
     return kind
@@ -65,16 +66,15 @@ def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:
         allowed: Suffixes that may be read; text kinds may end in `.gz` too.
 
     Raises:
-        DataError: wrong kind of file, not readable, empty, or a broken gzip stream.
+        DataError: wrong kind of file, no regular file, not readable, empty, or a broken gzip stream.
     """
     kind = kind_of_source(path, allowed=allowed)
     is_compressed = path.suffix.lower() == ".gz"
+    require_regular_file(path)
     try:
         stored = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
-    if not stored:
-        raise DataError(f"{path}: the file is empty (zero bytes); make it again or leave it out")
     sha256 = hashlib.sha256(stored).hexdigest()
     content = stored
     if is_compressed:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.candle_checks import FLAGGED_CANDLE_SCHEMA
 from quantbot_pipeline.ingest.candle_files import CANDLE_SCHEMA, CandleFile, read_candle_file
 
 # 2025-01-01T00:00:00Z, on the grid of every interval up to a day.
@@ -60,7 +61,7 @@ def assert_counts_add_up(file: CandleFile) -> None:
 
 def test_parquet_candles_are_read_in_the_one_schema(tmp_path: Path) -> None:
     file = read_candle_file(write_parquet(tmp_path / "a.parquet", candle_rows()))
-    assert file.candles.schema.equals(CANDLE_SCHEMA)
+    assert file.candles.schema.equals(FLAGGED_CANDLE_SCHEMA)
     assert file.candles.to_pydict() == {
         "chain": ["binance"] * 3,
         "token_address": ["BTC_USDT"] * 3,
@@ -71,6 +72,7 @@ def test_parquet_candles_are_read_in_the_one_schema(tmp_path: Path) -> None:
         "low": [0.5, 1.5, 2.5],
         "close": [1.5, 2.5, 3.5],
         "volume": [10.0, 0.0, 30.0],
+        "flags": [0, 0, 0],
     }
     assert (file.rows_read, file.duplicates, file.conflicts, file.quarantined) == (3, 0, 0, ())
 
@@ -112,8 +114,8 @@ def test_identity_that_columns_lack_comes_from_the_arguments(tmp_path: Path) -> 
     file = read_candle_file(path, chain="BNB", token="0x" + "AB" * 20, interval="5m")
     assert set(file.candles["chain"].to_pylist()) == {"bsc"}
     assert set(file.candles["token_address"].to_pylist()) == {"0x" + "ab" * 20}
-    with pytest.raises(DataError, match=r"a\.parquet: column 'interval' is missing.*--interval"):
-        read_candle_file(path, chain="BNB", token="0x" + "AB" * 20)
+    with pytest.raises(DataError, match=r"a\.parquet: column 'chain' is missing.*--chain"):
+        read_candle_file(path, token="0x" + "AB" * 20, interval="5m")
     with pytest.raises(DataError, match=r"column 'token_address' is missing.*--token"):
         read_candle_file(path, chain="BNB", interval="5m")
 
@@ -163,7 +165,7 @@ def test_column_that_occurs_twice_is_refused(tmp_path: Path) -> None:
         ((1.0, 2.0, 0.5, 1.5, -1.0), "volume", "volume >= 0"),
         ((float("nan"), 2.0, 0.5, 1.5, 1.0), "open", "open must be finite, found nan"),
         ((1.0, float("inf"), 0.5, 1.5, 1.0), "high", "high must be finite, found inf"),
-        ((1.0, 2.0, 0.5, 1.5, float("nan")), "volume", "volume must be finite"),
+        ((1.0, 2.0, 0.5, 1.5, float("nan")), "volume", "volume is missing on a bar that moved"),
         ((1.0, 2.0, 0.5, None, 1.0), "close", "close is missing"),
     ],
 )
@@ -219,6 +221,7 @@ def test_milliseconds_that_are_no_whole_second_are_off_the_grid(tmp_path: Path) 
         pa.array([T0, T0 + 300, T0 + 600], type=pa.int64()),
         pa.array([T0 * 1000, T0 + 300, (T0 + 600) * 1000], type=pa.int64()),
         pa.array([T0, T0 + 300, T0 + 600], type=pa.uint32()),
+        pa.array([T0 * 10**6, (T0 + 300) * 10**9, T0 + 600], type=pa.int64()),
         pa.array([T0, T0 + 300, T0 + 600], type=pa.float64()),
         pa.array([T0 * 1e3, (T0 + 300) * 1e3, (T0 + 600) * 1e3], type=pa.float64()),
         pa.array([T0 * 10**9, (T0 + 300) * 10**9, (T0 + 600) * 10**9], type=pa.timestamp("ns", "UTC")),
@@ -241,8 +244,10 @@ def test_all_forms_of_timestamps_give_the_same_seconds(tmp_path: Path, timestamp
     [
         (1735689, "outside 2009 to 2099"),
         (-T0, "outside 2009 to 2099"),
-        (T0 * 10**6, "looks like microseconds"),
-        (T0 * 10**9, "looks like nanoseconds"),
+        # 2025-01-01 is the 20089th day since 1970, and the 45658th in a spreadsheet.
+        (20089, "looks like days since 1970"),
+        (45658, "looks like a spreadsheet's day number"),
+        (T0 // 60, "looks like minutes since 1970"),
         (None, "timestamp is missing"),
     ],
 )
@@ -356,7 +361,7 @@ def test_bad_identity_is_quarantined_row_by_row(tmp_path: Path) -> None:
     ]
     assert "allowed are 1s, 15s" in file.quarantined[2].reason
     assert file.candles.num_rows == 0
-    assert file.candles.schema.equals(CANDLE_SCHEMA)
+    assert file.candles.schema.equals(FLAGGED_CANDLE_SCHEMA)
 
 
 def test_a_row_with_a_bad_identity_and_bad_values_is_quarantined_once(tmp_path: Path) -> None:
@@ -405,7 +410,8 @@ def test_broken_csv_rows_are_quarantined_with_their_line_and_text(tmp_path: Path
         ("a.csv", b"", "zero bytes"),
         ("a.csv", b"\n\n", "no header"),
         ("a.csv", b"timestamp;open;high\n1;2;3\n", "separated by commas"),
-        ("a.feather", b"ARROW1", "allowed are .parquet, .csv"),
+        ("a.feather", b"ARROW1", "can't be read as feather"),
+        ("a.xlsx", b"PK", r"allowed are \.parquet, \.feather, \.csv, \.json"),
     ],
 )
 def test_unreadable_file_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
@@ -436,7 +442,7 @@ def test_file_without_rows_is_fine(tmp_path: Path) -> None:
     for path in (write_parquet(tmp_path / "a.parquet", empty), write_csv(tmp_path / "a.csv")):
         file = read_candle_file(path)
         assert (file.rows_read, file.candles.num_rows, file.quarantined) == (0, 0, ())
-        assert file.candles.schema.equals(CANDLE_SCHEMA)
+        assert file.candles.schema.equals(FLAGGED_CANDLE_SCHEMA)
 
 
 def test_column_of_an_impossible_type_is_refused(tmp_path: Path) -> None:
