@@ -6,7 +6,11 @@ from typing import Any
 
 import dagster as dg
 
-from quantbot_pipeline.defs.checks import alert_counts_add_up, every_alert_has_its_call
+from quantbot_pipeline.defs.checks import (
+    alert_counts_add_up,
+    build_candle_quality_check,
+    every_alert_has_its_call,
+)
 from quantbot_pipeline.defs.ingest_assets import build_candle_asset, calls, ingest_alerts, strategies
 from quantbot_pipeline.defs.jobs import (
     candle_inbox_job,
@@ -35,7 +39,10 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
     with warnings.catch_warnings():
         # Dagster calls backfill policies "beta"; range runs need them, and the versions are pinned.
         warnings.simplefilter("ignore", dg.BetaWarning)
+        # And checks by partition "in preview"; the check is a warning, nothing rests on it.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
         partitioned = [build_candle_asset(settings), build_simulation_assets(settings)]
+        candle_quality = build_candle_quality_check(settings)
     return dg.Definitions(
         assets=[
             strategies,
@@ -48,7 +55,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             build_view_assets(),
             build_report_asset(),
         ],
-        asset_checks=[alert_counts_add_up, every_alert_has_its_call],
+        asset_checks=[alert_counts_add_up, every_alert_has_its_call, candle_quality],
         jobs=[ingest_alerts_job, candle_inbox_job, simulate_job, refresh_report_job],
         schedules=[nightly_report],
         sensors=[alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor],

@@ -100,7 +100,7 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
     ]
     assert [schedule.name for schedule in repository.schedule_defs] == ["nightly_report"]
     checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
-    assert checks == {"alert_counts_add_up", "every_alert_has_its_call"}
+    assert checks == {"alert_counts_add_up", "every_alert_has_its_call", "candle_quality"}
 
 
 def test_a_bad_inbox_file_can_not_turn_the_checks_of_good_data_red(definitions: dg.Definitions) -> None:
