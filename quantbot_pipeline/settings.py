@@ -31,6 +31,10 @@ class Settings(BaseSettings):
         inbox_settle_seconds: How long size and time of a file in the inbox must stay the same for it to be taken.
         dagster_ui_port: Port of the Dagster UI on 127.0.0.1.
         server_start_timeout_seconds: How long a server may take to answer after its start.
+        birdeye_api_key: Key of Birdeye's data API (`QUANTBOT_BIRDEYE_API_KEY`); without it, it is not asked.
+        birdeye_url: Where Birdeye's data API is.
+        birdeye_requests_per_second: Limit of the key's plan; the smallest plan has 1.
+        geckoterminal_url: Where GeckoTerminal's public API is.
     """
 
     model_config = SettingsConfigDict(env_prefix="QUANTBOT_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -45,6 +49,11 @@ class Settings(BaseSettings):
     inbox_settle_seconds: float = Field(default=5.0, ge=0, le=3600)
     dagster_ui_port: int = Field(default=3333, ge=1024, le=65535)
     server_start_timeout_seconds: float = Field(default=60.0, gt=0)
+    # Judged by the source alone: a message about a field of this class quotes what was found.
+    birdeye_api_key: SecretStr | None = None
+    birdeye_url: str = "https://public-api.birdeye.so"
+    birdeye_requests_per_second: float = Field(default=1.0, gt=0, le=100)
+    geckoterminal_url: str = "https://api.geckoterminal.com/api/v2"
 
     @field_validator("first_month")
     @classmethod

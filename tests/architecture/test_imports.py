@@ -64,6 +64,23 @@ def test_inner_rooms_know_no_dagster(room: str) -> None:
         assert "dagster" not in _top_level(_imported(path)), path
 
 
+def test_sources_know_no_dagster_no_database_and_no_outer_room() -> None:
+    """They ask other people's servers: what to ask for and where to store it is decided outside."""
+    outer = {"storage", "servers", "defs", "workflows", "cli", "report", "settings", "definitions"}
+    assert _modules("sources")
+    for path in _modules("sources"):
+        assert not _top_level(_imported(path)) & (DRIVERS | {"dagster"}), path
+        assert not _rooms(path) & outer, path
+        # The clock is given from outside, so that tests of waits need not wait.
+        assert not _clock_readings(path), path
+
+
+def test_only_sources_speak_http_to_the_outer_world() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.relative_to(PACKAGE).parts[0] != "sources":
+            assert "httpx" not in _top_level(_imported(path)), path
+
+
 def test_only_definitions_and_cli_import_defs() -> None:
     for path in sorted(PACKAGE.rglob("*.py")):
         room = path.relative_to(PACKAGE).parts[0]

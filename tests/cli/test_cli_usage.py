@@ -36,6 +36,8 @@ def test_all_commands_are_known_here() -> None:
         "ingest",
         "ingest candles",
         "ingest alerts",
+        "fetch",
+        "fetch candles",
         "candles",
         "candles resample",
         "candles quality",
