@@ -11,6 +11,7 @@
     ├── StorageError          a database refused or lost something                          (exit code 3)
     │   ├── ServerError       a server does not start, answer, or let us in
     │   └── MigrationError    the schema in the database is not the one in `sql/`
+    ├── SourceError           a source of candles on the network gave no usable answer      (exit code 3)
     ├── SimulationError       a run could not be computed or differs from what is stored    (exit code 4)
     ├── LearningError         features, labels or a model can't be built or loaded          (exit code 4)
     └── IntegrityError        counts that must add up do not                                (exit code 5)
@@ -60,6 +61,12 @@ class ServerError(StorageError):
 
 class MigrationError(StorageError):
     """The schema in a database is not the one that `sql/` describes."""
+
+
+class SourceError(QuantbotError):
+    """A source gave no usable answer; the message says what was asked for, what came, and what to do."""
+
+    exit_code = 3
 
 
 class SimulationError(QuantbotError):

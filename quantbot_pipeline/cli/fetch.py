@@ -73,8 +73,8 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.errors import SourceError
         from quantbot_pipeline.sources.clock import Clock
-        from quantbot_pipeline.sources.failures import SourceError
         from quantbot_pipeline.storage.fetches import PostgresFetchLedger
         from quantbot_pipeline.workflows.fetch_candles import FetchReport, fetch_candles, plan_fetch
         from quantbot_pipeline.workflows.token_months import parse_token

@@ -10,13 +10,12 @@ from typing import Any
 from pydantic import SecretStr
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
-from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.errors import ConfigError, SourceError
 from quantbot_pipeline.ingest.quarantine import shown
 from quantbot_pipeline.ingest.tokens import EVM_CHAINS, TokenKey
 from quantbot_pipeline.sources.candle_pages import PAGE_CANDLES, CandlePage, Market, Record, candle_rows
 from quantbot_pipeline.sources.client import RequestLimits, SourceClient
 from quantbot_pipeline.sources.clock import Clock
-from quantbot_pipeline.sources.failures import SourceError
 from quantbot_pipeline.sources.rate_limit import TokenBucket
 
 NAME = "birdeye"

@@ -21,15 +21,10 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr
 
-from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.errors import ConfigError, SourceError
 from quantbot_pipeline.ingest.quarantine import shown
 from quantbot_pipeline.sources.clock import Clock
-from quantbot_pipeline.sources.failures import (
-    SourceAccessError,
-    SourceError,
-    SourceNotFoundError,
-    SourceUnreachableError,
-)
+from quantbot_pipeline.sources.failures import SourceAccessError, SourceNotFoundError, SourceUnreachableError
 from quantbot_pipeline.sources.rate_limit import TokenBucket
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}

@@ -1,12 +1,6 @@
 """What can go wrong between us and a source; all of it exit code 3, like everything that a server refuses."""
 
-from quantbot_pipeline.errors import QuantbotError
-
-
-class SourceError(QuantbotError):
-    """A source gave no usable answer; the message says what was asked for, what came, and what to do."""
-
-    exit_code = 3
+from quantbot_pipeline.errors import SourceError
 
 
 class SourceUnreachableError(SourceError):

@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
-from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.errors import DataError, SourceError
 from quantbot_pipeline.ingest.numbers import parse_number
 from quantbot_pipeline.ingest.timestamps import EARLIEST_SECOND
 from quantbot_pipeline.ingest.tokens import EVM_CHAINS, UNKNOWN_EVM_CHAIN, TokenKey
 from quantbot_pipeline.sources.candle_pages import PAGE_CANDLES, CandlePage, Market, Record, Side, candle_rows
 from quantbot_pipeline.sources.client import RequestLimits, SourceClient
 from quantbot_pipeline.sources.clock import Clock
-from quantbot_pipeline.sources.failures import SourceError, SourceNotFoundError
+from quantbot_pipeline.sources.failures import SourceNotFoundError
 from quantbot_pipeline.sources.rate_limit import TokenBucket
 
 NAME = "geckoterminal"

@@ -22,12 +22,12 @@ import pyarrow as pa
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.engine.reference import warm_up_candles
-from quantbot_pipeline.errors import InputError
+from quantbot_pipeline.errors import InputError, SourceError
 from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, check_candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sources.candle_pages import PAGE_CANDLES, CandlePage, CandleSource, Market
 from quantbot_pipeline.sources.candle_pages import Side as PoolSide
-from quantbot_pipeline.sources.failures import SourceAccessError, SourceError, SourceUnreachableError
+from quantbot_pipeline.sources.failures import SourceAccessError, SourceUnreachableError
 from quantbot_pipeline.storage.fetches import FetchLedger, StoredPool
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow, ImportRecord

@@ -21,6 +21,10 @@ from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 
 # What commands read from the environment, or leave there for Dagster.
 VARIABLES = (
+    "QUANTBOT_BIRDEYE_API_KEY",
+    "QUANTBOT_BIRDEYE_REQUESTS_PER_SECOND",
+    "QUANTBOT_BIRDEYE_URL",
+    "QUANTBOT_GECKOTERMINAL_URL",
     "DAGSTER_HOME",
     "QUANTBOT_CLICKHOUSE_URL",
     "QUANTBOT_DAGSTER_POSTGRES_URL",

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.errors import ConfigError, SourceError
 from quantbot_pipeline.ingest.candle_checks import check_candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sources.birdeye import Birdeye
 from quantbot_pipeline.sources.candle_pages import CandlePage, Market
-from quantbot_pipeline.sources.failures import SourceAccessError, SourceError
+from quantbot_pipeline.sources.failures import SourceAccessError
 from tests.unit.sources.source_server import (
     KEY,
     FakeBirdeye,

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
+from quantbot_pipeline.errors import SourceError
 from quantbot_pipeline.ingest.candle_checks import check_candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sources.candle_pages import CandlePage, Market
-from quantbot_pipeline.sources.failures import SourceError, SourceNotFoundError
+from quantbot_pipeline.sources.failures import SourceNotFoundError
 from quantbot_pipeline.sources.geckoterminal import GeckoTerminal
 from tests.unit.sources.source_server import (
     FakeGeckoTerminal,

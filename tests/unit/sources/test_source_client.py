@@ -12,15 +12,10 @@ from email.utils import format_datetime
 import pytest
 from pydantic import SecretStr
 
-from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.errors import ConfigError, SourceError
 from quantbot_pipeline.sources.client import RequestLimits, SourceClient
 from quantbot_pipeline.sources.clock import Clock
-from quantbot_pipeline.sources.failures import (
-    SourceAccessError,
-    SourceError,
-    SourceNotFoundError,
-    SourceUnreachableError,
-)
+from quantbot_pipeline.sources.failures import SourceAccessError, SourceNotFoundError, SourceUnreachableError
 from quantbot_pipeline.sources.rate_limit import TokenBucket
 from tests.unit.sources.source_server import KEY, Reply, SourceServer, TestClock, json_reply, serving
 
