@@ -31,6 +31,7 @@ from quantbot_pipeline.report.content import (
     TrialStanding,
     TrialTable,
 )
+from quantbot_pipeline.report.coverage import collect_coverage
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
 CALLERS_PER_STRATEGY = 25
@@ -80,6 +81,7 @@ def collect_report(state: StateStore, history: HistoryStore, *, generated_at: da
             _quarantine_reason(row)
             for row in _rows(state, "report/count_quarantine_reasons", reason_limit=QUARANTINE_REASONS)
         ),
+        coverage=collect_coverage(history),
     )
 
 

@@ -307,6 +307,40 @@ class QuarantineReason:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCoverage:
+    """How much of a token's life its candles cover, in cells of days.
+
+    Attributes:
+        token: `chain:address`.
+        coverage: Share of the time between its first and last candle, in [0, 1].
+        shares: The same by cell; None before its first candle and after its last one.
+    """
+
+    token: str
+    coverage: float
+    shares: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CoverageMap:
+    """Coverage by token and day, in candles of each month's finest interval.
+
+    Attributes:
+        first_days: First UTC day of each cell, oldest first.
+        days_per_cell: Days that a cell holds.
+        token_count: All tokens with candles.
+        total: Of all tokens together, by cell.
+        tokens: Those with the least coverage, worst first.
+    """
+
+    first_days: tuple[date, ...]
+    days_per_cell: int
+    token_count: int
+    total: tuple[float | None, ...]
+    tokens: tuple[TokenCoverage, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportContent:
     """Everything on the page.
 
@@ -321,6 +355,7 @@ class ReportContent:
         trials: Best trials of the newest search.
         models: Registered models, those in use first.
         quarantine: Most frequent reasons first.
+        coverage: Coverage by token and day; None without candles.
     """
 
     generated_at: datetime
@@ -333,3 +368,4 @@ class ReportContent:
     trials: TrialTable = TrialTable()
     models: tuple[ModelStanding, ...] = ()
     quarantine: tuple[QuarantineReason, ...] = ()
+    coverage: CoverageMap | None = None

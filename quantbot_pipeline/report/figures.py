@@ -5,15 +5,25 @@ Plotly reads a small HTML in names and hover texts; every text that comes from o
 
 import html
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS
-from quantbot_pipeline.report.content import EquityCurve, ExampleEvent, ExampleTrade
+from quantbot_pipeline.report.content import CoverageMap, EquityCurve, ExampleEvent, ExampleTrade
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow: these
 # are readable on white and on black.
 CURVE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+# From nothing covered to everything; both ends are told apart by colour-blind people and on black and white.
+_COVERAGE_COLOURS = ((0.0, "#d55e00"), (0.5, "#e8d9a8"), (1.0, "#0072b2"))
+
+# Height of a token's row in the picture of coverage, and of what surrounds the rows, in pixels.
+_ROW_PIXELS = 16
+_SURROUNDING_PIXELS = 60
+
+# Characters of a token beside its row; the whole is shown when pointed at.
+_LABEL_LENGTH = 24
 
 _RISING = "#2f9e8f"
 _FALLING = "#d1603d"
@@ -99,6 +109,55 @@ def example_figure(example: ExampleTrade) -> dict[str, Any]:
         ],
     }
     return {"data": [trace for trace in traces if trace], "layout": layout}
+
+
+def coverage_height(coverage: CoverageMap) -> int:
+    """Return the height of the picture of coverage in pixels."""
+    return _SURROUNDING_PIXELS + _ROW_PIXELS * (len(coverage.tokens) + 1)
+
+
+def coverage_figure(coverage: CoverageMap) -> dict[str, Any]:
+    """Return coverage as a heat map: a row of all tokens on top, below it the worst ones, a column per cell."""
+    names = [f"all {coverage.token_count} tokens", *(html.escape(token.token) for token in coverage.tokens)]
+    labels = [names[0], *(html.escape(_shortened(token.token)) for token in coverage.tokens)]
+    # One edge more than cells: each column begins at its day's start.
+    edges = [*coverage.first_days, coverage.first_days[-1] + timedelta(days=coverage.days_per_cell)]
+    shares = [coverage.total, *(token.shares for token in coverage.tokens)]
+    trace = {
+        "type": "heatmap",
+        "name": "",
+        "x": [day.isoformat() for day in edges],
+        "y": names,
+        "z": [[None if share is None else round(share, 3) for share in row] for row in shares],
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": [list(stop) for stop in _COVERAGE_COLOURS],
+        "hoverongaps": False,
+        "xhoverformat": "%Y-%m-%d",
+        "hovertemplate": "%{y}<br>%{x}: %{z:.1%}",
+        "ygap": 1,
+        "colorbar": {"tickformat": ".0%", "thickness": 10, "outlinewidth": 0, "tickvals": [0, 0.5, 1]},
+    }
+    layout = {
+        "margin": {"l": 180, "r": 12, "t": 8, "b": 36},
+        "xaxis": {"type": "date", "showgrid": False},
+        "yaxis": {
+            "type": "category",
+            "autorange": "reversed",
+            "showgrid": False,
+            "tickmode": "array",
+            "tickvals": names,
+            "ticktext": labels,
+        },
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def _shortened(token: str) -> str:
+    """Return a token that is shortened in the middle of its address."""
+    if len(token) <= _LABEL_LENGTH:
+        return token
+    return f"{token[: _LABEL_LENGTH - 8]}…{token[-7:]}"
 
 
 def _candlesticks(example: ExampleTrade) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from quantbot_pipeline.report.content import ReportContent, Standing
-from quantbot_pipeline.report.figures import equity_figure, example_figure
+from quantbot_pipeline.report.figures import coverage_figure, coverage_height, equity_figure, example_figure
 
 REPORT_FILE_NAME = "report.html"
 
@@ -43,6 +43,8 @@ def render_report(content: ReportContent) -> str:
         figures["equity"] = equity_figure(content.equity)
     if content.example:
         figures["example"] = example_figure(content.example)
+    if content.coverage:
+        figures["coverage"] = coverage_figure(content.coverage)
     script = (_TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
     plotly_source = get_plotlyjs()
     allowed = f"'sha256-{_digest(script)}' 'sha256-{_digest(plotly_source)}'" if figures else "'none'"
@@ -52,6 +54,7 @@ def render_report(content: ReportContent) -> str:
         .render(
             content=content,
             figures=figures,
+            coverage_pixels=coverage_height(content.coverage) if content.coverage else 0,
             allowed_scripts=Markup(allowed),  # noqa: S704 - two digests in base64
             style=Markup((_TEMPLATE_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - own file
             script=Markup(script),  # noqa: S704 - own file

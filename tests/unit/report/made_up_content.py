@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from quantbot_pipeline.report.content import (
     CallerTable,
+    CoverageMap,
     DataWindow,
     EquityCurve,
     ExampleCandle,
@@ -16,6 +17,7 @@ from quantbot_pipeline.report.content import (
     QuarantineReason,
     ReportContent,
     Standing,
+    TokenCoverage,
     TrialStanding,
     TrialTable,
 )
@@ -95,4 +97,11 @@ def content(text: str = "plain") -> ReportContent:
             ),
         ),
         quarantine=(QuarantineReason("alerts", text, 2, text, text),),
+        coverage=CoverageMap(
+            first_days=(date(2025, 2, 3), date(2025, 2, 5)),
+            days_per_cell=2,
+            token_count=70,
+            total=(0.75, 1.0),
+            tokens=(TokenCoverage(text, 0.5, (0.25, 1.0)), TokenCoverage(f"{text} 2", 0.9, (0.9, None))),
+        ),
     )

@@ -7,7 +7,7 @@ import pytest
 from made_up_content import content, event
 
 from quantbot_pipeline.report.content import ExampleTrade
-from quantbot_pipeline.report.figures import equity_figure, example_figure
+from quantbot_pipeline.report.figures import coverage_figure, coverage_height, equity_figure, example_figure
 
 
 def _example(**changes: Any) -> ExampleTrade:
@@ -77,3 +77,30 @@ def test_the_axis_is_logarithmic_when_prices_multiply(factor: float, expected: s
     events = (event(0, "entry", 1.0), event(1, "final_exit", 1.0))
 
     assert example_figure(replace(example, candles=candles, events=events))["layout"]["yaxis"]["type"] == expected
+
+
+def test_coverage_is_drawn_by_token_and_cell_below_a_row_of_all_tokens() -> None:
+    coverage = content("binance:BONK_USDT").coverage
+    assert coverage is not None
+
+    figure = coverage_figure(coverage)
+
+    (trace,) = figure["data"]
+    assert trace["y"] == ["all 70 tokens", "binance:BONK_USDT", "binance:BONK_USDT 2"]
+    # Before a token's first candle and after its last there is nothing to cover.
+    assert trace["z"] == [[0.75, 1.0], [0.25, 1.0], [0.9, None]]
+    # Edges: the last cell's end is drawn too.
+    assert trace["x"] == ["2025-02-03", "2025-02-05", "2025-02-07"]
+    assert figure["layout"]["yaxis"]["autorange"] == "reversed"
+    assert coverage_height(coverage) == 60 + 3 * 16
+
+
+def test_long_tokens_are_shortened_beside_their_rows_and_whole_when_pointed_at() -> None:
+    pool = "solana:DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"
+    coverage = content(pool).coverage
+    assert coverage is not None
+
+    figure = coverage_figure(coverage)
+
+    assert figure["layout"]["yaxis"]["ticktext"][1] == "solana:DezXAZ8z7…1pPB263"
+    assert figure["data"][0]["y"][1] == pool

@@ -67,6 +67,7 @@ def test_every_section_shows_its_content() -> None:
         "higher is better",
         "2 failed and 0 unfinished runs",
         "2025-02-03 12:00",
+        "A cell holds 2 days. The 2 tokens with the least coverage of 70",
     ):
         assert expected in shown, expected
 
@@ -109,6 +110,7 @@ def test_hostile_text_is_shown_as_text() -> None:
     # Plotly would read the tags of a name; it gets them as entities.
     figures = json.loads(found.scripts[0][1])
     assert "<" not in figures["equity"]["data"][0]["name"]
+    assert "<" not in "".join(figures["coverage"]["data"][0]["y"] + figures["coverage"]["layout"]["yaxis"]["ticktext"])
 
 
 def test_the_policy_allows_exactly_the_scripts_of_the_page() -> None:
@@ -208,3 +210,4 @@ def test_a_browser_draws_the_charts_and_runs_nothing_else(tmp_path: Path) -> Non
     # The script holds the words of the apology, too; the figures themselves must not.
     assert 'class="figure undrawn"' not in done.stdout
     assert 'class="trace boxes"' in done.stdout
+    assert 'class="hm"' in done.stdout
