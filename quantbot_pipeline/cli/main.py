@@ -13,9 +13,9 @@ from quantbot_pipeline import __version__
 from quantbot_pipeline.cli import (
     backfills,
     bench,
-    candles,
     callers,
     calls,
+    candles,
     demo,
     fetch,
     garbage,
