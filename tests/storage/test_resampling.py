@@ -1,8 +1,10 @@
 """Coarse candles from fine ones, inside a real ClickHouse."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import accumulate, groupby
 
+import clickhouse_connect
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -125,6 +127,23 @@ def test_an_imported_candle_wins_over_a_resampled_one_of_its_key(history: ClickH
     history.insert_candles(_minutes([(minute, 2.0, 2.0, 2.0, 2.0, 1.0) for minute in range(10)]))
     assert _resample(history, "5m") == 1
     assert _stored(history, "5m").close.tolist() == [7.0, 2.0]
+
+
+def test_an_import_wins_that_was_under_way_while_its_key_was_resampled(
+    history: ClickHouseStore, clickhouse_database: str
+) -> None:
+    """Resampling looked for imported candles before this one was there, and wrote after it."""
+    history.insert_candles(_minutes([(minute, 1.0, 1.0, 1.0, 1.0, 1.0) for minute in range(5)]))
+    _resample(history, "5m")
+
+    with closing(clickhouse_connect.get_client(dsn=clickhouse_database)) as client:
+        client.command(
+            "insert into ohlcv_candles "
+            "select chain, token_address, '5m', timestamp, 7, 7, 7, 7, 7, now64(6) - interval 1 hour, 0 "
+            "from ohlcv_candles where interval = '1m' order by timestamp limit 1"
+        )
+
+    assert _stored(history, "5m").close.tolist() == [7.0]
 
 
 def test_an_import_of_a_resampled_key_is_no_repetition(history: ClickHouseStore) -> None:
