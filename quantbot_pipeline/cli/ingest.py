@@ -1,6 +1,7 @@
 """`quantbot ingest candles|alerts|inbox`."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +30,15 @@ _REASONS_IN_JSON = 100
 _CANDLES_HELP = flowing(
     """Store candles; every row is stored, a duplicate, or quarantined with its reason.
 
-Columns: token_address, chain, timestamp, interval, open, high, low, close, volume. Timestamps are UTC, with offset,
-or naive with --timezone; token_address, chain and interval may come from options instead.
+Files: .parquet, .feather, .csv, .json, .jsonl, .ndjson, text also with .gz. Columns: token_address, chain, timestamp,
+interval, open, high, low, close, volume. Timestamps are UTC, with offset, or naive with --timezone; token_address,
+chain and interval may come from options or the file's name instead; what was taken from a name is told.
 
-All files are looked through first: one that can't be read, or that reaches back before QUANTBOT_FIRST_MONTH, is
-refused with exit code 2, and nothing is stored. A file that is known already changes nothing. Rows that can't be used
-do not stop the others: they are kept in the table 'quarantine', and the exit code is 0.
+Files are looked through first, each up to a million rows. A file you name that can't be read, or that reaches back
+before QUANTBOT_FIRST_MONTH, is refused with exit code 2, and nothing is stored. Such a file in a folder you name is
+left out and listed, the others are stored. What breaks behind the first million rows keeps the rows before, with
+exit code 2 if you named the file. A file that is known already changes nothing. Rows that can't be used do not stop
+the others: they are kept in the table 'quarantine', and the exit code is 0.
 
 Examples:
   quantbot ingest candles candles/
@@ -68,34 +72,69 @@ def register(app: typer.Typer) -> None:
 
     @group.command(help=_CANDLES_HELP)
     def candles(
-        paths: list[Path] = typer.Argument(..., help="Parquet or CSV files, or folders of them.", metavar="PATH"),
+        paths: list[Path] = typer.Argument(
+            ..., help="Parquet, feather, CSV, JSON or JSON Lines files, or folders of them.", metavar="PATH"
+        ),
         chain: str | None = typer.Option(None, help="Chain or exchange of all rows, for files without the column."),
         token: str | None = typer.Option(None, help="Token address of all rows, for files without the column."),
         interval: str | None = typer.Option(
             None, help="Interval of all rows, such as 5m, for files without the column."
         ),
         timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
+        wick_limit: float | None = typer.Option(
+            None, help="Flag candles whose wick reaches this many times beyond the body, such as 10; none without it."
+        ),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
+        from quantbot_pipeline.cli.candle_outcomes import print_candle_outcomes
         from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.errors import DataError, QuantbotError
         from quantbot_pipeline.workflows.check_files import check_candle_files, find_candle_files
         from quantbot_pipeline.workflows.import_candles import CandleImportOptions, import_candle_files
 
         files = find_candle_files(paths)
-        options = CandleImportOptions(chain, token, interval, timezone)
+        options = CandleImportOptions(chain, token, interval, timezone, wick_limit, datetime.now(UTC))
+        refused: dict[Path, str] = {}
+        is_storing = False
+
+        def refuse(path: Path, error: QuantbotError) -> None:
+            # A file that was named is meant; one that merely lies in a folder does not stop the others.
+            if path in paths and not is_storing:
+                raise error
+            refused[path] = str(error)
+
         with open_stores() as stores:
             with progress_bar("looking through files") as listen:
-                first_month = stores.settings.first_month
-                check_candle_files(files, stores.state, first_month=first_month, options=options, on_progress=listen)
-            with progress_bar("candle files") as listen:
-                outcomes = import_candle_files(files, stores.state, stores.history, options=options, on_progress=listen)
+                sources = check_candle_files(
+                    files,
+                    stores.state,
+                    first_month=stores.settings.first_month,
+                    options=options,
+                    on_progress=listen,
+                    on_refused=refuse,
+                )
+            if not sources:
+                raise DataError(f"none of the {len(refused):,} files can be imported:\n" + "\n".join(refused.values()))
+            is_storing = True
+            with progress_bar("candles") as listen:
+                outcomes = import_candle_files(
+                    [source.path for source in sources],
+                    stores.state,
+                    stores.history,
+                    options=options,
+                    on_progress=listen,
+                    sources=sources,
+                    on_refused=refuse,
+                )
             if not all(outcome.is_known for outcome in outcomes):
                 with waiting("recording it in Dagster"):
                     from quantbot_pipeline.defs.recording import record_candle_imports
 
                     record_candle_imports(outcomes, stores.history, stores.settings, stores.urls)
-        _print_outcomes(files, outcomes, as_json=as_json)
+        print_candle_outcomes(outcomes, refused, as_json=as_json)
+        if any(path in refused for path in paths):
+            raise typer.Exit(2)
 
     @group.command(help=_ALERTS_HELP)
     def alerts(

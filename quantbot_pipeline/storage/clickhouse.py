@@ -4,7 +4,7 @@ Times are int64 seconds since the epoch, UTC, in every Arrow table; ClickHouse k
 range is 1970 to 2106. ClickHouse wraps what is outside without a word, so it is refused here.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,15 +18,12 @@ from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.clickhouse_imports import CandleImports
 from quantbot_pipeline.storage.clickhouse_resampling import CandleResampling
 from quantbot_pipeline.storage.sql_files import load_sql
 
 LATEST_SECOND = 2**32 - 1
 """Last time that a DateTime holds, 2106-02-07 06:28:15 UTC."""
-
-PARTITIONS_PER_INSERT = 90
-"""ClickHouse refuses an insert of one block into more than 100 partitions
-(max_partitions_per_insert_block)."""
 
 WINDOWS_PER_QUERY = 500
 """Token windows that one query reads: some 40 kB of parameters."""
@@ -131,7 +128,7 @@ PUBLISHED_CALL_SCHEMA = pa.schema(
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
-class ClickHouseStore(CandleResampling):
+class ClickHouseStore(CandleImports, CandleResampling):
     """Time series and high-volume events in ClickHouse, as `protocols.HistoryStore` says.
 
     Usable from several threads at once. Every method raises ServerError when the server is out of reach,
@@ -165,7 +162,7 @@ class ClickHouseStore(CandleResampling):
     def insert_candles(self, candles: pa.Table) -> None:
         """Insert imported rows of `CANDLE_SCHEMA`; the newest import of a key wins, over resampled ones always.
 
-        A column `flags` (uint8, bits of FLAG_*) is optional; without it, all flags are 0.
+        A column `flags` (uint8, bits of FLAG_*) is optional; without it, all flags are 0. Texts may be dictionaries.
 
         Raises:
             DataError: a column is missing or of another type, a time is outside 1970 to 2106, or a row says that it
@@ -174,8 +171,7 @@ class ClickHouseStore(CandleResampling):
         rows = _conform(candles, _imported_schema(candles), "insert_candles", times=("timestamp",))
         if "flags" in rows.column_names:
             _refuse_resampled(rows)
-        for part in split_by_partition(rows):
-            self._connection.insert_table("ohlcv_candles", part)
+        self._store_candles(rows)
 
     def load_candle_rows(self, chain: str, token_address: str, interval: str, start: int, end: int) -> pa.Table:
         """Return imported candles (CANDLE_SCHEMA) with `start <= timestamp < end` (seconds), by timestamp.
@@ -344,7 +340,7 @@ def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str
 
     Timestamps with a zone become seconds; fractions of a second are dropped.
     """
-    columns = []
+    columns, fields = [], []
     for field in schema:
         if field.name not in rows.column_names:
             raise DataError(f"{method}: column {field.name!r} is missing; found are {', '.join(rows.column_names)}")
@@ -353,6 +349,9 @@ def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str
             if column.type.tz is None:
                 raise DataError(f"{method}: column {field.name!r} holds times without a zone; allowed is UTC")
             column = pc.floor_temporal(column, unit="second").cast(pa.timestamp("s", tz="UTC"))
+        if pa.types.is_dictionary(column.type) and column.type.value_type == field.type:
+            # Texts that repeat on every row: the server takes them as they are, at a fraction of the bytes.
+            field = field.with_type(column.type)
         try:
             column = column.cast(field.type)
         except pa.ArrowInvalid as error:
@@ -371,7 +370,8 @@ def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str
                     f"seconds since the epoch; allowed is 0 to {LATEST_SECOND} (years 1970 to 2106)"
                 )
         columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
+        fields.append(field)
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _imported_schema(candles: pa.Table) -> pa.Schema:
@@ -388,20 +388,6 @@ def _refuse_resampled(candles: pa.Table) -> None:
             f"insert_candles: {count} rows have the flag {FLAG_RESAMPLED}, resampled; allowed are imported candles: "
             "'quantbot candles resample' makes the others"
         )
-
-
-def split_by_partition(candles: pa.Table) -> Iterator[pa.Table]:
-    """Yield candles in parts of at most PARTITIONS_PER_INSERT (chain, month) partitions each."""
-    months = candles["timestamp"].to_numpy().astype("datetime64[s]").astype("datetime64[M]").astype(np.int64)
-    chains = candles["chain"].combine_chunks().dictionary_encode()
-    chain_numbers = chains.indices.to_numpy().astype(np.int64)
-    partitions, numbers = np.unique(months * (len(chains.dictionary) + 1) + chain_numbers, return_inverse=True)
-    if len(partitions) <= PARTITIONS_PER_INSERT:
-        yield candles
-        return
-    for first in range(0, len(partitions), PARTITIONS_PER_INSERT):
-        is_in_part = (numbers >= first) & (numbers < first + PARTITIONS_PER_INSERT)
-        yield candles.filter(pa.array(is_in_part))
 
 
 def _finest_intervals(found: pa.Table) -> dict[int, str]:

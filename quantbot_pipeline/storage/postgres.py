@@ -1,6 +1,7 @@
 """`PostgresStore`: the state store. Each method is one transaction."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -8,13 +9,23 @@ from typing import Any, Self
 import pyarrow as pa
 
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.storage import postgres_calls, postgres_entities, postgres_research, postgres_runs
+from quantbot_pipeline.storage import (
+    postgres_calls,
+    postgres_entities,
+    postgres_imports,
+    postgres_research,
+    postgres_runs,
+)
 from quantbot_pipeline.storage.postgres_connection import PostgresConnections
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    BatchClaim,
     CallerRow,
     CallRow,
     DerivationCounts,
+    ImportBatch,
+    ImportCompletion,
+    ImportKey,
     ImportRecord,
     InsertCounts,
     ModelRow,
@@ -134,6 +145,32 @@ class PostgresStore:
             IntegrityError: the quarantined rows are not as many as were counted.
         """
         self._connections.run(lambda t: postgres_entities.complete_import(t, record))
+
+    def find_imports(self, keys: Collection[ImportKey]) -> dict[ImportKey, ImportRecord]:
+        """Return those imports that were completed, each with its first hundred quarantined rows."""
+        return self._connections.run(lambda t: postgres_imports.find_imports(t, keys))
+
+    def load_inserted_batches(self, keys: Collection[ImportKey]) -> dict[ImportKey, dict[int, BatchClaim]]:
+        """Return, of imports that were begun and not completed, the batches whose rows are in, by their number."""
+        return self._connections.run(lambda t: postgres_imports.load_inserted_batches(t, keys))
+
+    def exclusive_import(self) -> AbstractContextManager[None]:
+        """Wait until no other process is between settling and storing candles, and keep others out of it."""
+        return self._connections.locked("imports/lock_imports", "imports/unlock_imports")
+
+    def begin_batches(self, batches: Sequence[ImportBatch]) -> list[BatchClaim]:
+        """Record batches with their counts, before their rows are inserted, and say which counts hold.
+
+        Raises:
+            IntegrityError: the counts of a batch do not add up; nothing was recorded.
+        """
+        return self._connections.run(lambda t: postgres_imports.begin_batches(t, batches))
+
+    def finish_batches(
+        self, claims: Sequence[BatchClaim], completed: Sequence[ImportCompletion]
+    ) -> dict[ImportKey, ImportRecord]:
+        """Record that the rows of batches are in, keep their quarantined rows, and complete imports."""
+        return self._connections.run(lambda t: postgres_imports.finish_batches(t, claims, completed))
 
     # --- strategies ---------------------------------------------------------------------------------
     def store_strategy(

@@ -4,8 +4,8 @@ What is done inside a transaction lives in `postgres_entities`, `postgres_runs` 
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -208,6 +208,26 @@ class PostgresConnections:
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    @contextmanager
+    def locked(self, lock: str, unlock: str) -> Iterator[None]:
+        """Hold a lock of the session while the context lasts, on a connection of its own.
+
+        Args:
+            lock: Query that waits for the lock; it ends with the connection, however the process ends.
+            unlock: Query that gives it back.
+        """
+        connection = self._take()
+        transaction = PostgresTransaction(connection, self._server)
+        try:
+            transaction.execute(lock)
+            yield
+            transaction.execute(unlock)
+        except BaseException:
+            # Closing gives the lock back too, whatever state the connection is in.
+            connection.close()
+            raise
+        self._put_back(connection)
+
     def close(self) -> None:
         """Close idle connections; those in use close when their transaction ends."""
         while self._idle:
@@ -223,10 +243,13 @@ class PostgresConnections:
         except psycopg.Error as error:
             raise transaction.translated(error, "commit") from error
         finally:
-            if connection.closed or len(self._idle) >= IDLE_CONNECTIONS:
-                connection.close()
-            else:
-                self._idle.append(connection)
+            self._put_back(connection)
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.closed or len(self._idle) >= IDLE_CONNECTIONS:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     def _take(self) -> Connection:
         while self._idle:

@@ -8,6 +8,7 @@ times are UTC; prices are float64 on every hop.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -17,9 +18,13 @@ from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    BatchClaim,
     CallerRow,
     CallRow,
     DerivationCounts,
+    ImportBatch,
+    ImportCompletion,
+    ImportKey,
     ImportRecord,
     InsertCounts,
     ModelRow,
@@ -30,6 +35,7 @@ from quantbot_pipeline.storage.records import (
     NewTrial,
     RunClaim,
     RunSummary,
+    SeriesWindow,
     StrategyRow,
 )
 
@@ -114,6 +120,45 @@ class StateStore(Protocol):
 
     def complete_import(self, record: ImportRecord) -> None:
         """Set a begun import `completed` and store its quarantined rows, in one transaction; again is a no-op."""
+        ...
+
+    def find_imports(self, keys: Collection[ImportKey]) -> dict[ImportKey, ImportRecord]:
+        """Return those imports that were completed, each with its first hundred quarantined rows."""
+        ...
+
+    def load_inserted_batches(self, keys: Collection[ImportKey]) -> dict[ImportKey, dict[int, BatchClaim]]:
+        """Return, of imports that were begun and not completed, the batches whose rows are in, by their number."""
+        ...
+
+    def exclusive_import(self) -> AbstractContextManager[None]:
+        """Wait until no other process is between settling and storing candles, and keep others out within the context.
+
+        What is stored is compared with what is to be stored; two processes that did so at once would both count a
+        candle as new. The lock ends with the process that holds it, however it ends.
+        """
+        ...
+
+    def begin_batches(self, batches: Sequence[ImportBatch]) -> list[BatchClaim]:
+        """Record batches with their counts, before their rows are inserted, and say which counts hold; one transaction.
+
+        A batch that was counted before keeps the counts of then: a repeated attempt finds its rows stored and would
+        count them as duplicates. Where the file is read otherwise now, what was recorded from that batch on is given
+        up, and rows that were stored by it still count as stored once the import is completed.
+        """
+        ...
+
+    def finish_batches(
+        self, claims: Sequence[BatchClaim], completed: Sequence[ImportCompletion]
+    ) -> dict[ImportKey, ImportRecord]:
+        """Record that the rows of batches are in, keep their quarantined rows, and complete imports: one transaction.
+
+        Args:
+            claims: As `begin_batches` returned them; those that are in already change nothing.
+            completed: Imports all of whose batches are in now; batches beyond their number are given up.
+
+        Returns:
+            The completed imports.
+        """
         ...
 
     # --- strategies ----------------------------------------------------------------------------------
@@ -216,6 +261,14 @@ class HistoryStore(Protocol):
 
         Resampled ones are left out: an import of the same key is no repetition of them.
         """
+        ...
+
+    def count_stored_candles(self, windows: Sequence[SeriesWindow]) -> list[int]:
+        """Return for each window how many imported candles are stored at most; 0 only where there are none."""
+        ...
+
+    def load_stored_candles(self, windows: Sequence[SeriesWindow]) -> pa.Table:
+        """Return imported candles of windows: `position` in `windows`, timestamp (seconds), values, flags, by these."""
         ...
 
     def load_candles(

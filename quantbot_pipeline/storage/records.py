@@ -21,6 +21,23 @@ class CallerKey(NamedTuple):
     handle: str
 
 
+class SeriesWindow(NamedTuple):
+    """Candles of one token and interval with `start <= timestamp < end`, seconds since the epoch."""
+
+    token: TokenKey
+    interval: str
+    start: int
+    end: int
+
+
+class ImportKey(NamedTuple):
+    """What makes a file's import the same import: its kind, its content, and the options that it is read with."""
+
+    kind: str
+    sha256: str
+    options_key: str
+
+
 class InsertCounts(NamedTuple):
     """What an idempotent insert did: `stored + duplicates` = rows given."""
 
@@ -282,6 +299,60 @@ class ImportRecord:
     rows_quarantined: int
     details: Mapping[str, Any]
     quarantined: tuple[QuarantinedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImportBatch:
+    """Neighbouring rows of one file, settled and stored together.
+
+    Attributes:
+        key: The import that it is a part of.
+        file: Name of the file.
+        number: Place among the file's batches, from 0.
+        rows_read: Rows; the sum of the next three.
+        rows_stored: Rows with a key that was not stored before.
+        rows_duplicate: Rows with a key that was, in the store or earlier in the file.
+        rows_quarantined: Rows that can't be used.
+        details: What else was found, as JSON.
+        quarantined: The rows that can't be used, in file order.
+    """
+
+    key: ImportKey
+    file: str
+    number: int
+    rows_read: int
+    rows_stored: int
+    rows_duplicate: int
+    rows_quarantined: int
+    details: Mapping[str, Any]
+    quarantined: tuple[QuarantinedRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchClaim:
+    """Answer to `begin_batches`.
+
+    Attributes:
+        import_id: The import.
+        batch: The batch with the counts that hold: those of the first attempt that counted it.
+        is_inserted: Whether an attempt has brought its rows in already.
+        is_completed: Whether the whole import is completed already.
+    """
+
+    import_id: int
+    batch: ImportBatch
+    is_inserted: bool
+    is_completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCompletion:
+    """An import whose batches are all in: how many they are, and what was touched."""
+
+    import_id: int
+    key: ImportKey
+    batch_count: int
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

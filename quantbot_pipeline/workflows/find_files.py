@@ -5,7 +5,8 @@ from pathlib import Path
 
 from quantbot_pipeline.errors import DataError
 
-CANDLE_SUFFIXES = (".parquet", ".csv", ".csv.gz")
+_TEXT_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson")
+CANDLE_SUFFIXES = (".parquet", ".feather", *_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES))
 """Ends of the names of candle files."""
 
 

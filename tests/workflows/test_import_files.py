@@ -8,7 +8,7 @@ import pytest
 
 from quantbot_pipeline.errors import DataError, IntegrityError
 from quantbot_pipeline.storage.records import ImportRecord
-from quantbot_pipeline.workflows import import_candles as module
+from quantbot_pipeline.workflows import candle_bundles as module
 from quantbot_pipeline.workflows.derive_calls import derive_calls
 from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
@@ -134,24 +134,26 @@ def test_one_file_read_with_other_options_is_another_import(scene: Scene, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("where", "method", "after"),
+    ("where", "method", "after", "survived"),
     [
-        ("state", "begin_import", False),
-        ("state", "upsert_tokens", False),
-        ("history", "insert_candles", False),
-        ("state", "complete_import", False),
-        ("state", "complete_import", True),
+        ("state", "begin_batches", False, 1),
+        ("state", "begin_batches", True, 1),
+        ("state", "upsert_tokens", False, 0),
+        ("history", "insert_candles", False, 1),
+        ("history", "insert_candles", True, 1),
+        ("state", "finish_batches", False, 1),
+        ("state", "finish_batches", True, 1),
     ],
 )
 def test_a_kill_during_an_import_changes_no_final_count(
-    scene: Scene, tmp_path: Path, where: str, method: str, after: bool
+    scene: Scene, tmp_path: Path, where: str, method: str, after: bool, survived: int
 ) -> None:
     files = [
         candle_file(tmp_path, "a.csv", candle(0), candle(1)),
         candle_file(tmp_path, "b.csv", candle(1, 7.0), candle(2), candle(3).replace(",5", ",-5")),
     ]
     stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
-    stores[where] = Dying(stores[where], method, after=after, survived=1)
+    stores[where] = Dying(stores[where], method, after=after, survived=survived)
     with pytest.raises(Killed):
         import_candle_files(files, stores["state"], stores["history"])
     outcomes = import_candles(scene, *files)
@@ -191,13 +193,13 @@ def test_a_second_attempt_that_reads_the_file_otherwise_counts_anew(
     dying: Any = Dying(scene.history, "insert_candles", after=False)
     with pytest.raises(Killed):
         import_candle_files([file], scene.state, dying)
-    read = module.read_candle_file
+    read = module.iterate_candles
 
-    def read_without_checks(path: Path, **options: Any) -> Any:
-        found = read(path, **options)
-        return replace(found, quarantined=(), duplicates=1)
+    def read_without_checks(path: Path, **given: Any) -> Any:
+        for found in read(path, **given):
+            yield replace(found, quarantined=(), duplicates=1)
 
-    monkeypatch.setattr(module, "read_candle_file", read_without_checks)
+    monkeypatch.setattr(module, "iterate_candles", read_without_checks)
     [outcome] = import_candles(scene, file)
     assert counts(outcome) == (2, 1, 1, 0)
     assert scene.ask_state("select status from imports") == [("completed",)]
@@ -212,24 +214,30 @@ def test_a_file_that_cannot_be_read_keeps_those_before_it(scene: Scene, tmp_path
 
 
 def test_a_reader_that_loses_a_row_is_found_out(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = module.read_candle_file
+    read = module.iterate_candles
 
-    def lose_a_row(path: Path, **options: Any) -> Any:
-        found = read(path, **options)
-        return replace(found, candles=found.candles.slice(1))
+    def lose_a_row(path: Path, **given: Any) -> Any:
+        for found in read(path, **given):
+            kept = {name: column[1:] for name, column in found.values.items()}
+            rows = {name: getattr(found, name)[1:] for name in ("series_of_row", "timestamp", "flags")}
+            yield replace(found, values=kept, **rows)
 
-    monkeypatch.setattr(module, "read_candle_file", lose_a_row)
+    monkeypatch.setattr(module, "iterate_candles", lose_a_row)
     with pytest.raises(IntegrityError, match="2 rows read, but 1 stored"):
         import_candles(scene, candle_file(tmp_path, "a.csv", candle(0), candle(1)))
     assert scene.ask_state(IMPORTS) == []
     assert scene.ask_history(CANDLES) == []
 
 
-def test_progress_is_told_after_each_file(scene: Scene, tmp_path: Path) -> None:
-    files = [candle_file(tmp_path, f"{k}.csv", candle(k)) for k in range(2)]
+def test_progress_is_told_in_rows_and_ends_complete(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCHES_PER_BUNDLE", 1)
+    files = [candle_file(tmp_path, f"{k}.csv", candle(k), candle(k + 10)) for k in range(2)]
     told: list[tuple[int, int, str]] = []
     import_candles(scene, *files, on_progress=lambda *step: told.append(step))
-    assert told == [(1, 2, "0.csv"), (2, 2, "1.csv")]
+    assert [(done, name) for done, _, name in told] == [(2, "0.csv"), (4, "1.csv")]
+    assert told[-1][1] == 4
 
 
 # --- alerts ---
@@ -319,7 +327,7 @@ def test_folders_are_searched_and_files_taken_as_named(tmp_path: Path) -> None:
 
 def test_the_counts_of_a_started_import_are_those_of_its_first_attempt(scene: Scene, tmp_path: Path) -> None:
     file = candle_file(tmp_path, "a.csv", candle(0))
-    dying: Any = Dying(scene.state, "complete_import", after=False)
+    dying: Any = Dying(scene.state, "finish_batches", after=False)
     with pytest.raises(Killed):
         import_candle_files([file], dying, scene.history)
     [outcome] = import_candles(scene, file)

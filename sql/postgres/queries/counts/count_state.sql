@@ -1,7 +1,29 @@
 -- grain: one row: how much of everything is stored
--- units: rows; the candle_ and alert_ columns sum over completed imports, each file's content once
+-- units: rows; the candle_ and alert_ columns sum over completed imports, each file's content
+--   once, and over those batches of other imports whose rows are in
 -- upstream: every table
-with import_sums as (
+with counted_imports as (
+    select
+        kind,
+        rows_read,
+        rows_stored,
+        rows_duplicate,
+        rows_quarantined
+    from imports
+    where status = 'completed'
+    union all
+    select
+        imports.kind,
+        recorded.rows_read,
+        recorded.rows_stored,
+        recorded.rows_duplicate,
+        recorded.rows_quarantined
+    from imports
+    inner join import_batches as recorded on imports.id = recorded.import_id
+    where imports.status = 'started' and recorded.inserted_at is not null
+),
+
+import_sums as (
     select
         coalesce(sum(rows_read) filter (where kind = 'candles'), 0)::bigint as candle_rows_read,
         coalesce(sum(rows_stored) filter (where kind = 'candles'), 0)::bigint as candle_rows_stored,
@@ -13,8 +35,7 @@ with import_sums as (
         coalesce(sum(rows_duplicate) filter (where kind = 'alerts'), 0)::bigint as alert_rows_duplicate,
         coalesce(sum(rows_quarantined) filter (where kind = 'alerts'), 0)::bigint
             as alert_rows_quarantined
-    from imports
-    where status = 'completed'
+    from counted_imports
 ),
 
 run_counts as (

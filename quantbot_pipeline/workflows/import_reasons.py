@@ -1,0 +1,46 @@
+"""Why rows were refused, grouped: reasons that differ only in the value found are one kind."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from quantbot_pipeline.ingest.quarantine import QuarantinedRow
+
+KINDS_COUNTED = 1000
+"""Kinds of reasons that are told apart in one file; further ones are counted together."""
+
+KINDS_KEPT = 10
+"""Kinds that are kept with an import, the largest first."""
+
+_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z_])[-+]?[0-9][0-9.,:eE+TZ-]*")
+
+
+class ReasonCounts:
+    """Counts of refused rows by kind of reason."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._examples: dict[str, QuarantinedRow] = {}
+
+    def add(self, rows: Iterable[QuarantinedRow]) -> None:
+        """Count rows."""
+        for row in rows:
+            kind = _VALUES.sub("…", row.reason)
+            if kind not in self._counts and len(self._counts) >= KINDS_COUNTED:
+                kind = "other reasons"
+            self._counts[kind] = self._counts.get(kind, 0) + 1
+            self._examples.setdefault(kind, row)
+
+    def largest(self) -> list[dict[str, Any]]:
+        """Return the largest kinds: reason, rows, and the first row as an example."""
+        kinds = sorted(self._counts, key=lambda kind: (-self._counts[kind], kind))[:KINDS_KEPT]
+        return [
+            {
+                "reason": kind,
+                "rows": self._counts[kind],
+                "field": self._examples[kind].field,
+                "line": self._examples[kind].line,
+                "example": self._examples[kind].reason,
+            }
+            for kind in kinds
+        ]
