@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.workflows.progress import ProgressListener
 
 if TYPE_CHECKING:
@@ -161,12 +162,19 @@ def progress_stages() -> Iterator[StageListener]:
     longer than a moment, and now and then before.
     """
     if not messages.is_terminal:
-        yield _PlainProgress(time.monotonic())
+        plain = _PlainProgress(time.monotonic())
+
+        def on_plain_stage(name: str, done: int, total: int) -> None:
+            interrupts.check()
+            plain(name, done, total)
+
+        yield on_plain_stage
         return
     with _bars() as display:
         tasks: dict[str, Any] = {}
 
         def on_stage(name: str, done: int, total: int) -> None:
+            interrupts.check()
             if name not in tasks:
                 tasks[name] = display.add_task(escape(name), total=total)
             display.update(tasks[name], completed=done, total=total)

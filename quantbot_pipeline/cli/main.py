@@ -1,176 +1,39 @@
-"""The command `quantbot`: puts the command groups together and answers errors with one message."""
+"""The command `quantbot` as the shell starts it: takes charge of Ctrl-C, then loads what there is to run."""
 
-import io
-import logging
-import os
 import sys
-from collections.abc import Sequence
 
-import typer
-from typer.exceptions import TyperException
+from quantbot_pipeline.cli import interrupts
 
-from quantbot_pipeline import __version__
-from quantbot_pipeline.cli import (
-    backfills,
-    bench,
-    callers,
-    calls,
-    candles,
-    demo,
-    fetch,
-    garbage,
-    ingest,
-    lookahead,
-    migrations,
-    models,
-    optimization,
-    quarantine,
-    reports,
-    sample,
-    servers,
-    simulations,
-    strategies,
-)
-from quantbot_pipeline.cli.console import messages, print_error
-from quantbot_pipeline.cli.help_text import flowing
-from quantbot_pipeline.errors import QuantbotError
-
-_HELP = flowing(
-    """Research lab for people who trade on calls.
-
-Takes candles and alerts, simulates declarative strategies on every call, searches parameters, trains models, and
-shows the whole lineage in Dagster. Start with 'quantbot demo'.
-"""
-)
-
-_EXIT_CODES = flowing(
-    """Exit codes:
-  0    done
-  1    a check says no: status, migrate --check, views test, check-lookahead
-  2    an option, a file or a setting is wrong; nothing was stored of it
-  3    a database or a server refused or lost something
-  4    a run or a model could not be computed; the others are stored
-  5    counts that must add up do not
-  130  stopped by Ctrl-C; what was finished is stored
-
-Results go to standard output, progress and messages to standard error. Servers, data, models and reports are in
-the folder QUANTBOT_HOME, ./.quantbot without it.
-"""
-)
-
-_INTERRUPTED = 130
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Imported for the type checker alone: nothing is loaded before Ctrl-C is in good hands.
+    from collections.abc import Sequence
 
 
-def _print_version(*, is_wanted: bool) -> None:
-    if is_wanted:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-def build_app() -> typer.Typer:
-    """Return the command with all its groups."""
-    app = typer.Typer(
-        name="quantbot",
-        help=_HELP,
-        epilog=_EXIT_CODES,
-        no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        add_completion=False,
-    )
-
-    @app.callback()
-    def _options(
-        *,
-        version: bool = typer.Option(
-            False,
-            "--version",
-            callback=lambda value: _print_version(is_wanted=value),
-            is_eager=True,
-            help="Print the version.",
-        ),
-    ) -> None:
-        """Options before the command."""
-
-    for group in (
-        demo,
-        servers,
-        migrations,
-        sample,
-        ingest,
-        fetch,
-        candles,
-        quarantine,
-        callers,
-        calls,
-        strategies,
-        simulations,
-        lookahead,
-        backfills,
-        optimization,
-        models,
-        reports,
-        garbage,
-        bench,
-    ):
-        group.register(app)
-    return app
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: "Sequence[str] | None" = None) -> None:
     """Run the command and exit.
 
-    A mistake of the user becomes one message and its exit code, never a stack trace; what remains is a fault of
-    the program and keeps its trace.
+    Args:
+        arguments: Those of the command line, the program aside; without them the process's own, and then Ctrl-C stays
+            in the command's hands until the process has ended.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A file name that is not UTF-8 must not end a command that has done its work.
-        sys.stdout.reconfigure(errors="backslashreplace")
-    # They log what they raise too; without a handler, Python prints that above the one message.
-    for driver in ("clickhouse_connect", "psycopg"):
-        logging.getLogger(driver).addHandler(logging.NullHandler())
-    sys.exit(_run(arguments))
-
-
-def _run(arguments: Sequence[str] | None) -> int:
+    interrupts.begin()
     try:
-        code = typer.main.get_command(build_app()).main(args=arguments, prog_name="quantbot", standalone_mode=False)
-        sys.stdout.flush()
-    except TyperException as error:
-        return _answer_usage(error)
-    except QuantbotError as error:
-        print_error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        # The reader has seen enough, as in 'quantbot … | head'. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if error.filename is None:
-            raise
-        print_error(f"{error.filename}: {error.strerror}")
-        return 2
-    if code == _INTERRUPTED:
-        messages.print("stopped; what was finished is stored, run the command again to go on", soft_wrap=True)
-    return code if isinstance(code, int) else 0
+        from quantbot_pipeline.cli.app import run
 
-
-def _answer_usage(error: TyperException) -> int:
-    """Answer a wrong command line with one line; a command without its arguments has shown its help already."""
-    text = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
-    if text:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context is not None else "quantbot"
-        print_error(f"{text}{_found(error.__cause__, text)}; see '{command} --help'")
-    return error.exit_code
-
-
-def _found(cause: BaseException | None, text: str) -> str:
-    """Return what was found on the command line, where the text does not say it."""
-    from pydantic import ValidationError
-
-    if not isinstance(cause, ValidationError):
-        return ""
-    found = repr(cause.errors()[0]["input"])
-    return "" if found in text else f" (found {found})"
+        interrupts.run()
+        try:
+            code = run(arguments)
+        except KeyboardInterrupt:
+            # A second one, while the first was answered.
+            code = interrupts.INTERRUPTED
+            interrupts.end(code)
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else 1
+            # Here, where the exception is alive: once it is gone, it counts as lost.
+            interrupts.end(code)
+        interrupts.end(code)
+    finally:
+        if arguments is not None:
+            interrupts.give_back()
+    sys.exit(code)

@@ -1,16 +1,12 @@
 """`quantbot simulate`."""
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import typer
 
+from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.cli.console import (
     messages,
     output,
@@ -74,7 +70,7 @@ def register(app: typer.Typer) -> None:
             other_inputs=[Path(text) for text in strategies if Path(text).is_file()],
         )
         check_simulation(files, chosen)
-        with _ended_by_kill(), progress_stages() as on_stage:
+        with interrupts.ended_by_kill(), progress_stages() as on_stage:
             summary = simulate_files(
                 files,
                 chosen,
@@ -82,6 +78,7 @@ def register(app: typer.Typer) -> None:
                 threads=threads or _usable_cores(),
                 on_progress=lambda done, total, message: on_stage(message, done, total),
                 tell=lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True),
+                on_written=lambda: interrupts.say_when_stopped(interrupts.FILES_WRITTEN),
             )
         _warn(summary)
         if as_json:
@@ -96,23 +93,6 @@ def register(app: typer.Typer) -> None:
 def _usable_cores() -> int:
     # Not every system can tell which cores a process may use.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _ended_by_kill() -> Iterator[None]:
-    """End in an orderly way when asked to by SIGTERM too, so that no half-written file stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what Python hands to a handler
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _warn(summary: dict[str, Any]) -> None:

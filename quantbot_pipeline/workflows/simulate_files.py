@@ -99,6 +99,7 @@ def simulate_files(
     threads: int = 1,
     on_progress: ProgressListener = no_progress,
     tell: Callable[[str], None] = lambda _: None,
+    on_written: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Simulate strategies on the calls of files, and write events and summary, both or none.
 
@@ -109,6 +110,7 @@ def simulate_files(
         threads: Over how many threads the fast engine spreads its work; changes no result.
         on_progress: Told how many `candle files` are read and how many `simulated tokens` are done.
         tell: Told once all files are read, if the engine has to be compiled first.
+        on_written: Called when the outputs have their names, before a signal that came meanwhile is handled.
 
     Returns:
         The summary: metrics per strategy, overall and per token, finite numbers and None only.
@@ -142,7 +144,7 @@ def simulate_files(
             simulated.add(chosen, tokens)
             on_progress(simulated.token_count, len(calls.by_token), "simulated tokens")
         summary = simulated.summary(strategies, chosen, candles)
-        outputs.finish(summary)
+        outputs.finish(summary, on_written)
     return summary
 
 

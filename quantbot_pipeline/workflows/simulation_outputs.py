@@ -6,10 +6,14 @@ Everything goes to hidden files beside the outputs first, which are renamed at t
 import csv
 import json
 import os
+import secrets
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any
 
 import numpy as np
@@ -93,8 +97,12 @@ class SimulationOutputs:
                 self._later.append(_LaterEvents(self._path.absolute().parent, self._schema, self._cleaning))
             self._later[position - 1].append(events)
 
-    def finish(self, summary: Mapping[str, Any]) -> None:
+    def finish(self, summary: Mapping[str, Any], on_written: Callable[[], None] = lambda: None) -> None:
         """Complete the files and give them their names.
+
+        Args:
+            summary: What the summary holds.
+            on_written: Called when the files have their names; signals wait until then, so that there are both or none.
 
         Raises:
             InputError: a file can't be written.
@@ -109,6 +117,11 @@ class SimulationOutputs:
             with _writing(self._summary):
                 text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
                 self._partial[self._summary].write_text(text, encoding="utf-8")
+        with _signals_held_back():
+            self._rename()
+            on_written()
+
+    def _rename(self) -> None:
         written: list[Path] = []
         for path, partial in self._partial.items():
             # A link stays a link; what it leads to is replaced.
@@ -125,10 +138,12 @@ class SimulationOutputs:
 
     def _make_partial(self, path: Path) -> Path:
         target = path.resolve()
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
+        # A name that nothing else can have, so that it may be removed before it is known to be there: an interrupt
+        # between making the file and noting that it must go would leave it behind.
+        partial = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(8)}")
+        self._cleaning.callback(partial.unlink, missing_ok=True)
         with _writing(path):
             partial.touch(exist_ok=False)
-        self._cleaning.callback(partial.unlink, missing_ok=True)
         return partial
 
 
@@ -159,6 +174,31 @@ def _writing(path: Path) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"{path}: can't be written: {reason}") from error
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait for the end of a moment that must not be cut in two."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python runs handlers in the main thread only.
+        yield
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what Python hands to a handler
+        came.append(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 class _LaterEvents:
@@ -232,7 +272,7 @@ class _TextEvents(_EventFile):
         self._names = schema.names
         self._write: Callable[[Iterator[tuple[Any, ...]]], None] = self._write_json
         if kind == ".csv":
-            self._writer = csv.writer(self._stream)
+            self._writer = csv.writer(self._stream, lineterminator="\n")
             self._writer.writerow(self._names)
             self._write = self._writer.writerows
 

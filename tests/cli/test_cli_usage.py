@@ -9,7 +9,7 @@ import pytest
 import typer
 from conftest import WIDTH, Quantbot
 
-from quantbot_pipeline.cli.main import build_app
+from quantbot_pipeline.cli.app import build_app
 
 QUANTBOT = Path(sys.executable).with_name("quantbot")
 

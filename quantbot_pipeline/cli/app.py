@@ -1,0 +1,179 @@
+"""What `quantbot` runs: puts the command groups together and answers errors with one message."""
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.exceptions import TyperException
+
+from quantbot_pipeline import __version__
+from quantbot_pipeline.cli import (
+    backfills,
+    bench,
+    callers,
+    calls,
+    candles,
+    demo,
+    fetch,
+    garbage,
+    ingest,
+    interrupts,
+    lookahead,
+    migrations,
+    models,
+    optimization,
+    quarantine,
+    reports,
+    sample,
+    servers,
+    simulations,
+    strategies,
+)
+from quantbot_pipeline.cli.console import messages, print_error
+from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.errors import QuantbotError
+
+_HELP = flowing(
+    """Research lab for people who trade on calls.
+
+Takes candles and alerts, simulates declarative strategies on every call, searches parameters, trains models, and
+shows the whole lineage in Dagster. Start with 'quantbot demo'.
+"""
+)
+
+_EXIT_CODES = flowing(
+    """Exit codes:
+  0    done
+  1    a check says no: status, migrate --check, views test, check-lookahead
+  2    an option, a file or a setting is wrong; nothing was stored of it
+  3    a database or a server refused or lost something
+  4    a run or a model could not be computed; the others are stored
+  5    counts that must add up do not
+  130  stopped by Ctrl-C; what was finished is stored, of files all or nothing
+
+Results go to standard output, progress and messages to standard error. Servers, data, models and reports are in
+the folder QUANTBOT_HOME, ./.quantbot without it.
+"""
+)
+
+WRITES_NOTHING_BEFORE_ITS_END = frozenset({"simulate", "check-lookahead", "bench", "strategies"})
+"""Commands that have stored nothing when they are stopped."""
+
+
+def _print_version(*, is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def build_app() -> typer.Typer:
+    """Return the command with all its groups."""
+    app = typer.Typer(
+        name="quantbot",
+        help=_HELP,
+        epilog=_EXIT_CODES,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+
+    @app.callback()
+    def _options(
+        context: typer.Context,
+        *,
+        version: bool = typer.Option(  # noqa: ARG001 - its callback does it
+            False,
+            "--version",
+            callback=lambda value: _print_version(is_wanted=value),
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ) -> None:
+        """Options before the command."""
+        if context.invoked_subcommand not in WRITES_NOTHING_BEFORE_ITS_END:
+            interrupts.say_when_stopped(interrupts.WORK_STORED)
+
+    for group in (
+        demo,
+        servers,
+        migrations,
+        sample,
+        ingest,
+        fetch,
+        candles,
+        quarantine,
+        callers,
+        calls,
+        strategies,
+        simulations,
+        lookahead,
+        backfills,
+        optimization,
+        models,
+        reports,
+        garbage,
+        bench,
+    ):
+        group.register(app)
+    return app
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run the command and return its exit code.
+
+    A mistake of the user becomes one message and its exit code, never a stack trace; what remains is a fault of
+    the program and keeps its trace.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name that is not UTF-8 must not end a command that has done its work.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # They log what they raise too; without a handler, Python prints that above the one message.
+    for driver in ("clickhouse_connect", "psycopg"):
+        logging.getLogger(driver).addHandler(logging.NullHandler())
+    try:
+        code = typer.main.get_command(build_app()).main(args=arguments, prog_name="quantbot", standalone_mode=False)
+        sys.stdout.flush()
+    except TyperException as error:
+        return _answer_usage(error)
+    except QuantbotError as error:
+        print_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        code = interrupts.INTERRUPTED
+    except BrokenPipeError:
+        # The reader has seen enough, as in 'quantbot … | head'. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print_error(f"{error.filename}: {error.strerror}")
+        return 2
+    if code == interrupts.INTERRUPTED:
+        # Answered from here on: nothing that is freed now may raise it again.
+        interrupts.end(code)
+        messages.print(interrupts.text_when_stopped(), soft_wrap=True)
+    return code if isinstance(code, int) else 0
+
+
+def _answer_usage(error: TyperException) -> int:
+    """Answer a wrong command line with one line; a command without its arguments has shown its help already."""
+    text = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
+    if text:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context is not None else "quantbot"
+        print_error(f"{text}{_found(error.__cause__, text)}; see '{command} --help'")
+    return error.exit_code
+
+
+def _found(cause: BaseException | None, text: str) -> str:
+    """Return what was found on the command line, where the text does not say it."""
+    from pydantic import ValidationError
+
+    if not isinstance(cause, ValidationError):
+        return ""
+    found = repr(cause.errors()[0]["input"])
+    return "" if found in text else f" (found {found})"
