@@ -47,6 +47,10 @@ ROWS_PER_WINDOW = 2**19
 """Rows that are looked at together where steps between rows must tell the interval."""
 
 
+MAX_WAITING_BROKEN = 20_000
+"""Rows that can't be split which wait with the others of their window."""
+
+
 def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> Iterator[CheckedCandles]:
     """Yield the candles of a file, some rows at a time.
 
@@ -86,6 +90,11 @@ def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> 
     for window, more_follows in _windows(_rows(path, kind)):
         if notes is None:
             require_candle_columns(window.found_names, list(window.columns), file=window.file)
+        if not window.row_count:
+            # Nothing but rows that can't be split, or an empty file.
+            yield check_piece(_completed(window), rules)[0]
+            continue
+        if notes is None:
             rules, notes = _with_hints(rules, hints, window)
         rows = _completed(window if held is None else joined([held, window]))
         checked, held = check_piece(rows, rules, more_follows=more_follows)
@@ -122,7 +131,7 @@ def _windows(pieces: Iterator[CandleRows]) -> Iterator[tuple[CandleRows, bool]]:
     at the same rows however the file came in pieces.
     """
     waiting: list[CandleRows] = []
-    count = 0
+    count = broken_count = 0
     for piece in pieces:
         if "interval" in piece.columns and not waiting:
             yield piece, False
@@ -132,10 +141,16 @@ def _windows(pieces: Iterator[CandleRows]) -> Iterator[tuple[CandleRows, bool]]:
             cut = ROWS_PER_WINDOW - count
             yield joined([*waiting, replace(rest.take(np.arange(cut)), broken=rest.broken)]), True
             rest = rest.take(np.arange(cut, rest.row_count))
-            waiting, count = [], 0
+            waiting, count, broken_count = [], 0, 0
         if rest.row_count or rest.broken or rest is piece:
             waiting.append(rest)
             count += rest.row_count
+            broken_count += len(rest.broken)
+        if broken_count > MAX_WAITING_BROKEN:
+            # Rows that can't be split have no interval to wait for.
+            together = joined(waiting)
+            yield replace(together.take(np.arange(0)), broken=together.broken), True
+            waiting, broken_count = [replace(piece, broken=()) for piece in waiting if piece.row_count], 0
     if waiting:
         yield joined(waiting), False
 
@@ -168,20 +183,19 @@ def _with_hints(rules: CheckRules, hints: NameHints, rows: CandleRows) -> tuple[
             "rows tell it"
         )
     rules = replace(rules, hints=used)
-    if rows.row_count or rows.broken:
-        for name in ("chain", "token_address"):
-            if name in rows.columns or rules.told(name) is not None or (name == "chain" and _names_its_chain(rows)):
-                continue
-            option = OPTION_OF_COLUMN[name]
-            shortened = (
-                f"; the file's name shortens the address to {hints.shortened!r}, which can't be used"
-                if name == "token_address" and hints.shortened is not None
-                else ""
-            )
-            raise DataError(
-                f"{rows.file}: column {name!r} is missing (found are "
-                f"{', '.join(map(shown, rows.found_names[:20]))}){shortened}; name it for the whole file with {option}"
-            )
+    for name in ("chain", "token_address"):
+        if name in rows.columns or rules.told(name) is not None or (name == "chain" and _names_its_chain(rows)):
+            continue
+        shortened = (
+            f"; the file's name shortens the address to {hints.shortened!r}, which can't be used"
+            if name == "token_address" and hints.shortened is not None
+            else ""
+        )
+        raise DataError(
+            f"{rows.file}: column {name!r} is missing (found are "
+            f"{', '.join(map(shown, rows.found_names[:20]))}){shortened}; name it for the whole file with "
+            f"{OPTION_OF_COLUMN[name]}"
+        )
     return rules, tuple(notes)
 
 

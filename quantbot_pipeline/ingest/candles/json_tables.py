@@ -24,6 +24,9 @@ from quantbot_pipeline.ingest.quarantine import RAW_TEXT_LIMIT, QuarantinedRow, 
 MAX_ANSWER_BYTES = 64 * 2**20
 """Largest JSON object that is read: an API's answer holds 1 000 candles. Lists may be of any size."""
 
+MAX_NESTING = 500
+"""Deepest nesting of a row that is passed over; a candle has one level."""
+
 _ANSWER_PATHS = (
     ("data", "attributes", "ohlcv_list"),
     ("data", "items"),
@@ -300,23 +303,27 @@ def _skip_scalar(reader: _Reader) -> None:
 def _skip_string(reader: _Reader) -> None:
     """Pass a string whose first quotation mark was passed."""
     while True:
-        found = _IN_STRING.search(reader.text, reader.position)
-        if found is None:
-            reader.position = len(reader.text)
-        elif found[0] == b'"':
-            reader.position = found.end()
+        text, position = reader.text, reader.position
+        quote = text.find(b'"', position)
+        while True:
+            end = len(text) if quote < 0 else quote
+            escape = text.find(b"\\", position, end)
+            if escape < 0:
+                position = end
+                break
+            position = escape + 2
+            if position > end >= 0:
+                # The escape takes the quotation mark, or a sign that is not read yet.
+                if quote < 0:
+                    position = escape
+                    break
+                quote = text.find(b'"', position)
+        reader.position = position
+        if quote >= 0:
+            reader.position += 1
             return
-        elif found.end() < len(reader.text):
-            reader.position = found.end() + 1
-            continue
-        else:
-            # The sign that a backslash belongs to is not read yet.
-            reader.position = found.start()
         if not reader.grow():
             raise reader.cut_off()
-
-
-_IN_STRING = re.compile(rb'["\\]')
 
 
 def _skip_nested(reader: _Reader) -> None:
@@ -336,6 +343,8 @@ def _skip_nested(reader: _Reader) -> None:
         depth += 1 if found[0] in (b"[", b"{") else -1
         if depth == 0:
             return
+        if depth > MAX_NESTING:
+            raise reader.refusal(f"it is nested more than {MAX_NESTING} levels deep")
 
 
 class _RowMaker:

@@ -1,0 +1,1 @@
+"""Fuzzing by coverage: `python -m tests.fuzz.<name> --seconds 600`; needs the extra `fuzz`."""
