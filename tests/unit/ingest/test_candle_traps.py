@@ -131,8 +131,9 @@ def test_interval_is_told_across_pieces_of_the_file(tmp_path: Path, monkeypatch:
     times = [T0 + 300 * step for step in range(100)] + [T0 + 36000 + 3600 * step for step in range(30)]
     path = write_times(tmp_path / "a.csv", times)
     whole = read_candle_file(path, **SAID)
-    monkeypatch.setattr(candle_streams, "ROWS_PER_WINDOW", 60)
-    for batch in (100, 777, 4000):
+    # 130 rows are two windows and a rest, or two windows exactly.
+    for window, batch in ((60, 100), (60, 777), (65, 777), (65, 100_000)):
+        monkeypatch.setattr(candle_streams, "ROWS_PER_WINDOW", window)
         monkeypatch.setattr(candle_streams, "BYTES_PER_BATCH", batch)
         pieces = list(iterate_candles(path, options=CandleReadOptions(**SAID)))
         assert len(pieces) > 2
