@@ -7,15 +7,20 @@ again. Before the command runs and after it has ended nothing needs cleaning, an
 This module is imported before all others and imports next to nothing itself.
 """
 
+import _signal as signal  # type: ignore[import-not-found]  # what `signal` wraps, but loads nothing
 import _thread
+import atexit
 import os
-import signal
 import sys
 import time
-from types import FrameType, TracebackType
-from typing import Any
 
-INTERRUPTED = 128 + signal.SIGINT
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # Imported for the type checker alone: nothing is loaded before Ctrl-C is in good hands.
+    from types import FrameType, TracebackType
+    from typing import Any
+
+INTERRUPTED: int = 128 + signal.SIGINT
 """Exit code after Ctrl-C."""
 
 NOTHING_WRITTEN = "stopped; nothing was written"
@@ -99,6 +104,12 @@ def begin() -> None:
         signal.signal(signal.SIGINT, handle)
 
 
+def keep_to_the_end() -> None:
+    """Stay in charge until the process is gone."""
+    # The last of all that is called at the end, as it is the first that is noted.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
 def run() -> None:
     """From here on, an interrupt is an exception, so that what was begun is cleaned up."""
     _state.stage = _RUNNING
@@ -137,7 +148,7 @@ def give_back() -> None:
         signal.signal(number, before)
 
 
-def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what Python hands to a handler
+def handle(number: int, frame: "FrameType | None") -> None:  # noqa: ARG001 - what Python hands to a handler
     """Handle SIGINT or SIGTERM."""
     if _state.stage == _STARTING:
         os.write(2, f"{_state.text}\n".encode())
@@ -159,7 +170,7 @@ def _raise(number: int) -> None:
     raise Interrupted
 
 
-def _leave_out_interrupts(unraisable: Any) -> None:
+def _leave_out_interrupts(unraisable: "Any") -> None:
     """Say what Python says of an exception that nothing can catch, but for interrupts, which come again."""
     is_stopped = _state.stage == _ENDED and _state.code in (INTERRUPTED, 128 + signal.SIGTERM)
     if is_stopped or isinstance(unraisable.exc_value, _Persistent):
@@ -180,7 +191,7 @@ class ended_by_kill:  # noqa: N801 - used as a function; contextlib would be one
             self._before = signal.signal(signal.SIGTERM, handle)
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: "TracebackType | None"
     ) -> None:
         """Give back."""
         if self._before is not None and _state.noted is None:

@@ -18,6 +18,8 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
             in the command's hands until the process has ended.
     """
     interrupts.begin()
+    if arguments is None:
+        interrupts.keep_to_the_end()
     try:
         from quantbot_pipeline.cli.app import run
 

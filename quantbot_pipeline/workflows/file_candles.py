@@ -10,7 +10,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from quantbot_pipeline.errors import DataError, InputError
 from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
@@ -34,6 +35,9 @@ ROWS_PER_RANGE = 2_000_000
 
 MAX_RANGES = 256
 """Temporary files that are open at once, at most."""
+
+MAX_BAD_ROWS_TOLD = 10
+"""Bad rows that are told one by one."""
 
 _ROW_TYPES: tuple[np.dtype[Any], ...] = (
     np.dtype(np.int32),
@@ -84,12 +88,19 @@ class FileCandles:
 
     Attributes:
         repeated_rows: Rows whose candle came again in the same file, so far; the last one of each was taken.
+        good_rows: Rows that can be used, of whichever token.
+        bad_rows: Rows that can't be used.
+        first_bad_rows: The first of these, in file order, `MAX_BAD_ROWS_TOLD` at most.
     """
 
     def __init__(self, files: Sequence[Path], tokens: Collection[TokenKey], interval: str | None) -> None:
         self.repeated_rows = 0
+        self.good_rows = 0
+        self.bad_rows = 0
+        self.first_bad_rows: list[QuarantinedRow] = []
         self._files = files
         self._interval = interval
+        self._other_intervals: dict[TokenKey, set[str]] = {}
         self._rank = {token: rank for rank, token in enumerate(sorted(tokens))}
         self._series: list[tuple[TokenKey, str]] = []
         self._numbers: dict[tuple[TokenKey, str], int] = {}
@@ -97,8 +108,23 @@ class FileCandles:
         self._held_rows = 0
         self._spill: _Spill | None = None
 
+    def note(self, checked: CheckedCandles) -> None:
+        """Count some rows of a file."""
+        self.good_rows += len(checked.timestamp)
+        self.bad_rows += len(checked.quarantined)
+        room = MAX_BAD_ROWS_TOLD - len(self.first_bad_rows)
+        self.first_bad_rows += checked.quarantined[:room]
+
+    def other_intervals(self, token: TokenKey) -> set[str]:
+        """Return the intervals of a token's candles that were left aside, as another one is wanted."""
+        return self._other_intervals.get(token, set())
+
     def add(self, file: int, checked: CheckedCandles) -> None:
         """Keep what is asked for among some rows of a file."""
+        if self._interval is not None:
+            for token, interval in checked.series:
+                if token in self._rank and interval != self._interval:
+                    self._other_intervals.setdefault(token, set()).add(interval)
         wanted = [
             k
             for k, (token, interval) in enumerate(checked.series)
@@ -274,7 +300,8 @@ def open_candles(
     *,
     spill_folder: Path | None,
     interval: str | None = None,
-    timezone: str | None = None,
+    options: CandleReadOptions | None = None,
+    are_bad_rows_skipped: bool = False,
     on_progress: ProgressListener = no_progress,
 ) -> Iterator[FileCandles]:
     """Read and check candle files; yields the candles of the tokens that are asked for.
@@ -284,35 +311,65 @@ def open_candles(
         tokens: Whose candles are kept; at least one.
         spill_folder: Where temporary files go if there is more than fits in memory; the system's folder without it.
         interval: Keep only this interval.
-        timezone: IANA zone of times that state none.
+        options: What the files do not say.
+        are_bad_rows_skipped: Whether rows that can't be used are left out; else one of them refuses everything.
         on_progress: Told after each file that `candle files` are being read.
 
     Raises:
         DataError: a file or one of its rows is wrong.
-        InputError: there is no room for temporary files.
+        InputError: there is no room for temporary files, or the files hold no candle.
     """
     folder = spill_folder if spill_folder is not None else Path(tempfile.gettempdir())
     with ExitStack() as cleaning:
         candles = FileCandles(files, tokens, interval)
-        options = CandleReadOptions(timezone=timezone)
         for number, path in enumerate(files):
-            bad_rows, first_bad = 0, None
-            for checked in iterate_candles(path, options=options):
-                bad_rows += len(checked.quarantined)
-                first_bad = first_bad or next(iter(checked.quarantined), None)
-                if first_bad is None:
+            refused_rows = candles.bad_rows
+            for checked in candle_pieces(path, options or CandleReadOptions(), interval):
+                candles.note(checked)
+                if candles.bad_rows == refused_rows or are_bad_rows_skipped:
                     candles.add(number, checked)
                 if candles.is_full:
                     size = sum(file.stat().st_size for file in files)
                     range_count = _range_count(size, len(tokens))
                     candles.spill(_Spill(folder, range_count, len(tokens), cleaning))
-            if first_bad is not None:
+            if candles.bad_rows and not are_bad_rows_skipped:
+                first, count = candles.first_bad_rows[0], candles.bad_rows
                 raise DataError(
-                    f"{first_bad.file}:{first_bad.line}: {first_bad.reason} ({bad_rows} bad "
-                    f"row{'s' if bad_rows > 1 else ''} in this file; 'quantbot ingest candles' takes the good ones)"
+                    f"{first.file}:{first.line}: {first.reason} ({count} bad row{'s' if count > 1 else ''} in this "
+                    "file; --skip-bad-rows leaves them out)"
                 )
             on_progress(number + 1, len(files), "candle files")
+        if not candles.good_rows:
+            raise InputError(no_candles_text(files))
         yield candles
+
+
+def candle_pieces(path: Path, options: CandleReadOptions, interval: str | None) -> Iterator[CheckedCandles]:
+    """Yield the candles of a file, some rows at a time, of which one interval is wanted.
+
+    Rows that state no interval have that of the steps between them. Where there are too few to tell, they have the
+    interval that is wanted.
+
+    Raises:
+        DataError: as `iterate_candles`.
+    """
+    pieces = iterate_candles(path, options=options)
+    first = next(pieces)
+    if interval is not None and any(_asks_for_interval(row) for row in first.quarantined):
+        yield from iterate_candles(path, options=replace(options, interval=interval))
+        return
+    yield first
+    yield from pieces
+
+
+def _asks_for_interval(row: QuarantinedRow) -> bool:
+    return row.field == "interval" and "name it with --interval" in row.reason
+
+
+def no_candles_text(files: Sequence[Path], interval: str | None = None) -> str:
+    """Return the message that refuses files without any candle."""
+    named = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    return f"{named}: found no candles{f' of {interval}' if interval else ''}; there is nothing to work on"
 
 
 def _range_count(file_bytes: int, token_count: int) -> int:

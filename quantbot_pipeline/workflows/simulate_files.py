@@ -18,6 +18,7 @@ from quantbot_pipeline.engine.events_table import EVENT_SCHEMA
 from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import InputError
+from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.file_calls import FileCalls, read_calls
@@ -59,6 +60,9 @@ class FilesToSimulate:
         summary_out: Where the summary goes, `.json`; nowhere without it.
         interval: Interval to use; by default the finest one of each token.
         timezone: IANA zone of times that state none.
+        chain: Chain of all candles, for files without the column.
+        token: Token address of all candles, likewise.
+        are_bad_rows_skipped: Whether candle rows that can't be used are left out; else one of them refuses everything.
         other_inputs: Further files that no output may overwrite.
     """
 
@@ -68,6 +72,9 @@ class FilesToSimulate:
     summary_out: Path | None = None
     interval: str | None = None
     timezone: str | None = None
+    chain: str | None = None
+    token: str | None = None
+    are_bad_rows_skipped: bool = False
     other_inputs: Sequence[Path] = ()
 
     @property
@@ -99,6 +106,7 @@ def simulate_files(
     threads: int = 1,
     on_progress: ProgressListener = no_progress,
     tell: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
     on_written: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Simulate strategies on the calls of files, and write events and summary, both or none.
@@ -110,6 +118,7 @@ def simulate_files(
         threads: Over how many threads the fast engine spreads its work; changes no result.
         on_progress: Told how many `candle files` are read and how many `simulated tokens` are done.
         tell: Told once all files are read, if the engine has to be compiled first.
+        warn: Told what of the candles is not simulated on, once all files are read.
         on_written: Called when the outputs have their names, before a signal that came meanwhile is handled.
 
     Returns:
@@ -133,19 +142,29 @@ def simulate_files(
             list(calls.by_token),
             spill_folder=output.absolute().parent if output is not None else None,
             interval=files.interval,
-            timezone=files.timezone,
+            options=CandleReadOptions(chain=files.chain, token=files.token, timezone=files.timezone),
+            are_bad_rows_skipped=files.are_bad_rows_skipped,
             on_progress=on_progress,
         ) as candles,
     ):
+        _warn_of_bad_rows(candles, warn)
         if engine == "fast":
             prepare_engine(tell)
         simulated = _Simulated(ordered, calls, outputs)
         for tokens in _tokens_at_once(candles, calls):
             simulated.add(chosen, tokens)
+            simulated.note_other_intervals(tokens, candles)
             on_progress(simulated.token_count, len(calls.by_token), "simulated tokens")
         summary = simulated.summary(strategies, chosen, candles)
         outputs.finish(summary, on_written)
     return summary
+
+
+def _warn_of_bad_rows(candles: FileCandles, warn: Callable[[str], None]) -> None:
+    for row in candles.first_bad_rows:
+        warn(f"{row.file}:{row.line}: left out: {row.reason}")
+    if candles.bad_rows > len(candles.first_bad_rows):
+        warn(f"{candles.bad_rows - len(candles.first_bad_rows):,} more bad candle rows are left out")
 
 
 def _event_schema(calls: FileCalls) -> pa.Schema:
@@ -193,6 +212,8 @@ class _Simulated:
         self._outputs = outputs
         self._candle_count = 0
         self._without_candles = 0
+        self._of_other_intervals = 0
+        self._other_intervals: set[str] = set()
         self._metrics: dict[str, list[tuple[TokenKey, Metrics]]] = {strategy.name: [] for strategy in strategies}
 
     def add(self, engine: FileEngine, tokens: Mapping[TokenKey, Candles]) -> None:
@@ -208,6 +229,14 @@ class _Simulated:
         self._candle_count += sum(len(candles) for candles in tokens.values())
         self._without_candles += sum(len(candles) == 0 for candles in tokens.values())
 
+    def note_other_intervals(self, tokens: Mapping[TokenKey, Candles], candles: FileCandles) -> None:
+        """Note which of the tokens have no candles of the interval that is wanted, but others."""
+        for token, found in tokens.items():
+            others = candles.other_intervals(token)
+            if others and len(found) == 0:
+                self._of_other_intervals += 1
+                self._other_intervals |= others
+
     def summary(self, strategies: Sequence[Strategy], engine: FileEngine, candles: FileCandles) -> dict[str, Any]:
         """Return the summary, strategies in the order in which they were asked for."""
         overall = dict(zip((s.name for s in self._strategies), engine.overall(), strict=True))
@@ -215,9 +244,12 @@ class _Simulated:
             "engine_version": ENGINE_VERSION,
             "candle_count": self._candle_count,
             "repeated_candle_rows": candles.repeated_rows,
+            "bad_candle_rows": candles.bad_rows,
             "call_count": self._calls.count,
             "token_count": self.token_count,
             "tokens_without_candles": self._without_candles,
+            "tokens_with_other_intervals": self._of_other_intervals,
+            "other_intervals": sorted(self._other_intervals, key=INTERVAL_SECONDS.__getitem__),
             "strategies": [
                 {
                     "strategy": strategy.name,

@@ -155,23 +155,82 @@ def test_what_one_may_not_expect_is_said(simulate: Callable[..., Answer], inputs
     inputs["candles.csv"].write_text("\n".join([HEADER, *GOOD, GOOD[0]]))
     inputs["calls.csv"].write_text("\n".join([CALL_HEADER, CALL, f"2,B_USDT,binance,{START},,,"]))
     answer = simulate()
-    assert "warning: 1 of 2 tokens with calls have no candles" in answer.err
-    assert "warning: 1 candle rows came again" in answer.err
+    assert "warning: 1 of 2 tokens with calls has no candles" in answer.err
+    assert "warning: 1 candle row came again" in answer.err
     assert answer.document["tokens_without_candles"] == answer.document["repeated_candle_rows"] == 1
+
+
+BARE_HEADER = "timestamp,open,high,low,close,volume"
+BARE = [BARE_HEADER, *(f"{START + 60 * k},1,1,1,1,1" for k in range(3)), f"{START + 180},1,2.5,0.9,2,1"]
+
+
+def test_candles_without_identity_take_it_from_options(
+    simulate: Callable[..., Answer], inputs: dict[str, Path]
+) -> None:
+    """The refusal named --chain and --token, which the command did not have."""
+    inputs["candles.csv"].write_text("\n".join(BARE))
+    simulate().refuses("column 'chain' is missing", "--chain")
+    simulate("--chain", "binance").refuses("column 'token_address' is missing", "--token")
+    assert simulate("--chain", "binance", "--token", "A_USDT").document["candle_count"] == 4
+    assert event_types(inputs["candles.csv"].parent) == ["entry", "target_hit"]
+
+
+def test_interval_that_is_asked_for_is_that_of_rows_too_few_to_tell(
+    simulate: Callable[..., Answer], inputs: dict[str, Path]
+) -> None:
+    inputs["candles.csv"].write_text("\n".join(BARE[:3]))
+    named = ("--chain", "binance", "--token", "A_USDT")
+    simulate(*named).refuses("candles.csv:2:", "--interval")
+    assert simulate(*named, "--interval", "1m").document["candle_count"] == 2
+
+
+def test_interval_that_no_candle_has_is_told_with_those_that_there_are(simulate: Callable[..., Answer]) -> None:
+    answer = simulate("--interval", "5m")
+    assert "warning: 1 of 1 token with calls has no candles of 5m; there are 1m: the calls are skipped" in answer.err
+    assert answer.document["tokens_with_other_intervals"] == 1
+    assert answer.document["other_intervals"] == ["1m"]
+
+
+def test_table_shows_no_gain_where_nothing_was_bought(quantbot: Quantbot, inputs: dict[str, Path]) -> None:
+    arguments = ("--candles", inputs["candles.csv"], "--calls", inputs["calls.csv"], "--strategy", inputs["mine.json"])
+    answer = quantbot("simulate", *arguments, "--interval", "5m")
+    assert "+0.0 %" not in answer.out
+    assert "0.0 %" not in answer.out
+    assert "+100.0 %" in quantbot("simulate", *arguments).out
+
+
+def test_bad_candle_rows_can_be_left_out_and_are_told(simulate: Callable[..., Answer], inputs: dict[str, Path]) -> None:
+    bad = [candle(10 + minute, 1, 0.5, 2, 1) for minute in range(12)]
+    inputs["candles.csv"].write_text("\n".join([HEADER, *GOOD, "1,2", *bad]))
+    simulate().refuses("candles.csv:4:", "13 bad rows", "--skip-bad-rows")
+    answer = simulate("--skip-bad-rows")
+    assert answer.code == 0
+    assert answer.document["bad_candle_rows"] == 13
+    assert answer.document["candle_count"] == 2
+    lines = answer.err.splitlines()
+    assert len([line for line in lines if "left out: " in line]) == 10
+    assert lines[0] == f"warning: {inputs['candles.csv']}:4: left out: the record has 2 fields, the header has 9"
+    assert lines[10] == "warning: 3 more bad candle rows are left out"
+
+
+def test_files_whose_every_row_is_bad_are_refused(simulate: Callable[..., Answer], inputs: dict[str, Path]) -> None:
+    inputs["candles.csv"].write_text("\n".join([HEADER, "1,2"]))
+    simulate("--skip-bad-rows").refuses("candles.csv: found no candles")
 
 
 # --- mistakes ---
 
 BAD_CANDLES = {
     "no price": ([HEADER, GOOD[0], GOOD[1].replace("2.5", "nan")], "candles.csv:3: high must be finite, found nan"),
-    "empty cell": ([HEADER, GOOD[0].replace(",1,1,", ",,1,", 1)], "candles.csv:2: open is empty"),
+    "empty cell": ([HEADER, GOOD[0].replace(",1,1,", ",,1,", 1)], "candles.csv:2: open is missing"),
     "off the grid": ([HEADER, candle(0.5)], "candles.csv:2: timestamp '1735689630' is not on the grid of interval 1m"),
     "zero": ([HEADER, candle(0, 0, 0, 0, 0)], "candles.csv:2: the rule 0 < low is broken"),
     "naive time": ([HEADER, GOOD[0].replace(str(START), "2025-01-01 00:00:00")], "--timezone"),
-    "no columns": (["1,2,3"], "column 'timestamp' is missing"),
+    "no columns": (["1,2,3"], "candles.csv: line 1 is '1,2,3': no column names"),
     "unknown interval": ([HEADER, candle(0, interval="7m")], "interval '7m' is unknown"),
     "missing field": ([HEADER, GOOD[0], "1,2"], "candles.csv:3: the record has 2 fields, the header has 9"),
     "nothing": ([], "the file is empty"),
+    "a header only": ([HEADER], "candles.csv: found no candles"),
 }
 
 
