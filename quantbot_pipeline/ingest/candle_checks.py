@@ -241,7 +241,8 @@ def check_piece(
         step, reasons = _derived_intervals(rows, rules, tokens, token_of_row, times.seconds, faults)
         if more_follows:
             is_held = _rows_to_hold(token_of_row, ~faults.is_bad)
-    held = rows.take(np.flatnonzero(is_held)) if is_held.any() else None
+    # Detached: the next piece keeps them, and would keep this one and all before it.
+    held = rows.take(np.flatnonzero(is_held)).detached() if is_held.any() else None
     values = {name: _float_column(rows, name, faults) for name in VALUE_COLUMNS}
     flags = _settle_missing_volumes(values, faults)
     _apply_candle_rules(values, faults)

@@ -1,7 +1,7 @@
 """Fuzz the readers of candle files: `python -m tests.fuzz.candle_files --seconds 600`.
 
 The first byte of an input chooses the kind of file, the rest is its content. What fails is written to the current
-folder as `crash-…`; make a test of it (see tests/unit/ingest/test_candle_fuzz_finds.py).
+folder as `crash-…`; make a test of it.
 """
 
 import argparse

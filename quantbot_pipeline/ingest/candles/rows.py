@@ -50,6 +50,16 @@ class CandleRows:
             other_times=tuple((name, column.take(positions)) for name, column in self.other_times),
         )
 
+    def detached(self) -> "CandleRows":
+        """Return the same rows, which hold on to nothing of the piece that they come from."""
+        lines = [self.line_of(row) for row in range(self.row_count)]
+        texts = self.raw_texts_of(list(range(self.row_count)))
+        return replace(
+            self,
+            line_of=lambda row: lines[row],
+            raw_texts_of=lambda rows: [texts[row] for row in rows],
+        )
+
 
 def joined(pieces: Sequence[CandleRows]) -> CandleRows:
     """Return pieces of one file, one after the other, as one; at least one piece."""

@@ -1,7 +1,9 @@
 """What goes wrong with real candle files, one test each, on small invented data."""
 
+import gc
 import gzip
 import json
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,13 @@ import pytest
 
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest import candle_streams
-from quantbot_pipeline.ingest.candle_checks import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING, merged
+from quantbot_pipeline.ingest.candle_checks import (
+    FLAG_DISTORTED_WICK,
+    FLAG_VOLUME_MISSING,
+    CandleRows,
+    CheckRules,
+    merged,
+)
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.intervals import derive_intervals
@@ -139,6 +147,27 @@ def test_interval_is_told_across_pieces_of_the_file(tmp_path: Path, monkeypatch:
         assert len(pieces) > 2
         assert merged(pieces).candles.equals(whole.candles)
         assert sum(piece.rows_read for piece in pieces) == 130
+
+
+def test_pieces_are_let_go_while_the_interval_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that wait for the next window once kept every window before it in memory."""
+    path = write_times(tmp_path / "a.csv", [T0 + 300 * step for step in range(20_000)])
+    monkeypatch.setattr(candle_streams, "ROWS_PER_WINDOW", 500)
+    monkeypatch.setattr(candle_streams, "BYTES_PER_BATCH", 20_000)
+    alive: list[weakref.ref[CandleRows]] = []
+    check = candle_streams.check_piece
+
+    def remember(rows: CandleRows, rules: CheckRules, *, more_follows: bool = False) -> Any:
+        alive.append(weakref.ref(rows))
+        return check(rows, rules, more_follows=more_follows)
+
+    monkeypatch.setattr(candle_streams, "check_piece", remember)
+    most = 0
+    for _ in iterate_candles(path, options=CandleReadOptions(**SAID)):
+        gc.collect()
+        most = max(most, sum(rows() is not None for rows in alive))
+    assert len(alive) == 41
+    assert most <= 2
 
 
 def test_missing_volume_of_an_idle_bar_is_0_and_flagged(tmp_path: Path) -> None:
