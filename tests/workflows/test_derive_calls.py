@@ -1,6 +1,8 @@
 """Calls derived from stored alerts, again and again: by rules, aliases and candles, without losing history."""
 
 import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -12,7 +14,7 @@ from quantbot_pipeline.errors import InputError, IntegrityError
 from quantbot_pipeline.ingest.calls import CallPolicy, CallRules
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.settings import load_settings
-from quantbot_pipeline.storage.records import CallerKey
+from quantbot_pipeline.storage.records import AlertRow, CallerKey, NewCall
 from quantbot_pipeline.workflows.callers import find_caller, remove_alias, set_alias
 from quantbot_pipeline.workflows.derive_calls import Derivation, choose_rules, derive_calls
 from quantbot_pipeline.workflows.learn import store_features
@@ -110,6 +112,36 @@ def test_derivations_at_once_make_each_call_once(scene: Scene) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert sorted(pool.map(work, range(3))) == [0, 0, 200]
+
+
+def test_a_derivation_waits_for_another_and_reads_the_alerts_after_it(scene: Scene) -> None:
+    """One that had read the alerts before an import overwrote what a later one made of them all."""
+    said(scene, 1, 10)
+    is_reading, may_go_on = threading.Event(), threading.Event()
+
+    def derive_slowly(rows: Sequence[AlertRow]) -> list[NewCall]:
+        is_reading.set()
+        assert may_go_on.wait(20)
+        return [
+            NewCall(row.alert_id, row.token_id, row.caller_id, row.side, row.signal_type, None, row.alert_timestamp, {})
+            for row in rows
+        ]
+
+    waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(2) as pool:
+        slow = pool.submit(scene.state.derive_calls, {}, derive_slowly)
+        assert is_reading.wait(20)
+        said(scene, 2, 5)
+        quick = pool.submit(derive, scene, FIRST)
+        deadline = time.monotonic() + 10
+        while scene.ask_state(waiting) == [(0,)] and not quick.done() and time.monotonic() < deadline:
+            pass
+        was_done = quick.done()
+        may_go_on.set()
+        slow.result(20)
+        quick.result(20)
+    assert not was_done
+    assert active_minutes(scene) == [5]
 
 
 def test_a_rule_that_loses_an_alert_is_found_out(scene: Scene) -> None:
@@ -339,17 +371,20 @@ def test_a_later_import_fills_what_an_alert_left_open_and_changes_nothing_it_sai
 
 
 def test_the_first_price_that_is_known_stays(scene: Scene) -> None:
-    for price in (None, 2.0, 3.0):
-        said(scene, 1, 10, alert_price=price)
-    assert scene.ask_state("select alert_price from alerts") == [(2.0,)]
+    # The last one fills the confidence, and still not the price.
+    for price, confidence in ((None, None), (2.0, None), (3.0, 0.5)):
+        said(scene, 1, 10, alert_price=price, confidence=confidence)
+    assert scene.ask_state("select alert_price, confidence from alerts") == [(2.0, 0.5)]
 
 
 def test_a_filled_alert_reaches_the_mirror(scene: Scene) -> None:
     said(scene, 1, 10, alert_price=None)
     derive(scene)
-    scene.history.publish(scene.state.load_published_runs(), scene.state.load_published_calls())
+    old = scene.state.load_published_runs(), scene.state.load_published_calls()
     said(scene, 1, 10, alert_price=2.0)
     scene.history.publish(scene.state.load_published_runs(), scene.state.load_published_calls())
+    # A copy that was read before comes late: the newer one stays.
+    scene.history.publish(*old)
     assert scene.ask_history("select alert_price from published_calls final") == [(2.0,)]
 
 

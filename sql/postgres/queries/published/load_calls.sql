@@ -14,7 +14,9 @@ select
     calls.side,
     alerts.alert_price,
     alerts.alert_market_cap,
-    (extract(epoch from greatest(calls.updated_at, alerts.updated_at, tokens.updated_at)) * 1000000)::bigint as row_version
+    (
+        extract(epoch from greatest(calls.updated_at, alerts.updated_at, tokens.updated_at)) * 1000000
+    )::bigint as row_version
 from calls
 inner join alerts on calls.alert_id = alerts.id
 inner join tokens on calls.token_id = tokens.id
