@@ -16,7 +16,7 @@ create table import_batches (
 );
 
 comment on table import_batches is
-'One row per batch of neighbouring rows of an imported candle file, in file order; their sums are its import''s counts.';
+'One row per batch of neighbouring rows of an imported candle file; their sums are its import''s counts.';
 comment on column import_batches.batch_number is 'From 0, in file order.';
 comment on column import_batches.inserted_at is
 'When the rows were in ClickHouse and the refused ones in quarantine; null: counted, perhaps not all inserted.';

@@ -58,9 +58,9 @@ class _Reading(NamedTuple):
 def agreed_instant(cells: Sequence[TimeCell], zone: ZoneInfo | None) -> datetime:
     """Return the instant that all cells tell.
 
-    Epoch numbers and times with an offset say an instant. A time without one says it in `zone`; beside a cell that
-    says an instant it needs no zone, but must differ from it by a possible one (whole quarters of an hour from -12
-    to +14 hours). Of several instants the finest counts, of equally fine ones the first.
+    Epoch numbers and times with an offset say an instant; a time without one says it in `zone`. Beside a cell that
+    says an instant its zone is whatever the difference says, which must be a possible one (whole quarters of an hour
+    from -12 to +14 hours): an export shows the clock of the machine that made it. Of several instants the finest counts, of equally fine ones the first.
 
     Args:
         cells: The row's time cells that are not empty, in the order of its columns.
@@ -90,7 +90,7 @@ def agreed_instant(cells: Sequence[TimeCell], zone: ZoneInfo | None) -> datetime
         instants = readings
     best = min(instants, key=lambda one: one.resolution)
     for one in readings:
-        _require_agreement(best, one, zone)
+        _require_agreement(best, one)
     if not clocks:
         _require_days(best, dates)
     assert best.instant is not None  # noqa: S101 - every entry of `instants` has one
@@ -196,22 +196,19 @@ def _lone_part(cell: TimeCell) -> RowRefusal:
     )
 
 
-def _require_agreement(best: _Reading, one: _Reading, zone: ZoneInfo | None) -> None:
+def _require_agreement(best: _Reading, one: _Reading) -> None:
     assert best.instant is not None  # noqa: S101 - the best reading is an instant
     tolerance = max(best.resolution, one.resolution)
-    instant = one.instant
-    if instant is None and zone is not None:
-        instant = _placed(one, zone).instant
-    if instant is not None:
-        if abs(instant - best.instant) >= tolerance:
-            raise _disagreement(best, one, zone)
+    if one.instant is not None:
+        if abs(one.instant - best.instant) >= tolerance:
+            raise _disagreement(best, one)
         return
     assert one.wall is not None  # noqa: S101 - a reading has an instant or a wall clock
     shift = one.wall - best.instant.replace(tzinfo=None)
     off_step = shift % _ZONE_STEP
     is_a_zone = min(off_step, _ZONE_STEP - off_step) < tolerance and _WEST <= shift <= _EAST + tolerance
     if not is_a_zone:
-        raise _disagreement(best, one, zone)
+        raise _disagreement(best, one)
 
 
 def _require_days(best: _Reading, dates: Sequence[tuple[TimeCell, date]]) -> None:
@@ -225,11 +222,10 @@ def _require_days(best: _Reading, dates: Sequence[tuple[TimeCell, date]]) -> Non
             )
 
 
-def _disagreement(best: _Reading, one: _Reading, zone: ZoneInfo | None) -> RowRefusal:
-    of_zone = f" (read in {zone.key})" if zone is not None and one.wall is not None else ""
+def _disagreement(best: _Reading, one: _Reading) -> RowRefusal:
     assert best.instant is not None  # noqa: S101 - the best reading is an instant
     return RowRefusal(
         "timestamp",
         f"the times of the row disagree: {best.cell.column} {shown(best.cell.value)} is "
-        f"{best.instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}, {one.cell.column} says {shown(one.cell.value)}{of_zone}",
+        f"{best.instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}, {one.cell.column} says {shown(one.cell.value)}",
     )
