@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import psycopg
 import pytest
 from conftest import Databases, Quantbot
 
@@ -151,3 +152,17 @@ def test_the_inbox_is_taken_once_with_partitions_and_reports(
         assert instance.get_dynamic_partitions("token") == ["binance:CALLS_USDT"]
         assert instance.get_materialized_partitions(dg.AssetKey("ohlcv_candles")) == {"2025-02-01|binance:CALLS_USDT"}
     assert quantbot("ingest", "inbox", "--once", "--json").document["files"] == []
+
+
+def test_candles_tell_the_chain_of_a_token_that_alerts_named_by_its_address_alone(
+    quantbot: Quantbot, fresh_databases: Databases, tmp_path: Path
+) -> None:
+    address = "0x" + "ab" * 20
+    quantbot("ingest", "alerts", _alerts(tmp_path / "a.csv", f"anna,{address},,2025-02-01T00:00:00Z,1,"))
+    candle = f"{address},base,2025-02-01T00:00:00Z,5m,1,2,0.5,1.5,10"
+    quantbot("ingest", "candles", _alerts(tmp_path / "c.csv", candle, header=CANDLES))
+    with psycopg.connect(fresh_databases.postgres) as connection:
+        chains = connection.execute(
+            "select t.chain from calls as c join tokens as t on t.id = c.token_id where c.is_active"
+        ).fetchall()
+    assert chains == [("base",)]
