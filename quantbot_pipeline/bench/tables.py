@@ -19,8 +19,24 @@ class ResultTable:
     rows: Sequence[Mapping[str, Any]]
 
 
-def tables_of(document: Mapping[str, Any]) -> list[ResultTable]:
-    """Return the tables of a run, in the order in which they are read."""
+_LEFT_OUT_WHERE_NARROW = frozenset({"candles/s", "tokens"})
+
+
+def tables_of(document: Mapping[str, Any], *, is_narrow: bool = False) -> list[ResultTable]:
+    """Return the tables of a run, in the order in which they are read; for 80 columns without some of theirs."""
+    tables = _tables_of(document)
+    if not is_narrow:
+        return tables
+    return [
+        ResultTable(
+            table.title,
+            [{name: row[name] for name in row if name not in _LEFT_OUT_WHERE_NARROW} for row in table.rows],
+        )
+        for table in tables
+    ]
+
+
+def _tables_of(document: Mapping[str, Any]) -> list[ResultTable]:
     tables = []
     for market in document["markets"]:
         size = f"{market['tokens']:,} tokens, {market['candles']:,} candles, {market['calls']:,} calls"

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from quantbot_pipeline.cli.console import (
     output,
@@ -25,8 +24,19 @@ A seeded market of one-minute candles, and with --candles real 5-minute ones: fo
 to a full ladder, a parameter search, the reference engine and loops in plain Python. With --peers also vectorbt and
 backtesting.py, in an environment of their own that is made on first use (about a minute, 1 GB, network).
 
-The quickest of several repetitions counts; engines that are compared take turns. 'x ours' says how many times as
-long an engine took. A run on a busy machine says that it is noisy.
+The quickest of several repetitions counts; engines that are compared take turns. A run on a busy machine says that it
+is noisy.
+
+Columns:
+  steps/s   candles that trades went through each second, one thread
+  on N cores, gain   the same on N threads, and how many times as fast
+  candles/s   candles read each second, whether traded or not
+  x ours    how many times as long as quantbot an engine took
+  agrees    as many trades, and the same profit
+  spread    how much longer the median repetition took than the best
+  !         so much that the figure is not to be relied on
+
+Terminals below 100 columns are shown fewer of them; --json has all.
 
 Examples:
   quantbot bench engine --quick
@@ -35,7 +45,7 @@ Examples:
 )
 
 
-_WIDTH = 100
+_WIDTH_OF_ALL_COLUMNS = 100
 
 
 def register(app: typer.Typer) -> None:
@@ -106,10 +116,8 @@ def register(app: typer.Typer) -> None:
         *lines, verdict = summary_lines(document)
         for line in lines:
             output.print(line, markup=False)
-        # Rates side by side need some width; a pipe or a file has it.
-        console = output if output.is_terminal else Console(highlight=False, width=_WIDTH)
-        for table in tables_of(document):
-            console.print(rows_table(table.title, table.rows))
+        for table in tables_of(document, is_narrow=output.width < _WIDTH_OF_ALL_COLUMNS):
+            output.print(rows_table(table.title, table.rows))
         if document["noise"]:
             print_warning(verdict)
         else:

@@ -6,6 +6,7 @@ standard error. Where standard error is no terminal, progress is a plain line no
 
 import json
 import math
+import re
 import sys
 import threading
 import time
@@ -20,16 +21,53 @@ from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.workflows.progress import ProgressListener
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
     from rich.progress import Progress
+    from rich.segment import Segment
     from rich.table import Table
 
-output = Console(highlight=False)
-messages = Console(stderr=True, highlight=False)
+# Bytes and marks that a terminal acts on instead of showing them: escapes, text turned around, nothing visible at all.
+# Joiners stay, which some scripts and emoji need.
+_ACTED_ON = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    r"""Return text of users and files as a terminal may show it: what it would act on becomes `\u202e` and the like."""
+    return _ACTED_ON.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[k]:02x}{units[k + 1]:02x}" for k in range(0, len(units), 2))
+
+
+class _VisibleConsole(Console):
+    """A console on which nothing that is printed can move the cursor or turn text around, whatever it holds."""
+
+    def render(self, renderable: "RenderableType", options: "ConsoleOptions | None" = None) -> "Iterable[Segment]":
+        """Render as the console does, with all text made visible."""
+        for segment in super().render(renderable, options):
+            if segment.control or not _ACTED_ON.search(segment.text):
+                yield segment
+            else:
+                yield segment._replace(text=visible(segment.text))
+
+
+output = _VisibleConsole(highlight=False)
+messages = _VisibleConsole(stderr=True, highlight=False)
 
 StageListener = Callable[[str, int, int], None]
 
 # What takes less than this needs no progress display, which would only flicker.
 QUIET_SECONDS = 2.0
+# Where a table of more columns than that is not a table any more.
+_NARROW, _COLUMNS_WHERE_NARROW = 60, 3
+_NARROWEST_HEADING = 9
 # A log of a long job stays short enough to be read.
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -37,7 +75,8 @@ _SECONDS_BETWEEN_LINES = 5.0
 def print_json(document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print one JSON document to standard output; numbers that JSON does not know become null."""
     finite = _finite(document)
-    text = json.dumps(finite, indent=2, ensure_ascii=False, default=str, allow_nan=False)
+    # An escape is JSON as well, so that a terminal can be shown this too.
+    text = visible(json.dumps(finite, indent=2, ensure_ascii=False, default=str, allow_nan=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -73,7 +112,17 @@ def print_warning(text: str) -> None:
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = "none") -> None:
     """Print rows that have the same columns as a table, or a sentence when there are none."""
-    if rows:
+    if rows and output.width < _NARROW and len(rows[0]) > _COLUMNS_WHERE_NARROW:
+        # A table would break every word; each row is a paragraph instead.
+        from rich.padding import Padding
+        from rich.text import Text
+
+        output.print(Text(visible(title), style="bold"))
+        for row in rows:
+            output.print()
+            for name, value in row.items():
+                output.print(Padding(Text(f"{name}: {_cell(value)}"), (0, 0, 0, 2)))
+    elif rows:
         output.print(rows_table(title, rows))
     else:
         print_line(if_none)
@@ -84,11 +133,13 @@ def rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=Text(visible(title)), title_justify="left", title_style="bold", header_style="bold")
     for name in rows[0] if rows else ():
         is_number = any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
-        # Words are broken where they must be: an ellipsis would lose what a reader wants to copy.
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        # Words are broken where they must be: an ellipsis would lose what a reader wants to copy. A column never gets
+        # narrower than the longest word of its heading, up to a width, for headings in single letters say nothing.
+        narrowest = min(max(map(len, name.split()), default=1), _NARROWEST_HEADING)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold", min_width=narrowest)
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row.values()))
     return table
@@ -103,7 +154,7 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return visible(str(value))
 
 
 @contextmanager

@@ -17,8 +17,12 @@ Takes candles away after a call, an event or any other candle, or replaces them 
 each indicator, each condition and each event must stay as it was. Then takes candles away before calls, and tells how
 many of them each value needs.
 
-Without --calls, calls are spread evenly over the candles; without --candles, candles are made up. Exit code 0 is a
-clean strategy; 1 says that something looks ahead, depends on more history than it declares, or is never known.
+Without --calls, calls are spread evenly over the candles; without --candles, candles are made up. --chain and --token
+stand in for missing columns; a missing interval is told from the steps between the rows, and --interval selects among
+the intervals that there are.
+
+Exit code 0 is a clean strategy; 1 says that something looks ahead, depends on more history than it declares, is never
+known, or that there was nothing to compare.
 
 Examples:
   quantbot check-lookahead mine.json --candles bonk.parquet --calls calls.csv
@@ -42,7 +46,11 @@ def register(app: typer.Typer) -> None:
         strategy: str = typer.Argument(..., help="Strategy file, or name of a preset.", metavar="STRATEGY"),
         candles: list[Path] = typer.Option([], help="Candle file, or folder of them; repeatable."),
         calls: list[Path] = typer.Option([], help="Call file; repeatable."),
-        interval: str | None = typer.Option(None, help="Interval to use; by default the finest one of each token."),
+        chain: str | None = typer.Option(None, help="Chain or exchange of all candles, for files without the column."),
+        token: str | None = typer.Option(None, help="Token address of all candles, for files without the column."),
+        interval: str | None = typer.Option(
+            None, help="Selects the interval to check on; by default the finest one of each token."
+        ),
         timezone: str | None = typer.Option(None, help="IANA zone of timestamps without offset."),
         cuts: int = typer.Option(200, min=1, help="Places to cut at, over all tokens; at least one each."),
         seed: int = typer.Option(0, min=0, help="Chooses places and noise; the same seed checks the same."),
@@ -50,6 +58,7 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print everything as JSON."),
     ) -> None:
+        from quantbot_pipeline.ingest.candles.options import CandleReadOptions
         from quantbot_pipeline.workflows.check_lookahead import check_lookahead, read_checked_data
         from quantbot_pipeline.workflows.describe_lookahead import check_document
         from quantbot_pipeline.workflows.find_files import find_candle_files
@@ -57,7 +66,11 @@ def register(app: typer.Typer) -> None:
 
         checked = read_strategy(strategy, "STRATEGY")
         data = read_checked_data(
-            find_candle_files(candles) if candles else (), calls, interval=interval, timezone=timezone, seed=seed
+            find_candle_files(candles) if candles else (),
+            calls,
+            interval=interval,
+            options=CandleReadOptions(chain=chain, token=token, timezone=timezone),
+            seed=seed,
         )
         if engine is EngineName.FAST:
             prepare_engine(lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True))
@@ -78,6 +91,8 @@ def _print(document: dict[str, Any]) -> None:
 
     data = document["data"]
     output.print(Text(f"Strategy {document['strategy']}: {_data_text(data)}"))
+    if calls_text := _calls_text(data):
+        output.print(Text(calls_text))
     output.print(
         Text(
             f"{document['cuts']:,} cuts, {document['compared']:,} values and events compared, "
@@ -92,7 +107,8 @@ def _print(document: dict[str, Any]) -> None:
         _print_table("Conditions", [_condition_row(found) for found in document["conditions"]])
     else:
         print_line("It names no condition, so no indicator either.")
-    _print_table("With less history before each call", _history_rows(document))
+    tried = f"{document['calls_with_shortened_history']:,} of {data['measured_calls']:,} entries, evenly chosen"
+    _print_table(f"With less history before each call ({tried})", _history_rows(document))
     _print_events(document)
     for paragraph in document["what_to_do"]:
         first, *details = paragraph.split("\n")
@@ -115,18 +131,30 @@ def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
 
 def _data_text(data: dict[str, Any]) -> str:
     tokens = len(data["tokens"])
-    parts = [f"{tokens} token{'' if tokens == 1 else 's'}", f"{data['candles']:,} candles", f"{data['calls']:,} calls"]
-    if data["candles_are_made_up"]:
-        parts[1] += " (made up)"
+    parts = [
+        f"{tokens} token{'' if tokens == 1 else 's'}",
+        f"{data['candles']:,} candles" + (" (made up)" if data["candles_are_made_up"] else ""),
+        f"{data['calls']:,} call{'' if data['calls'] == 1 else 's'}",
+    ]
     if data["calls_are_made_up"]:
         parts[2] += " (made up, spread evenly over the candles)"
-    if data["checked_calls"] < data["calls"] - data["calls_on_other_tokens"]:
-        parts.append(f"{data['checked_calls']:,} of them checked")
-    if data["calls_on_other_tokens"]:
-        parts.append(f"{data['calls_on_other_tokens']:,} calls left out (no candles of their tokens)")
-    if data["calls_without_candles_after_them"]:
-        parts.append(f"{data['calls_without_candles_after_them']:,} calls without candles after them")
     return ", ".join(parts)
+
+
+def _calls_text(data: dict[str, Any]) -> str:
+    """Return which calls the tables count; empty where they are all."""
+    found = {
+        "exits and scale calls": data["checked_calls"] - data["entry_calls"],
+        "on tokens without candles": data["calls_on_other_tokens"],
+        "entries without candles after them": data["calls_without_candles_after_them"],
+        "left out evenly, to check no more than are needed": (
+            data["calls"] - data["calls_on_other_tokens"] - data["checked_calls"]
+        ),
+    }
+    others = [f"{count:,} {what}" for what, count in found.items() if count]
+    if not others:
+        return ""
+    return f"Tables count {data['measured_calls']:,} entries. The other calls: {', '.join(others)}."
 
 
 def _indicator_row(found: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +194,7 @@ def _history_rows(document: dict[str, Any]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "candles left": f"{text} (declared)" if candles == declared else text,
-                "calls tried": trial["calls"],
+                "calls tried": f"{trial['calls']:,} of {document['calls_with_shortened_history']:,}",
                 "trades that change": f"{trial['changed_trades']:,}" if trial["calls"] else "-",
                 "worst condition": "-"
                 if changed is None or not trial["calls"]
@@ -186,6 +214,8 @@ def _print_events(document: dict[str, Any]) -> None:
             text = Text(
                 f"Events: no difference seen ({events['compared']:,} compared), but they rest on what looks ahead"
             )
+    elif events["causal"] == "not shown":
+        text = Text("Events: not shown (none is decided before a cut)")
     else:
         text = Text(f"Events: LOOKS AHEAD at {events['differing_cuts']:,} cuts", style="bold red")
     output.print(text)

@@ -67,9 +67,18 @@ def register(app: typer.Typer) -> None:
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the result as JSON."),
     ) -> None:
+        from quantbot_pipeline.errors import StrategyError
         from quantbot_pipeline.strategy.model import config_hash, load_strategy
 
-        checked = [(path, load_strategy(path)) for path in paths]
+        checked, refused = [], []
+        for path in paths:
+            try:
+                checked.append((path, load_strategy(path)))
+            except StrategyError as error:
+                refused.append(str(error))
+        if refused:
+            head = [f"{len(refused)} of {len(paths)} files are refused"] if len(refused) > 1 else []
+            raise StrategyError("\n".join([*head, *refused]))
         rows = [{"file": str(path), "name": item.name, "config_hash": config_hash(item)} for path, item in checked]
         if as_json:
             print_json(rows)

@@ -22,11 +22,13 @@ from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles, FloatArray
 from quantbot_pipeline.engine.conditions import BoolArray, SignalEvaluator
 from quantbot_pipeline.engine.events import Event, EventType, Trade
+from quantbot_pipeline.engine.indicators import shift
 from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.strategy.indicator_catalogue import indicator_label
 from quantbot_pipeline.strategy.model import Ladder, SignalEntry, Strategy
 from quantbot_pipeline.strategy.signals import (
     AllOf,
+    AnyOf,
     CandleOperand,
     Condition,
     IndicatorOperand,
@@ -290,12 +292,14 @@ class Causality:
 
     Attributes:
         compared: Values or events that were compared, over all cuts and both experiments.
+        known: Those of them that were known: a value that is NaN wherever it was compared shows nothing.
         differing_cuts: Cuts at which at least one differed.
         first: The earliest difference found; None where there is none.
         candles_ahead: The farthest look ahead that was seen, candles, at least.
     """
 
     compared: int = 0
+    known: int = 0
     differing_cuts: int = 0
     first: Difference | None = None
     candles_ahead: int = 0
@@ -305,9 +309,15 @@ class Causality:
         """Whether any value depended on later candles."""
         return self.first is not None
 
-    def add(self, compared: int, differences: Collection[Difference]) -> None:
+    @property
+    def is_shown(self) -> bool:
+        """Whether anything was compared that could have differed."""
+        return self.known > 0 or self.looks_ahead
+
+    def add(self, compared: int, known: int, differences: Collection[Difference]) -> None:
         """Take in what one cut of one token showed."""
         self.compared += compared
+        self.known += known
         if not differences:
             return
         self.differing_cuts += 1
@@ -349,6 +359,11 @@ class CausalityReport:
         parts = (*self.indicators.values(), *self.conditions.values(), self.events)
         return sum(part.compared for part in parts)
 
+    @property
+    def has_compared_nothing(self) -> bool:
+        """Whether there was nothing known to compare, so that nothing is shown."""
+        return not any(found.is_shown for found in (*self.indicators.values(), *self.conditions.values(), self.events))
+
 
 class OpenedMarket:
     """One token with everything computed on all of its candles: what the experiments are compared with."""
@@ -360,6 +375,23 @@ class OpenedMarket:
         self.indicators = {named.label: self.engine.indicator(named.operand) for named in named_indicators(strategy)}
         self.truths = {named.path: self.engine.truth(named.node) for named in named_conditions(strategy)}
         self.trades = self.engine.trades(strategy)
+        self.unknown = {named.path: self._unknown(named.node) for named in named_conditions(strategy)}
+
+    def _unknown(self, node: SignalNode) -> BoolArray:
+        """Return at which closes a value in a condition is NaN; for a group, one in each of its members."""
+        if isinstance(node, Not):
+            return self._unknown(node.member)
+        if isinstance(node, AllOf | AnyOf):
+            members: BoolArray = np.logical_and.reduce([self._unknown(member) for member in node.members])
+            return members
+        unknown = np.zeros(len(self.market.candles), dtype=bool)
+        for operand in (node.left, node.right):
+            if isinstance(operand, IndicatorOperand):
+                values: FloatArray = shift(self.engine.indicator(operand), operand.shift)
+                unknown |= np.isnan(values)
+                if node.op.startswith("crosses"):
+                    unknown |= np.isnan(shift(values, 1))
+        return unknown
 
     def candle_of(self, time: int) -> int:
         """Return the index of the last candle that opens at or before a time; -1 before the first."""
@@ -482,14 +514,14 @@ class CausalityCheck:
         }
         for named in self._indicators:
             computed = {experiment: run.indicator(named.operand) for experiment, run in runs.items()}
-            self._compare_values(
-                self.report.indicators[named.label], opened, opened.indicators[named.label], computed, cut
-            )
+            values = opened.indicators[named.label]
+            known = int(np.count_nonzero(~np.isnan(values[: cut + 1])))
+            self._compare_values(self.report.indicators[named.label], opened, values, computed, (cut, known))
         for condition in self._conditions:
             evaluated = {experiment: run.truth(condition.node) for experiment, run in runs.items()}
-            self._compare_values(
-                self.report.conditions[condition.path], opened, opened.truths[condition.path], evaluated, cut
-            )
+            known = int(np.count_nonzero(~opened.unknown[condition.path][: cut + 1]))
+            truth = opened.truths[condition.path]
+            self._compare_values(self.report.conditions[condition.path], opened, truth, evaluated, (cut, known))
         self._compare_events(opened, {experiment: run.trades(self._strategy) for experiment, run in runs.items()}, cut)
 
     def _compare_values(
@@ -498,8 +530,9 @@ class CausalityCheck:
         opened: OpenedMarket,
         whole: FloatArray | BoolArray,
         computed: Mapping[Experiment, FloatArray | BoolArray],
-        cut: int,
+        cut_and_known: tuple[int, int],
     ) -> None:
+        cut, known = cut_and_known
         timestamp = opened.market.candles.timestamp
         differences = []
         for experiment, values in computed.items():
@@ -515,7 +548,7 @@ class CausalityCheck:
                     candles_ahead=cut + 1 - i,
                 )
                 differences.append(difference)
-        causality.add(len(computed) * (cut + 1), differences)
+        causality.add(len(computed) * (cut + 1), len(computed) * known, differences)
 
     def _compare_events(self, opened: OpenedMarket, trades: Mapping[Experiment, list[Trade]], cut: int) -> None:
         candles = opened.market.candles
@@ -551,8 +584,8 @@ class CausalityCheck:
                     candles_ahead=max(cut + 1 - i, 0),
                 )
                 (decided if is_decision else reported).append(difference)
-        self.report.events.add(compared, decided)
-        self.report.reported_values.add(compared, reported)
+        self.report.events.add(compared, compared, decided)
+        self.report.reported_values.add(compared, compared, reported)
 
 
 def _first_difference(whole: FloatArray | BoolArray, part: FloatArray | BoolArray) -> int | None:

@@ -15,8 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import FloatArray
-from quantbot_pipeline.engine.conditions import BoolArray, signal_warm_up
+from quantbot_pipeline.engine.conditions import signal_warm_up
 from quantbot_pipeline.engine.events import Trade
 from quantbot_pipeline.engine.indicators import indicator_warm_up, shift
 from quantbot_pipeline.engine.lookahead import (
@@ -29,7 +28,6 @@ from quantbot_pipeline.engine.lookahead import (
 )
 from quantbot_pipeline.engine.reference import is_entry_call, warm_up_candles
 from quantbot_pipeline.strategy.model import Strategy
-from quantbot_pipeline.strategy.signals import AllOf, AnyOf, IndicatorOperand, Not, SignalNode
 
 _Item = TypeVar("_Item")
 
@@ -142,6 +140,7 @@ class WarmUpReport:
     Attributes:
         declared: Candles before a call that the strategy as a whole is declared to need.
         calls: Entry calls.
+        shortened_calls: Those whose history was shortened.
         calls_without_candles: Those that no candle comes after, or too late a one.
         short_calls: Those with less history than declared.
         indicators: By label.
@@ -151,6 +150,7 @@ class WarmUpReport:
 
     declared: int
     calls: int = 0
+    shortened_calls: int = 0
     calls_without_candles: int = 0
     short_calls: int = 0
     indicators: dict[str, IndicatorHistory] = field(default_factory=dict)
@@ -210,6 +210,7 @@ class WarmUpCheck:
             begun.append((call, first, last))
         self._count(opened, begun)
         for call, first, last in _spread(begun, measured):
+            self.report.shortened_calls += 1
             self._shorten(opened, call, first, last, trades[call.call_id])
             on_call()
         for named in self._indicators:
@@ -227,7 +228,7 @@ class WarmUpCheck:
                     history.unknown_with_history += first >= history.declared
         for condition in self._conditions:
             counted = self.report.conditions[condition.path]
-            unknown = _unknown(condition.node, opened)
+            unknown = opened.unknown[condition.path]
             truth = opened.truths[condition.path]
             for _, first, last in begun:
                 counted.calls += 1
@@ -322,23 +323,6 @@ def _relative_difference(whole: float, part: float, magnitude: float) -> float:
     if math.isnan(whole) or math.isnan(part):
         return math.inf
     return abs(whole - part) / max(abs(whole), abs(part), magnitude)
-
-
-def _unknown(node: SignalNode, opened: OpenedMarket) -> BoolArray:
-    """Return at which closes a value in a condition or group is NaN."""
-    if isinstance(node, Not):
-        return _unknown(node.member, opened)
-    if isinstance(node, AllOf | AnyOf):
-        members: BoolArray = np.logical_and.reduce([_unknown(member, opened) for member in node.members])
-        return members
-    unknown = np.zeros(len(opened.market.candles), dtype=bool)
-    for operand in (node.left, node.right):
-        if isinstance(operand, IndicatorOperand):
-            values: FloatArray = shift(opened.engine.indicator(operand), operand.shift)
-            unknown |= np.isnan(values)
-            if node.op.startswith("crosses"):
-                unknown |= np.isnan(shift(values, 1))
-    return unknown
 
 
 def _story(trade: Trade) -> list[str]:

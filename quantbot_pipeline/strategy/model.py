@@ -400,7 +400,7 @@ class Strategy(StrategyPart):
         scale_in_size: Cash that a scale-in call spends.
     """
 
-    name: Annotated[str, Text(min_length=1, max_length=200)]
+    name: Annotated[str, Text(min_length=1, max_length=200, is_name=True)]
     version: Annotated[str, Text(min_length=1, max_length=100)] = "1"
     category: Annotated[str, Text(max_length=200)] = ""
     description: Annotated[str, Text()] = ""

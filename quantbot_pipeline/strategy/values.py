@@ -6,12 +6,22 @@ allowed; `quantbot_pipeline.strategy.faults` turns it into text.
 """
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode categories that a name has none of: they move the cursor, turn the text around, or are not seen."""
+
+_VISIBLE_PATTERN = (
+    r"^[^\u0000-\u001f\u007f-\u009f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b-\u200f"
+    r"\u2028-\u202e\u2060-\u2064\u2066-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]*$"
+)
+"""The same as a regular expression that every validator knows, but for some beyond U+FFFF."""
 
 MAX_WHOLE = 2**53
 """Largest whole number of a document: above it a float64 no longer holds every whole number."""
@@ -144,20 +154,24 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Marks a string field of `min_length … max_length` characters."""
+    """Marks a string field of `min_length … max_length` characters, one line of visible ones where it is a name."""
 
     min_length: int = 0
     max_length: int = 10_000
+    is_name: bool = False
 
     @property
     def allowed(self) -> str:
         """What may stand here, as text."""
-        return f"a text of {self.min_length} to {self.max_length} characters"
+        text = f"a text of {self.min_length} to {self.max_length} characters"
+        return f"{text}, without control and format characters" if self.is_name else text
 
     def check(self, value: object) -> str:
         """Return the text, or raise the fault."""
         if not isinstance(value, str) or not self.min_length <= len(value) <= self.max_length:
             raise faults_error([Fault("", describe(value), self.allowed)])
+        if self.is_name and any(unicodedata.category(character) in _INVISIBLE for character in value):
+            raise faults_error([Fault("", ascii(value), self.allowed)])
         return value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -166,4 +180,5 @@ class Text:
         )
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "string", "minLength": self.min_length, "maxLength": self.max_length}
+        lengths = {"type": "string", "minLength": self.min_length, "maxLength": self.max_length}
+        return {**lengths, "pattern": _VISIBLE_PATTERN} if self.is_name else lengths

@@ -33,11 +33,13 @@ from quantbot_pipeline.engine.warm_up import (
     WarmUpReport,
 )
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.candle_files import read_candle_file
+from quantbot_pipeline.ingest.candle_checks import merged
+from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import IndicatorOperand, SignalNode
 from quantbot_pipeline.workflows.file_calls import read_calls
+from quantbot_pipeline.workflows.file_candles import candle_pieces, no_candles_text
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
 Engine = Literal["fast", "reference"]
@@ -113,7 +115,7 @@ def read_checked_data(
     call_files: Sequence[Path],
     *,
     interval: str | None = None,
-    timezone: str | None = None,
+    options: CandleReadOptions | None = None,
     seed: int = 0,
 ) -> CheckedData:
     """Read what a check runs on, and make up what is not given.
@@ -122,7 +124,7 @@ def read_checked_data(
         candle_files: Candles of one or more tokens; none for made-up ones.
         call_files: Calls; none for made-up ones.
         interval: Interval to use; by default the finest one of each token.
-        timezone: IANA zone of times that state none.
+        options: What the files do not say; the zone is that of calls too.
         seed: Of made-up candles.
 
     Raises:
@@ -131,8 +133,9 @@ def read_checked_data(
     """
     if call_files and not candle_files:
         raise InputError("calls are given without candles; give --candles too, or neither for a made-up data set")
-    candles = _read_candles(candle_files, interval, timezone) if candle_files else _made_up_candles(seed)
-    calls = read_calls(call_files, timezone).by_token if call_files else _made_up_calls(candles)
+    options = options or CandleReadOptions()
+    candles = _read_candles(candle_files, interval, options) if candle_files else _made_up_candles(seed)
+    calls = read_calls(call_files, options.timezone).by_token if call_files else _made_up_calls(candles)
     call_count = sum(map(len, calls.values()))
     kept = {token: found for token, found in calls.items() if token in candles and len(candles[token])}
     if not kept:
@@ -175,22 +178,33 @@ class LookaheadCheck:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing looks ahead, depends on more history than declared, or is never known."""
-        return not (self.causality.looks_ahead or self.warm_up.depends_on_history or self.warm_up.has_never_known)
+        """Whether something was compared, and nothing looks ahead, lacks declared history, or is never known."""
+        return not self._faults
 
     @property
     def verdict(self) -> str:
         """What was found, in a few words."""
+        if self._faults:
+            return ", ".join(self._faults)
+        notes = []
+        if not self.causality.events.is_shown:
+            notes.append("but no event was compared")
+        if self.warm_up.short_calls:
+            notes.append("with too little history before some calls")
+        return ", ".join(["clean", *notes])
+
+    @property
+    def _faults(self) -> list[str]:
         found = []
+        if self.causality.has_compared_nothing:
+            found.append("NOTHING COMPARED")
         if self.causality.looks_ahead:
             found.append("LOOKS AHEAD")
         if self.warm_up.depends_on_history:
             found.append("DEPENDS ON HISTORY")
         if self.warm_up.has_never_known:
             found.append("NEVER KNOWN")
-        if found:
-            return ", ".join(found)
-        return "clean, with too little history before some calls" if self.warm_up.short_calls else "clean"
+        return found
 
 
 def check_lookahead(
@@ -240,17 +254,18 @@ def _shares(count: int, parts: int) -> list[int]:
 # Reading
 
 
-def _read_candles(files: Sequence[Path], interval: str | None, timezone: str | None) -> dict[TokenKey, Candles]:
+def _read_candles(files: Sequence[Path], interval: str | None, options: CandleReadOptions) -> dict[TokenKey, Candles]:
     if interval is not None and interval not in INTERVAL_SECONDS:
         raise InputError(f"interval {interval!r} is unknown; allowed are {', '.join(INTERVAL_SECONDS)}")
     tables: dict[TokenKey, dict[str, list[pa.Table]]] = defaultdict(lambda: defaultdict(list))
+    others: set[str] = set()
     for path in files:
-        file = read_candle_file(path, timezone=timezone)
+        file = merged(list(candle_pieces(path, options, interval)))
         if file.quarantined:
-            first = file.quarantined[0]
+            first, count = file.quarantined[0], len(file.quarantined)
             raise DataError(
-                f"{first.file}:{first.line}: {first.reason} ({len(file.quarantined)} bad rows in this file); "
-                "leave bad rows out"
+                f"{first.file}:{first.line}: {first.reason} ({count} bad row{'s' if count > 1 else ''} in this file; "
+                "leave bad rows out)"
             )
         rows = file.candles
         for key in rows.group_by(["chain", "token_address", "interval"]).aggregate([]).to_pylist():
@@ -260,12 +275,14 @@ def _read_candles(files: Sequence[Path], interval: str | None, timezone: str | N
             )
             if interval in (None, key["interval"]):
                 tables[TokenKey(key["chain"], key["token_address"])][key["interval"]].append(rows.filter(is_key))
+            else:
+                others.add(key["interval"])
     candles = {}
     for token, by_interval in tables.items():
         finest = min(by_interval, key=INTERVAL_SECONDS.__getitem__)
         candles[token] = _candles_of(pa.concat_tables(by_interval[finest]), token, finest)
     if not candles:
-        raise InputError(f"the candle files hold no candles{f' of {interval}' if interval else ''}")
+        raise InputError(no_candles_text(files, interval, sorted(others, key=INTERVAL_SECONDS.__getitem__)))
     return candles
 
 

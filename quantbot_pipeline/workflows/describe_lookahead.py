@@ -39,7 +39,9 @@ def check_document(check: LookaheadCheck) -> dict[str, Any]:
             "calls": data.call_count,
             "checked_calls": sum(len(market.calls) for market in data.markets),
             "calls_on_other_tokens": data.calls_without_candles,
+            "entry_calls": warm_up.calls,
             "calls_without_candles_after_them": warm_up.calls_without_candles,
+            "measured_calls": warm_up.calls - warm_up.calls_without_candles,
             "candles_are_made_up": data.has_made_up_candles,
             "calls_are_made_up": data.has_made_up_calls,
         },
@@ -66,6 +68,7 @@ def check_document(check: LookaheadCheck) -> dict[str, Any]:
         "reported_values": _causality_document(causality.reported_values),
         "declared_warm_up": warm_up.declared,
         "calls_with_less": warm_up.short_calls,
+        "calls_with_shortened_history": warm_up.shortened_calls,
         "history": [
             {
                 "candles_before_call": trial.candles,
@@ -83,8 +86,9 @@ def check_document(check: LookaheadCheck) -> dict[str, Any]:
 def _causality_document(found: Causality) -> dict[str, Any]:
     first = found.first
     return {
-        "causal": "LOOKS AHEAD" if found.looks_ahead else "yes",
+        "causal": "LOOKS AHEAD" if found.looks_ahead else "yes" if found.is_shown else "not shown",
         "compared": found.compared,
+        "known": found.known,
         "differing_cuts": found.differing_cuts,
         "candles_ahead": found.candles_ahead if first is not None else None,
         "first_difference": None
@@ -171,7 +175,14 @@ def _condition_history_document(path: str, warm_up: WarmUpReport) -> dict[str, A
 
 def advice(check: LookaheadCheck) -> list[str]:
     """Return what was found and what to do about it, a paragraph each; nothing for a clean strategy."""
-    return [*_advice_on_leaks(check), *_advice_on_history(check)]
+    told = [*_advice_on_leaks(check), *_advice_on_history(check)]
+    if check.causality.has_compared_nothing:
+        told.append(
+            "There was nothing to compare: no value of an indicator or condition is known on these candles, and no "
+            "event is decided before the last of them. Nothing is shown, neither good nor bad; give more candles, and "
+            "calls within them."
+        )
+    return told
 
 
 def _advice_on_leaks(check: LookaheadCheck) -> list[str]:

@@ -366,10 +366,12 @@ def _asks_for_interval(row: QuarantinedRow) -> bool:
     return row.field == "interval" and "name it with --interval" in row.reason
 
 
-def no_candles_text(files: Sequence[Path], interval: str | None = None) -> str:
-    """Return the message that refuses files without any candle."""
+def no_candles_text(files: Sequence[Path], interval: str | None = None, others: Sequence[str] = ()) -> str:
+    """Return the message that refuses files without any candle of an interval; `others` are there."""
     named = ", ".join(map(str, files[:3])) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
-    return f"{named}: found no candles{f' of {interval}' if interval else ''}; there is nothing to work on"
+    if others:
+        return f"{named}: found no candles of {interval}; there are {', '.join(others)}"
+    return f"{named}: found no candles; there is nothing to work on"
 
 
 def _range_count(file_bytes: int, token_count: int) -> int:

@@ -14,6 +14,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+# Before any test sets the width of the terminal: a console that finds one when it is made keeps it.
+import quantbot_pipeline.cli.app  # noqa: F401 - loaded for that alone
 from quantbot_pipeline.cli.main import main
 from quantbot_pipeline.sample.generate import SampleFiles, SampleSpec, write_sample
 from quantbot_pipeline.servers.embedded import ServerUrls

@@ -93,10 +93,13 @@ def test_quick_run_measures_everything_on_seeded_and_real_candles(quantbot: Quan
     assert json.dumps(document["command"])[1:-1] in text
 
 
-def test_tables_fit_100_columns(quantbot: Quantbot) -> None:
+@pytest.mark.parametrize("width", [80, 100])
+def test_tables_fit_the_terminal(width: int, quantbot: Quantbot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     answer = quantbot("bench", "engine", "--quick", "--sets", "1", "--repeats", "1")
     assert answer.code == 0, answer.err
-    assert max(map(len, answer.out.splitlines())) <= 100
+    assert max(map(len, answer.out.splitlines())) <= width
+    assert ("candles/s" in answer.out) == (width == 100)
     # Nothing had to be broken: the longest names stand whole.
     assert "│ stop, target, time │ reference engine │" in answer.out
     assert "load average" in answer.out

@@ -1,6 +1,7 @@
 """`quantbot check-lookahead`: verdicts, exit codes and refusals, on files of these tests."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from conftest import WIDTH, Quantbot
 
 from quantbot_pipeline.engine import indicators
+from quantbot_pipeline.engine.lookahead import named_indicators
+from quantbot_pipeline.strategy.model import parse_strategy
 
 HEADER = "token_address,chain,timestamp,interval,open,high,low,close,volume"
 
@@ -115,6 +118,81 @@ def test_long_average_on_short_candles_is_told_with_code_1(quantbot: Quantbot, t
     assert "no call has more than 98" in text
 
 
+def test_nothing_to_compare_is_no_clean_strategy(quantbot: Quantbot, tmp_path: Path) -> None:
+    """One candle can't be cut, and no event comes before the last of two: nothing was compared, and exit code 0."""
+    candles = _candles(tmp_path / "c.csv", 400)
+    lines = candles.read_text(encoding="utf-8").splitlines()
+    candles.write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    calls = _calls(tmp_path / "calls.csv", 0)
+    answer = _check(quantbot, _strategy(tmp_path / "s.json", 5), "--candles", candles, "--calls", calls)
+    assert answer.code == 1
+    assert answer.out.splitlines()[-1].startswith("Verdict: NOTHING COMPARED")
+    text = " ".join(answer.out.split())
+    assert "Events: not shown" in text
+    assert "There was nothing to compare" in text
+    assert "causal yes" not in text
+    document = _check(
+        quantbot, _strategy(tmp_path / "s.json", 5), "--candles", candles, "--calls", calls, "--json"
+    ).document
+    assert document["is_clean"] is False
+    assert document["indicators"][0]["causal"] == "not shown"
+
+
+def test_value_that_is_never_known_is_not_called_causal(quantbot: Quantbot, tmp_path: Path) -> None:
+    arguments = (_strategy(tmp_path / "s.json", 100_000), "--candles", _candles(tmp_path / "c.csv", 300), "--json")
+    document = _check(quantbot, *arguments).document
+    assert document["verdict"].startswith("NEVER KNOWN")
+    assert [found["causal"] for found in (*document["indicators"], *document["conditions"])] == ["not shown"] * 3
+    assert document["indicators"][0]["known"] == 0 < document["indicators"][0]["compared"]
+
+
+def test_head_says_which_calls_the_tables_count(quantbot: Quantbot, tmp_path: Path) -> None:
+    calls = _calls(tmp_path / "calls.csv", 100, 200, 300, 399, 500)
+    with calls.open("a", encoding="utf-8") as stream:
+        stream.write(f"9,BONK_USDT,binance,{1_735_689_600 + 300 * 250},exit\n")
+        stream.write(f"10,WIF_USDT,binance,{1_735_689_600},entry\n")
+    candles = _candles(tmp_path / "c.csv", 400)
+    answer = _check(quantbot, _strategy(tmp_path / "s.json", 5), "--candles", candles, "--calls", calls)
+    text = " ".join(answer.out.split())
+    # Candles 100, 200, 300 and the last one; nothing is after candle 500.
+    assert "1 token, 400 candles, 7 calls" in text
+    assert (
+        "Tables count 4 entries. The other calls: 1 exits and scale calls, 1 on tokens without candles, "
+        "1 entries without candles after them." in text
+    )
+    assert "With less history before each call (4 of 4 entries, evenly chosen)" in text
+    assert "4 of 4" in text
+
+
+def test_candles_without_identity_take_it_from_options(quantbot: Quantbot, tmp_path: Path) -> None:
+    candles = _candles(tmp_path / "c.csv", 300)
+    lines = [line.split(",") for line in candles.read_text(encoding="utf-8").splitlines()]
+    candles.write_text("\n".join(",".join([row[2], *row[4:]]) for row in lines), encoding="utf-8")
+    strategy, calls = _strategy(tmp_path / "s.json", 5), _calls(tmp_path / "calls.csv", 100)
+    arguments = (strategy, "--candles", candles, "--calls", calls)
+    _check(quantbot, *arguments).refuses("column 'chain' is missing", "--chain")
+    named = (*arguments, "--chain", "binance", "--token", "BONK_USDT", "--json")
+    assert _check(quantbot, *named).document["data"]["interval_seconds"] == 300
+
+
+def test_candles_without_rows_are_refused(quantbot: Quantbot, tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text(HEADER + "\n", encoding="utf-8")
+    _check(quantbot, _strategy(tmp_path / "s.json", 5), "--candles", tmp_path / "c.csv").refuses(
+        "c.csv: found no candles"
+    )
+
+
+def test_strategy_of_the_document_is_a_strategy() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "check-lookahead.md").read_text(encoding="utf-8")
+    [document] = re.findall(r"^`trend.json`:\n\n```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    strategy = parse_strategy(json.loads(document))
+    assert strategy.name == "trend"
+    # What the table printed below it names, spaces and line ends aside.
+    table = text[text.index("Strategy trend:") :].replace("\n", "").replace(" ", "")
+    for named in named_indicators(strategy):
+        assert named.label.split(",")[0] in table
+
+
 def test_without_files_a_made_up_data_set_is_checked(quantbot: Quantbot) -> None:
     answer = quantbot("check-lookahead", "conservative-24h", "--engine", "reference", "--cuts", "3")
     assert answer.code == 0
@@ -168,6 +246,8 @@ def test_bad_row_and_unknown_interval_are_refused(quantbot: Quantbot, tmp_path: 
     _check(quantbot, "conservative-24h", "--candles", bad).refuses("bad.csv:7", "1 bad row")
     good = _candles(tmp_path / "good.csv", 50)
     _check(quantbot, "conservative-24h", "--candles", good, "--interval", "7m").refuses("'7m'", "5m")
-    _check(quantbot, "conservative-24h", "--candles", good, "--interval", "1h").refuses("no candles of 1h")
+    _check(quantbot, "conservative-24h", "--candles", good, "--interval", "1h").refuses(
+        "no candles of 1h", "there are 5m"
+    )
     twice = _candles(tmp_path / "twice.csv", 3)
     _check(quantbot, "conservative-24h", "--candles", good, "--candles", twice).refuses("2025-01-01T00:00:00Z", "twice")

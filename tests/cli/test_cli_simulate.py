@@ -100,6 +100,16 @@ def test_the_document_names_every_column_and_option(quantbot: Quantbot) -> None:
         assert name in text, name
 
 
+def test_text_of_users_can_not_steer_the_terminal(simulate: Callable[..., Answer], inputs: dict[str, Path]) -> None:
+    escapes = "\x1b[2J\u202e\x9b"
+    path = inputs["candles.csv"].with_name(f"{escapes}.csv")
+    inputs["candles.csv"].rename(path)
+    path.write_text("\n".join([HEADER, GOOD[0].replace("A_USDT", f"A{escapes}"), "1,2"]))
+    answer = simulate("--candles", path)
+    answer.refuses("\\u001b[2J\\u202e\\u009b.csv:2:")
+    assert not set(escapes[0] + escapes[4:]) & set(answer.out + answer.err)
+
+
 # --- dirty inputs that have a right answer ---
 
 

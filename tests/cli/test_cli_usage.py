@@ -1,5 +1,6 @@
 """Help, wrong command lines, and what a command costs before it does anything."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,6 +164,29 @@ def test_light_commands_import_nothing_heavy(arguments: list[str], tmp_path: Pat
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_all_bad_strategy_files_are_told_together(quantbot: Quantbot, tmp_path: Path) -> None:
+    good = {"name": "good", "entry": {"type": "immediate"}, "exits": {"max_hold_seconds": 60}}
+    paths = {name: tmp_path / f"{name}.json" for name in ("good", "nameless", "torn")}
+    paths["good"].write_text(json.dumps(good))
+    paths["nameless"].write_text(json.dumps({**good, "name": "two\nlines"}))
+    paths["torn"].write_text("{")
+    answer = quantbot("strategies", "validate", *paths.values())
+    answer.refuses(
+        "2 of 3 files are refused", "nameless.json: name: found 'two\\nlines'", "torn.json: line 1, column 2"
+    )
+    assert quantbot("strategies", "validate", paths["good"]).code == 0
+
+
+def test_headings_stay_words_on_a_narrow_terminal(quantbot: Quantbot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    answer = quantbot("strategies", "list")
+    lines = answer.out.splitlines()
+    assert lines[0] == "Presets"
+    assert "  name: conservative-24h" in [line.rstrip() for line in lines]
+    assert "  version: 1" in [line.rstrip() for line in lines]
+    assert max(map(len, lines)) <= 40
 
 
 def test_reader_that_closes_the_pipe_early_gets_no_complaint(tmp_path: Path) -> None:

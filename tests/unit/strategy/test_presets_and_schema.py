@@ -46,6 +46,7 @@ def conforms(value: Any, schema: Any, root: dict[str, Any]) -> bool:
         "exclusiveMaximum": lambda bound: not is_number or value < bound,
         "minLength": lambda bound: not isinstance(value, str) or len(value) >= bound,
         "maxLength": lambda bound: not isinstance(value, str) or len(value) <= bound,
+        "pattern": lambda pattern: not isinstance(value, str) or re.search(pattern, value) is not None,
         "items": lambda part: not isinstance(value, list) or all(conforms(v, part, root) for v in value),
         "required": lambda keys: not isinstance(value, dict) or set(keys) <= value.keys(),
         "properties": lambda parts: (
@@ -91,6 +92,20 @@ def test_an_unknown_preset_is_refused_with_those_there_are() -> None:
         load_preset("nope")
 
 
+@pytest.mark.parametrize("name", ["a", "n" * 200, "Überholspur 2.0", "策略", "../x", "🚀 moon"])
+def test_names_are_any_visible_text(name: str) -> None:
+    document = {"name": name, "entry": {"type": "immediate"}, "exits": {"max_hold_seconds": 60}}
+    assert parse_strategy(document).name == name
+    assert conforms(document, strategy_json_schema(), strategy_json_schema())
+
+
+def test_name_that_a_terminal_would_act_on_is_refused_and_shown_escaped() -> None:
+    document = {"name": "x\u202e\n", "entry": {"type": "immediate"}}
+    with pytest.raises(StrategyError) as refused:
+        parse_strategy(document)
+    assert "name: found 'x\\u202e\\n', allowed a text of 1 to 200 characters, without control" in str(refused.value)
+
+
 def test_published_schema_is_current() -> None:
     expected = json.dumps(strategy_json_schema(), indent=2, ensure_ascii=False) + "\n"
     assert PUBLISHED.read_text(encoding="utf-8") == expected, (
@@ -120,6 +135,12 @@ def test_presets_conform_to_the_published_schema(name: str) -> None:
         ("costs.slippage.type", "none"),
         ("horizon_seconds", 0.5),
         ("surprise", 1),
+        ("name", "two\nlines"),
+        ("name", "turned\u202earound"),
+        ("name", "bell\x07"),
+        ("name", "lone\ud800"),
+        ("name", ""),
+        ("name", "n" * 201),
     ],
 )
 def test_schema_and_parser_refuse_the_same(path: str, value: Any) -> None:
