@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quantbot_pipeline.engine.arrow_columns import array_of, filled
+from quantbot_pipeline.engine.arrow_columns import array_of, filled, text_column
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, FloatArray, IntArray
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.candles.faults import BoolArray, Faults
@@ -525,7 +525,7 @@ def _float_column(rows: CandleRows, name: str, faults: Faults) -> FloatArray:
 
 
 _NUMBER = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_NO_VOLUME = pa.array(["", "nan", "null", "none", "na", "n/a"])
+_NO_VOLUME = text_column(["", "nan", "null", "none", "na", "n/a"])
 
 
 def _floats_of_texts(column: pa.Array, name: str, faults: Faults) -> FloatArray:

@@ -60,7 +60,8 @@ def agreed_instant(cells: Sequence[TimeCell], zone: ZoneInfo | None) -> datetime
 
     Epoch numbers and times with an offset say an instant; a time without one says it in `zone`. Beside a cell that
     says an instant its zone is whatever the difference says, which must be a possible one (whole quarters of an hour
-    from -12 to +14 hours): an export shows the clock of the machine that made it. Of several instants the finest counts, of equally fine ones the first.
+    from -12 to +14 hours): an export shows the clock of the machine that made it. Of several
+    instants the finest counts, of equally fine ones the first.
 
     Args:
         cells: The row's time cells that are not empty, in the order of its columns.
