@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
-from quantbot_pipeline.storage.clickhouse import PARTITIONS_PER_INSERT, split_by_partition
+from quantbot_pipeline.storage.clickhouse_imports import PARTITIONS_PER_INSERT, split_by_partition
 
 
 def _candles(keys: list[tuple[str, datetime]]) -> pa.Table:
