@@ -11,7 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import Quantbot
 
+from quantbot_pipeline.bench import timing
 from quantbot_pipeline.bench.tables import markdown_of, tables_of
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here looks at how long a thing takes."""
+    monkeypatch.setattr(timing, "TURN_SECONDS", 0.0)
 
 
 @pytest.fixture
