@@ -57,7 +57,8 @@ class ChatMessage:
         chat: Its chat.
         message_id: Its id in the chat; None if it has none.
         is_service: Whether it tells of an event (a pin, somebody joined, a date) and nobody said it.
-        times: What tells its time.
+        times: What tells when it was sent.
+        edits: What tells when it was last edited; empty if it never was.
         author: Name of who sent it, as written.
         author_id: Their id.
         reply_to: Id of the message it answers.
@@ -75,6 +76,7 @@ class ChatMessage:
     message_id: str | None = None
     is_service: bool = False
     times: tuple[TimeCell, ...] = ()
+    edits: tuple[TimeCell, ...] = ()
     author: str | None = None
     author_id: str | None = None
     reply_to: str | None = None
@@ -183,7 +185,9 @@ def _ambiguity(unclear: UnclearAddress) -> RowRefusal:
 
 
 def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, options: AlertOptions) -> ParsedAlert:
-    alert_timestamp = agreed_instant(message.times, options.zone)
+    sent_at = agreed_instant(message.times, options.zone)
+    # What an edited message says may have been put into it with the edit: nobody could read it before.
+    alert_timestamp = _last_instant(message, sent_at, options)
     name, caller_attributes = clean_name(message.author) if message.author is not None else (None, {})
     if message.author_id is not None:
         handle = message.author_id
@@ -204,6 +208,10 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
         attributes["pool"] = named.pool
     if reading.linked_pools:
         attributes["linked_pools"] = list(reading.linked_pools[:10])
+    notes = [*named.notes, *figures.notes]
+    if alert_timestamp != sent_at:
+        attributes["sent_at"] = sent_at.isoformat()
+        notes.append("the message was edited: the alert counts from the time of its last edit")
     chat = message.chat.chat_id or options.chat or message.chat.title
     chat_id = None if chat is None else canonical_chat(chat)
     if message.message_id is not None and len(message.message_id) > MAX_NAME_LENGTH:
@@ -230,7 +238,8 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
             token=token,
             side=Side.BUY,
             signal_type=SignalType.ENTRY,
-            alert_timestamp=alert_timestamp,
+            # An edit makes no other alert of it.
+            alert_timestamp=sent_at,
             alert_price=figures.price,
             alert_market_cap=figures.market_cap,
             message_id=message.message_id,
@@ -240,8 +249,17 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
         chat_id=chat_id,
         address_kind=named.kind,
         caller_attributes=caller_attributes,
-        attributes=with_notes(attributes, (*named.notes, *figures.notes)),
+        attributes=with_notes(attributes, notes),
     )
+
+
+def _last_instant(message: ChatMessage, sent_at: datetime, options: AlertOptions) -> datetime:
+    """Return when a message became what it is: when it was edited last, else when it was sent.
+
+    Raises:
+        RowRefusal: the time of the edit can't be read.
+    """
+    return max(sent_at, agreed_instant(message.edits, options.zone)) if message.edits else sent_at
 
 
 def _add_answer(
@@ -295,14 +313,18 @@ def _enrich(
 ) -> None:
     try:
         # To the second is enough here, so its first time will do.
-        answered_at = agreed_instant(message.times[:1], options.zone)
+        answered_at = _last_instant(message, agreed_instant(message.times[:1], options.zone), options)
     except RowRefusal:
         assembly.answer(key, notes=("a bot's answer whose time can't be read was not used",))
         return
     called_at = asked.instant
     seconds = MAX_ANSWER_SECONDS + 1.0 if called_at is None else (answered_at - called_at).total_seconds()
     if not -1 <= seconds <= MAX_ANSWER_SECONDS:
-        note = f"a bot's answer {seconds:.0f} s after the call was not used: nobody knew its figures at the call"
+        note = (
+            f"a bot's answer {seconds:.0f} s after the call was not used: nobody knew its figures at the call"
+            if seconds > 0
+            else f"a bot's answer {-seconds:.0f} s before the call was not used: it may be about what was edited since"
+        )
         assembly.answer(key, notes=(note,))
         return
     figures = read_figures(message.text.replace(BREAK, " "), message.first_marked)

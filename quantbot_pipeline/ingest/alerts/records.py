@@ -50,7 +50,7 @@ class ParsedAlert:
         symbol: Ticker, if given.
         side: Direction; `buy` unless the row says otherwise (a signal type `exit` alone means `sell`).
         signal_type: What it asks for; `entry` for a buy and `exit` for a sell unless the row says otherwise.
-        alert_timestamp: When it was made, UTC-aware, microseconds kept.
+        alert_timestamp: When it was made, an edited message when it was edited last; UTC-aware, microseconds kept.
         alert_price: Price that was stated, quote currency, > 0; None if unknown.
         alert_market_cap: Market cap that was stated, quote currency, > 0; None if unknown, which one that lost
             its unit (below 1 000) is too.
@@ -62,7 +62,7 @@ class ParsedAlert:
         chat_id: The chat that the message is of; None if unknown.
         address_kind: Whether `token` is a token or a pool whose token is not known.
         caller_attributes: What cleaning took from the name, by what it is; `name_as_written` where they differ.
-        attributes: What else is known: `notes`, `pool`, `forwarded_from`, `edited_at` and their like. Storable as JSON.
+        attributes: What else is known: `notes`, `pool`, `forwarded_from`, `sent_at` and their like. Storable as JSON.
     """
 
     line: int

@@ -69,7 +69,8 @@ class TelegramJson:
             chat=chat,
             message_id=_id(raw.get("id")),
             is_service=raw.get("type", "message") != "message",
-            times=_times(raw),
+            times=_times(raw, "date_unixtime", "date"),
+            edits=_edits(raw),
             author=_string(raw.get("from")),
             author_id=_id(raw.get("from_id")),
             reply_to=_id(raw.get("reply_to_message_id")),
@@ -113,9 +114,18 @@ def _id(value: Any) -> str | None:
     return str(value).strip() or None
 
 
-def _times(raw: dict[str, Any]) -> tuple[TimeCell, ...]:
+def _edits(raw: dict[str, Any]) -> tuple[TimeCell, ...]:
+    """Return what tells the last edit; older exports state the beginning of the epoch where there was none."""
+    return tuple(
+        cell
+        for cell in _times(raw, "edited_unixtime", "edited")
+        if str(cell.value).strip() != "0" and not str(cell.value).startswith(("1970-01-01", "1969-12-31"))
+    )
+
+
+def _times(raw: dict[str, Any], *names: str) -> tuple[TimeCell, ...]:
     cells = []
-    for name in ("date_unixtime", "date"):
+    for name in names:
         value = raw.get(name)
         if value is not None and value != "":
             cells.append(TimeCell(name, value, "timestamp"))

@@ -191,7 +191,7 @@ def test_a_message_is_a_row_per_token_that_it_names(tmp_path: Path) -> None:
 
 def test_what_a_message_forwards_and_when_it_was_edited_is_kept(tmp_path: Path) -> None:
     alert = only(read(tmp_path, message(7, BONK, forwarded_from="Other", edited_unixtime="1765809999")))
-    assert alert.attributes == {"forwarded_from": "Other", "edited_at": "1765809999"}
+    assert (alert.attributes["forwarded_from"], alert.attributes["edited_at"]) == ("Other", "1765809999")
     assert alert.caller_name == "Brook"
 
 
@@ -356,3 +356,50 @@ def test_a_lone_surrogate_or_nul_is_quarantined_and_shown(tmp_path: Path) -> Non
         path.write_text(json.dumps({"messages": [message(7, BONK + " X")]}).replace(" X", f" {bad}"))
         (row,) = checked(read_alert_file(path)).quarantined
         assert "NUL character, half of a surrogate pair" in row.reason
+
+
+# ---- edits
+
+
+def test_an_edited_message_counts_from_its_edit_because_the_address_may_have_come_with_it(tmp_path: Path) -> None:
+    first = read(tmp_path, message(1, f"watch {PUMP}"))
+    edited = read(
+        tmp_path,
+        message(1, f"watch {PUMP}", edited="2025-12-16T00:42:42", edited_unixtime=str(CALLED_AT + 3600)),
+    )
+    (before,), (after,) = first.alerts, edited.alerts
+    assert after.alert_timestamp.timestamp() == CALLED_AT + 3600
+    assert after.attributes["sent_at"] == "2025-12-15T12:42:42+00:00"
+    assert after.attributes["notes"] == ["the message was edited: the alert counts from the time of its last edit"]
+    assert after.content_key == before.content_key
+    assert "sent_at" not in before.attributes
+
+
+def test_an_edit_makes_no_other_alert_of_a_message_without_id(tmp_path: Path) -> None:
+    plain = {key: value for key, value in message(1, PUMP).items() if key != "id"}
+    edited = {**plain, "edited_unixtime": str(CALLED_AT + 60)}
+    assert read(tmp_path, plain).alerts[0].content_key == read(tmp_path, edited).alerts[0].content_key
+
+
+@pytest.mark.parametrize("edits", [{"edited_unixtime": "0"}, {"edited": "1970-01-01T11:00:00"}, {"edited": ""}])
+def test_a_message_that_says_it_was_never_edited_keeps_its_time(tmp_path: Path, edits: dict[str, Any]) -> None:
+    (alert,) = read(tmp_path, message(1, PUMP, **edits)).alerts
+    assert alert.alert_timestamp.timestamp() == CALLED_AT
+
+
+def test_an_edit_whose_time_can_not_be_read_is_quarantined(tmp_path: Path) -> None:
+    (row,) = read(tmp_path, message(1, PUMP, edited_unixtime="soon")).quarantined
+    assert row.reason.startswith("edited_unixtime: timestamp 'soon' is not a time")
+
+
+def test_a_bots_answer_that_was_edited_late_tells_no_figures(tmp_path: Path) -> None:
+    late = {**answer(2, f"{PUMP} USD: $0.002", 1), "edited_unixtime": str(CALLED_AT + 301)}
+    (alert,) = read(tmp_path, message(1, PUMP), late).alerts
+    assert alert.alert_price is None
+
+
+def test_a_bots_answer_from_before_the_calls_edit_tells_no_figures(tmp_path: Path) -> None:
+    called = message(1, PUMP, edited_unixtime=str(CALLED_AT + 600))
+    (alert,) = read(tmp_path, called, answer(2, f"{PUMP} USD: $0.002", 1)).alerts
+    assert alert.alert_price is None
+    assert "a bot's answer 598 s before the call was not used" in alert.attributes["notes"][-1]
