@@ -244,6 +244,8 @@ def check_piece(
     # Detached: the next piece keeps them, and would keep this one and all before it.
     held = rows.take(np.flatnonzero(is_held)).detached() if is_held.any() else None
     values = {name: _float_column(rows, name, faults) for name in VALUE_COLUMNS}
+    if "quote_volume" in rows.columns:
+        _settle_quote_volumes(values, _float_column(rows, "volume", faults, column_name="quote_volume"))
     flags = _settle_missing_volumes(values, faults)
     _apply_candle_rules(values, faults)
     if rules.wick_limit is not None:
@@ -505,9 +507,9 @@ def _series(
     return series, ranks[spelling_of_row] if len(spellings) else np.zeros(0, dtype=np.int64)
 
 
-def _float_column(rows: CandleRows, name: str, faults: Faults) -> FloatArray:
+def _float_column(rows: CandleRows, name: str, faults: Faults, *, column_name: str | None = None) -> FloatArray:
     """Return a column of numbers; where there is none, a fault is noted, save for a volume, which is NaN then."""
-    column = rows.columns[name]
+    column = rows.columns[column_name or name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_null(column.type):
@@ -562,6 +564,16 @@ def _floats_of_texts(column: pa.Array, name: str, faults: Faults) -> FloatArray:
         except DataError as error:
             faults.add(row, name, str(error))
     return parsed
+
+
+def _settle_quote_volumes(values: dict[str, FloatArray], quote_volumes: FloatArray) -> None:
+    """Fill volumes that rows say in what the price is in: that amount, divided by the close, is the token's volume."""
+    closes = values["close"]
+    # A row without a usable close is refused for it; its volume stays as it came.
+    divisors = np.where(closes > 0, closes, 1.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        base_volumes = quote_volumes / divisors
+    values["volume"] = np.where(np.isnan(values["volume"]), base_volumes, values["volume"])
 
 
 def _settle_missing_volumes(values: dict[str, FloatArray], faults: Faults) -> npt.NDArray[np.uint8]:

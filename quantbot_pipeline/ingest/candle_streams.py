@@ -24,7 +24,7 @@ from quantbot_pipeline.ingest.candle_checks import (
     unknown_interval,
 )
 from quantbot_pipeline.ingest.candles.arrow_tables import read_feather_rows, read_parquet_rows
-from quantbot_pipeline.ingest.candles.columns import require_candle_columns
+from quantbot_pipeline.ingest.candles.columns import QUOTE_VOLUME_NAMES, folded, require_candle_columns
 from quantbot_pipeline.ingest.candles.csv_tables import read_csv_rows
 from quantbot_pipeline.ingest.candles.file_names import NameHints, read_file_name
 from quantbot_pipeline.ingest.candles.json_tables import read_json_line_rows, read_json_rows
@@ -87,6 +87,7 @@ def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> 
     )
     notes: tuple[str, ...] | None = None
     held: CandleRows | None = None
+    is_quote_volume_told = False
     for window, more_follows in _windows(_rows(path, kind)):
         if notes is None:
             require_candle_columns(window.found_names, list(window.columns), file=window.file)
@@ -96,12 +97,23 @@ def iterate_candles(path: Path, *, options: CandleReadOptions | None = None) -> 
             continue
         if notes is None:
             rules, notes = _with_hints(rules, hints, window)
+        if "quote_volume" in window.columns and not is_quote_volume_told:
+            is_quote_volume_told = True
+            notes = (*notes, _quote_volume_note(window))
         rows = _completed(window if held is None else joined([held, window]))
         checked, held = check_piece(rows, rules, more_follows=more_follows)
         yield replace(checked, notes=notes)
         notes = ()
     if held is not None:
         yield check_piece(held, rules)[0]
+
+
+def _quote_volume_note(rows: CandleRows) -> str:
+    names = {folded(name): name for name in rows.found_names}
+    name = next((names[known] for known in QUOTE_VOLUME_NAMES if known in names), None)
+    if name is None or "usd" in folded(name):
+        return "volume is in USD: divided by the close"
+    return f"volume is in the quote currency (column {shown(name)}): divided by the close"
 
 
 def _completed(rows: CandleRows) -> CandleRows:

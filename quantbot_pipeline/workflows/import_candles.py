@@ -175,7 +175,9 @@ def find_known(
     keys = {}
     for path, key in plain.items():
         record = known.get(key)
-        is_of_other_name = record is not None and record.details.get("notes") and record.file != path.name
+        # Only such notes name the file's name.
+        is_from_name = record is not None and any("file's name" in note for note in record.details.get("notes", ()))
+        is_of_other_name = record is not None and is_from_name and record.file != path.name
         keys[path] = named[path] if is_of_other_name else key
     return keys, {key: known[key] for key in keys.values() if key in known}
 

@@ -21,9 +21,12 @@ VALUE_NAMES: dict[str, tuple[str, ...]] = {
     "high": ("high", "h", "highprice", "pricehigh"),
     "low": ("low", "l", "lowprice", "pricelow"),
     "close": ("close", "c", "closeprice", "priceclose"),
-    "volume": ("volume", "v", "vol", "volumeusd", "volumebase", "basevolume"),
+    "volume": ("volume", "v", "vol", "volumebase", "basevolume"),
 }
 """Names of the columns of prices and volume; of several that are there, the first named here is taken."""
+
+QUOTE_VOLUME_NAMES = ("volumeusd", "usdvolume", "quotevolume", "volumequote")
+"""Names of columns of a volume in what the price is in; read where there is no volume in the token itself."""
 
 CHAIN_NAMES = ("chain", "network", "blockchain", "chainid")
 TOKEN_NAMES = ("tokenaddress", "token", "mint", "mintaddress", "address", "poolid", "pooladdress", "pool")
@@ -43,8 +46,8 @@ class ColumnPlan:
 
     Attributes:
         names: All names, as they are spelled.
-        positions: Position of `timestamp`, of prices and volume, and of `chain`, `token_address`, `interval`, as far as
-            they were found.
+        positions: Position of `timestamp`, of prices and volume (`quote_volume` where only that is there), and of
+            `chain`, `token_address`, `interval`, as far as they were found.
         other_times: Positions of further columns that say the time.
         has_symbols: Whether `token_address` is a column of names, such as `symbol`.
     """
@@ -85,6 +88,8 @@ def plan_columns(names: Sequence[str], *, file: str) -> ColumnPlan:
         positions["timestamp"] = times[0]
     for field, allowed in VALUE_NAMES.items():
         _place(positions, field, allowed, places, file)
+    if "volume" not in positions:
+        _place(positions, "quote_volume", QUOTE_VOLUME_NAMES, places, file)
     _place(positions, "chain", CHAIN_NAMES, places, file)
     _place(positions, "token_address", TOKEN_NAMES, places, file)
     has_symbols = "token_address" not in positions
@@ -111,13 +116,17 @@ def require_candle_columns(found: Sequence[str], present: Sequence[str], *, file
 
     Args:
         found: All names, as they are spelled.
-        present: Those of `timestamp`, open, high, low, close, volume that were found.
+        present: Those of `timestamp`, open, high, low, close, volume (or `quote_volume`) that were found.
         file: Name for the message.
 
     Raises:
         DataError: one is missing; the message names what was found, and what it looks like.
     """
-    missing = [name for name in ("timestamp", *VALUE_NAMES) if name not in present]
+    missing = [
+        name
+        for name in ("timestamp", *VALUE_NAMES)
+        if name not in present and not (name == "volume" and "quote_volume" in present)
+    ]
     if not missing:
         return
     shown_names = ", ".join(shown(name) for name in found[:20]) or "no columns"

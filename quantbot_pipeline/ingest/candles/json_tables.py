@@ -36,6 +36,8 @@ _ANSWER_PATHS = (
     ("data",),
 )
 _LIST_NAMES = ("timestamp", "open", "high", "low", "close", "volume")
+# GeckoTerminal states its volumes in USD.
+_USD_LIST_NAMES = (*_LIST_NAMES[:-1], "volume_usd")
 _BLANK = b" \t\r\n"
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _PLAIN = rb'[^\[\]{}"]++|' + _STRING
@@ -86,7 +88,7 @@ def read_json_rows(path: Path, block_bytes: int) -> Iterator[CandleRows]:
                     f"{name}: the file is one JSON object of more than {MAX_ANSWER_BYTES // 2**20} MiB; lists of rows "
                     "and JSON Lines may have any size"
                 )
-            pieces = _answer_elements(name, text)
+            pieces = _answer_elements(name, text, rows)
         else:
             start = shown(text[:40].decode("utf-8", "backslashreplace"))
             raise DataError(f"{name}: the file is no JSON list or object: it starts with {start}")
@@ -148,7 +150,7 @@ def _is_json_lines(text: bytes) -> bool:
         return False
 
 
-def _answer_elements(name: str, text: bytes) -> Iterator[list[_Element]]:
+def _answer_elements(name: str, text: bytes, rows: "_RowMaker") -> Iterator[list[_Element]]:
     try:
         document = json.loads(text)
     except RecursionError:
@@ -164,9 +166,12 @@ def _answer_elements(name: str, text: bytes) -> Iterator[list[_Element]]:
                 texts = [json.dumps(row).encode() for row in found]
             except RecursionError:
                 raise DataError(f"{name}: the JSON is nested too deeply for an answer with candles") from None
+            if keys[-1] == "ohlcv_list":
+                rows.list_names = _USD_LIST_NAMES
             yield [_Element(number, row, None) for number, row in enumerate(texts, start=1)]
             return
-    if plan_columns(list(document)[:100], file=name).positions.keys() >= set(_LIST_NAMES):
+    found_fields = plan_columns(list(document)[:100], file=name).positions.keys()
+    if found_fields >= set(_LIST_NAMES[:-1]) and found_fields & {"volume", "quote_volume"}:
         yield [_Element(1, text, None)]
         return
     names = ", ".join(shown(key) for key in list(document)[:10]) or "nothing"
@@ -354,6 +359,8 @@ class _RowMaker:
         self._name = name
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
         self._is_first = True
+        self.list_names = _LIST_NAMES
+        """What the values of a row are that is a list."""
 
     def of(self, elements: Sequence[_Element]) -> CandleRows:
         """Return the rows of some elements.
@@ -431,13 +438,14 @@ class _RowMaker:
         self, values: list[Any]
     ) -> tuple[dict[str, pa.Array], tuple[tuple[str, pa.Array], ...], tuple[str, ...], bool]:
         if not values or all(isinstance(value, list) for value in values):
-            cells: Sequence[Sequence[Any]] = list(zip(*values, strict=True)) if values else [()] * len(_LIST_NAMES)
-            named = {name: _column(cell) for name, cell in zip(_LIST_NAMES, cells, strict=True)}
-            return named, (), _LIST_NAMES, False
+            cells: Sequence[Sequence[Any]] = list(zip(*values, strict=True)) if values else [()] * len(self.list_names)
+            fields = self._plan(self.list_names).positions
+            named = {name: _column(cell) for name, cell in zip(fields, cells, strict=True)}
+            return named, (), self.list_names, False
         first = next(value for value in values if not isinstance(value, list))
-        shapes = {_LIST_NAMES if isinstance(value, list) else tuple(value) for value in values}
+        shapes = {self.list_names if isinstance(value, list) else tuple(value) for value in values}
         plans = [self._plan(shape) for shape in shapes]
-        fields = list(dict.fromkeys(field for plan in plans for field in plan.positions))
+        field_names = list(dict.fromkeys(field for plan in plans for field in plan.positions))
         time_names = list(dict.fromkeys(plan.names[position] for plan in plans for position in plan.other_times))
         plan = self._plan(tuple(first))
         if len(plans) == 1:
@@ -447,12 +455,12 @@ class _RowMaker:
             return named, times, plan.names, plan.has_symbols
         rows: list[dict[str, Any]] = []
         for value in values:
-            mapping = dict(zip(_LIST_NAMES, value, strict=True)) if isinstance(value, list) else value
+            mapping = dict(zip(self.list_names, value, strict=True)) if isinstance(value, list) else value
             own = self._plan(tuple(mapping))
             row = {field: mapping[own.names[position]] for field, position in own.positions.items()}
             row |= {f"time {own.names[position]}": mapping[own.names[position]] for position in own.other_times}
             rows.append(row)
-        named = {field: _column([row.get(field) for row in rows]) for field in fields}
+        named = {field: _column([row.get(field) for row in rows]) for field in field_names}
         times = tuple((key, _column([row.get(f"time {key}") for row in rows])) for key in time_names)
         found_names = tuple(dict.fromkeys(name for plan in plans for name in plan.names))
         return named, times, found_names, all(plan.has_symbols for plan in plans)

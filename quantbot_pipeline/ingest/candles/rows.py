@@ -19,7 +19,8 @@ class CandleRows:
         found_names: All column names of the file, as they are spelled there.
         row_count: Rows in `columns`.
         columns: The columns that were found, as Arrow arrays of one chunk: `timestamp`, open to volume, and `chain`,
-            `token_address`, `interval` where the file has them.
+            `token_address`, `interval` where the file has them; `quote_volume` where rows say the volume in USD or
+            another quote currency instead.
         line_of: Line (or 1-based row) of a row index.
         raw_texts_of: Raw texts of row indices.
         broken: Records that could not even be split into columns; they are not among `columns`.

@@ -214,7 +214,7 @@ def test_header_column_that_occurs_twice_and_a_mangled_time_do_not_hide_the_epoc
     file = read_candle_file(write(tmp_path / "a.csv", header, *rows))
     assert file.candles.to_pylist()[0] | {"flags": 0} == {
         "chain": "solana", "token_address": POOL, "interval": "15m", "timestamp": T0,
-        "open": 0.00005, "high": 0.00007, "low": 0.00004, "close": 0.00006, "volume": 7.0, "flags": 0,
+        "open": 0.00005, "high": 0.00007, "low": 0.00004, "close": 0.00006, "volume": 7.0 / 0.00006, "flags": 0,
     }  # fmt: skip
 
 
@@ -312,7 +312,7 @@ def test_every_format_of_the_same_candles_gives_the_same_table(tmp_path: Path) -
         "b.csv": "\r\n".join([",".join(NAMES[::-1]).upper(), *(",".join(map(repr, row[::-1])) for row in ROWS)]),
         "a.json": json.dumps([[row[0] * 1000, *row[1:]] for row in ROWS]),
         "b.json": json.dumps(records, indent=2),
-        "c.json": json.dumps({"data": {"attributes": {"ohlcv_list": ROWS[::-1]}}, "meta": {}}),
+        "c.json": json.dumps({"candles": ROWS[::-1], "meta": {}}),
         "d.json": json.dumps(
             {"data": {"items": [dict(zip(["unixTime", *"ohlcv"], map(str, row), strict=True)) for row in ROWS]}}
         ),
