@@ -32,7 +32,7 @@ class ImportCounts:
     Attributes:
         files: Imported files.
         duplicates: Rows whose key was stored already or came twice in a file, conflicts included.
-        conflicts: Those among them that a file has twice with other values.
+        conflicts: Those among them with other values than the candle that was stored, or than a later row of the file.
         quarantined: Rows that could not be used.
     """
 

@@ -241,6 +241,8 @@ def _record(name: str, token_months: Sequence[TokenMonth], **counts: int) -> Imp
         rows_quarantined=quarantined,
         details={
             "conflicts_in_file": counts.get("conflicts", 0),
+            # Imports of before did not count the conflicts with stored candles.
+            **({"conflict_count": counts["all_conflicts"]} if "all_conflicts" in counts else {}),
             "token_months": [[key.token.chain, key.token.address, key.month] for key in token_months],
         },
         quarantined=tuple(QuarantinedRow(f"{name}.csv", line, None, "broken", "raw") for line in range(quarantined)),
@@ -256,7 +258,7 @@ def test_rows_of_imports_are_attributed_where_a_file_has_one_token_month(scene: 
         _record("one", [pepe_march], duplicates=3, conflicts=1),
         _record("two", [pepe_march], quarantined=2),
         _record("three", [bonk_march, bonk_april], duplicates=5),
-        _record("four", [bonk_march], duplicates=7),
+        _record("four", [bonk_march], duplicates=7, all_conflicts=6),
         _record("none", [], quarantined=4),
     ):
         scene.state.complete_import(scene.state.begin_import(record))
@@ -266,7 +268,7 @@ def test_rows_of_imports_are_attributed_where_a_file_has_one_token_month(scene: 
     found = {month.key: month.imports for month in report.months}
     # BONK's March has duplicates of a file that has April's too: it can't be said whose they are.
     assert found == {bonk_march: None, bonk_april: None, pepe_march: ImportCounts(2, 3, 1, 2)}
-    assert report.token_imports == {BONK: ImportCounts(2, 12, 0, 0), PEPE: ImportCounts(2, 3, 1, 2)}
+    assert report.token_imports == {BONK: ImportCounts(2, 12, 6, 0), PEPE: ImportCounts(2, 3, 1, 2)}
     assert report.other_imports == ImportCounts(1, 0, 0, 4)
     assert report_candle_quality(scene.state, scene.history, tokens={PEPE}).token_imports.keys() == {PEPE}
 
