@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.ingest.alerts.addresses import BREAK, UnclearAddress
 from quantbot_pipeline.ingest.alerts.assembly import AlertAssembly, with_notes
 from quantbot_pipeline.ingest.alerts.callers import clean_name
+from quantbot_pipeline.ingest.alerts.directions import direction_of_words
 from quantbot_pipeline.ingest.alerts.messages import (
     MAX_ANSWER_SECONDS,
     MessageReading,
@@ -199,6 +199,7 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
         handle = name or options.caller or ""
     else:
         raise RowRefusal("caller", "caller is empty")
+    direction = direction_of_words(message.text)
     token = named.token
     if not named.is_placed and options.chain in EVM_CHAINS:
         token = TokenKey(options.chain or UNKNOWN_EVM_CHAIN, token.address)
@@ -224,8 +225,8 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
         caller=handle,
         token=token,
         symbol=None,
-        side=Side.BUY,
-        signal_type=SignalType.ENTRY,
+        side=direction.side,
+        signal_type=direction.signal_type,
         alert_timestamp=alert_timestamp,
         alert_price=figures.price,
         alert_market_cap=figures.market_cap,
@@ -236,8 +237,8 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
             source=options.source,
             caller=handle,
             token=token,
-            side=Side.BUY,
-            signal_type=SignalType.ENTRY,
+            side=direction.side,
+            signal_type=direction.signal_type,
             # An edit makes no other alert of it.
             alert_timestamp=sent_at,
             alert_price=figures.price,

@@ -24,6 +24,8 @@ BOT_COMMAND = "not a call: bot command"
 """How the reason of a message begins that asks a bot for something."""
 BOT_MESSAGE = "not a call: a bot's message"
 """How the reason of a bot's message begins that enriches no call."""
+WARNING = "not a call: the message warns"
+"""How the reason of a message begins that warns of the token it names."""
 AMBIGUOUS = "the address is ambiguous"
 """How the reason of a text begins that can be read as several addresses."""
 
@@ -48,7 +50,8 @@ class ParsedAlert:
             cleaned name.
         token: Canonical token, or the pool if `address_kind` says so.
         symbol: Ticker, if given.
-        side: Direction; `buy` unless the row says otherwise (a signal type `exit` alone means `sell`).
+        side: Direction; `buy` unless the row or, without a word of its own, its message says otherwise (a signal type
+            `exit` alone means `sell`).
         signal_type: What it asks for; `entry` for a buy and `exit` for a sell unless the row says otherwise.
         alert_timestamp: When it was made, an edited message when it was edited last; UTC-aware, microseconds kept.
         alert_price: Price that was stated, quote currency, > 0; None if unknown.

@@ -11,6 +11,7 @@ from quantbot_pipeline.ingest.alerts.addresses import UnclearAddress
 from quantbot_pipeline.ingest.alerts.amounts import known_market_cap, parse_amount
 from quantbot_pipeline.ingest.alerts.assembly import AlertAssembly, with_notes
 from quantbot_pipeline.ingest.alerts.callers import clean_name, one_line, trimmed
+from quantbot_pipeline.ingest.alerts.directions import direction_of_words
 from quantbot_pipeline.ingest.alerts.messages import MessageReading, NamedToken, command_of, is_bot, read_message
 from quantbot_pipeline.ingest.alerts.options import AlertOptions, canonical_chat
 from quantbot_pipeline.ingest.alerts.records import (
@@ -169,7 +170,8 @@ def _alert(row: TableRow, named: NamedToken, reading: MessageReading | None, opt
     ]
     alert_timestamp = agreed_instant(cells, options.zone)
     handle, name, caller_attributes = _caller(row, options)
-    side, signal_type = _direction(row)
+    is_bots = is_bot((name, handle), options.bots)
+    side, signal_type = _direction(row, is_bots=is_bots)
     attributes: dict[str, Any] = {}
     notes = list(named.notes)
     alert_price = _positive_number(row, "price_at_alert")
@@ -215,7 +217,7 @@ def _alert(row: TableRow, named: NamedToken, reading: MessageReading | None, opt
         caller_attributes=caller_attributes,
         attributes=with_notes(attributes, notes),
     )
-    return _Asked(alert, row.raw_text, _name(row, "bot_reply_id"), is_bot((name, handle), options.bots))
+    return _Asked(alert, row.raw_text, _name(row, "bot_reply_id"), is_bots)
 
 
 # ---- which token
@@ -413,9 +415,12 @@ def _confidence(row: TableRow) -> float | None:
     return None
 
 
-def _direction(row: TableRow) -> tuple[Side, SignalType]:
+def _direction(row: TableRow, *, is_bots: bool) -> tuple[Side, SignalType]:
     side_text = _text(row, "side")
     signal_text = _text(row, "signal_type")
+    message = _text(row, "message")
+    if side_text is None and signal_text is None and message is not None and not is_bots:
+        return direction_of_words(message)
     side: Side | None = None
     if side_text is not None:
         try:

@@ -403,3 +403,78 @@ def test_a_bots_answer_from_before_the_calls_edit_tells_no_figures(tmp_path: Pat
     (alert,) = read(tmp_path, called, answer(2, f"{PUMP} USD: $0.002", 1)).alerts
     assert alert.alert_price is None
     assert "a bot's answer 598 s before the call was not used" in alert.attributes["notes"][-1]
+
+
+# ---- sales and warnings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"sell {PUMP}",
+        f"SOLD half of {PUMP} here",
+        f"{PUMP} exiting now",
+        f"I'm out, taking profits on {PUMP}",
+        f"{PUMP} tp hit",
+        f"closed my position {PUMP}",
+        f"selling {PUMP} that I bought yesterday",
+    ],
+)
+def test_a_message_that_sells_a_token_is_an_exit(tmp_path: Path, text: str) -> None:
+    (alert,) = read(tmp_path, message(1, text)).alerts
+    assert (alert.side, alert.signal_type) == ("sell", "exit")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"dont buy {PUMP} it is a rug", "dont buy"),
+        (f"Don\u2019t buy {PUMP}", "don't buy"),
+        (f"do not buy {PUMP}", "do not buy"),
+        (f"{PUMP} AVOID", "avoid"),
+        (f"{PUMP} rugged", "rugged"),
+        (f"{PUMP} is a honeypot", "honeypot"),
+        (f"scam: {PUMP}", "scam"),
+    ],
+)
+def test_a_message_that_warns_of_a_token_is_no_call(tmp_path: Path, text: str, words: str) -> None:
+    file = read(tmp_path, message(1, text))
+    assert file.alerts == ()
+    (row,) = file.quarantined
+    assert row.reason == f"not a call: the message warns ({words!r})"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"don't sell {PUMP}",
+        f"not selling {PUMP}",
+        f"never going to sell {PUMP}",
+        f"bought {PUMP}, will sell at 2x",
+        f"buy {PUMP} take profit at 3x",
+        f"dev sold, CTO now {PUMP}",
+        f"sell tax 0 {PUMP}",
+        f"{PUMP} no exit liquidity here",
+        f"$SELL {PUMP}",
+        f"$RUG #scam @exit {PUMP}",
+        f"https://pump.fun/sell/scam {PUMP}",
+        f"https://pump.fun/coin/{PUMP}?rug=scam",
+        f"not a scam {PUMP}",
+        f"{PUMP} no rug, unruggable",
+        f"drugged reseller {PUMP}",
+        PUMP,
+    ],
+)
+def test_everything_else_that_names_a_token_is_an_entry(tmp_path: Path, text: str) -> None:
+    (alert,) = read(tmp_path, message(1, text)).alerts
+    assert (alert.side, alert.signal_type) == ("buy", "entry")
+
+
+def test_a_column_that_tells_the_side_counts_before_the_words(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.csv"
+    path.write_text(
+        "caller,timestamp,side,message\n"
+        f"ann,2025-12-15T12:42:42Z,buy,sell {PUMP}\n"
+        f"ann,2025-12-15T12:42:43Z,,sell {PUMP}\n"
+    )
+    assert [alert.side for alert in read_alert_file(path).alerts] == ["buy", "sell"]
