@@ -20,7 +20,12 @@ from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, FloatArray, IntAr
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.candles.faults import BoolArray, Faults
 from quantbot_pipeline.ingest.candles.interval_names import NAME_OF_SECONDS, find_interval
-from quantbot_pipeline.ingest.candles.intervals import ROWS_TO_JUDGE, derive_intervals, fits
+from quantbot_pipeline.ingest.candles.intervals import (
+    ROWS_TO_JUDGE,
+    derive_intervals,
+    find_coarser_interval,
+    fits,
+)
 from quantbot_pipeline.ingest.candles.rows import CandleRows
 from quantbot_pipeline.ingest.candles.times import end_second, read_times
 from quantbot_pipeline.ingest.numbers import parse_number
@@ -248,6 +253,8 @@ def check_piece(
         _settle_quote_volumes(values, _float_column(rows, "volume", faults, column_name="quote_volume"))
     flags = _settle_missing_volumes(values, faults)
     _apply_candle_rules(values, faults)
+    if "interval" not in rows.columns and rules.given.get("interval") is None:
+        _refuse_mixed_intervals(token_of_row, step, times.seconds, values, faults)
     if rules.wick_limit is not None:
         flags |= np.where(_is_distorted(values, rules.wick_limit), FLAG_DISTORTED_WICK, 0).astype(np.uint8)
     for row in reasons:
@@ -489,6 +496,54 @@ def _derived_intervals(
     if given is not None and reasons and not agreeing:
         raise DataError(f"{rows.file}: {next(iter(reasons.values()))}")
     return intervals, reasons
+
+
+def _refuse_mixed_intervals(
+    token_of_row: IntArray, step: IntArray, seconds: IntArray, values: dict[str, FloatArray], faults: Faults
+) -> None:
+    """Refuse rows that open at once and disagree, where the disagreement looks like a second, coarser interval.
+
+    The last of them would replace the others as conflicts, although one is a 1m candle and the other a 5m candle.
+    """
+    good = np.flatnonzero(~faults.is_bad & (step > 0))
+    is_next_token = np.diff(token_of_row[good]) > 0
+    if bool((is_next_token | ((np.diff(token_of_row[good]) == 0) & (np.diff(seconds[good]) > 0))).all()):
+        return
+    order = good[np.lexsort((seconds[good], step[good], token_of_row[good]))]
+    is_same_series = (np.diff(token_of_row[order]) == 0) & (np.diff(step[order]) == 0)
+    is_repeat = is_same_series & (np.diff(seconds[order]) == 0)
+    if not is_repeat.any():
+        return
+    is_differing = np.zeros(len(is_repeat), dtype=np.bool_)
+    for numbers in values.values():
+        is_differing |= np.diff(numbers[order]) != 0
+    # Of keys, not of rows: a key is where a run of repeats begins.
+    is_first = np.concatenate([[True], ~is_repeat])
+    key_of_place = np.cumsum(is_first) - 1
+    keys = order[is_first]
+    repeated = np.zeros(len(keys), dtype=np.bool_)
+    differing = np.zeros(len(keys), dtype=np.bool_)
+    repeated[key_of_place[1:][is_repeat]] = True
+    differing[key_of_place[1:][is_repeat & is_differing]] = True
+    is_mixed = np.zeros(len(keys), dtype=np.bool_)
+    coarser_of: dict[int, int] = {}
+    cuts = np.flatnonzero((np.diff(token_of_row[keys]) != 0) | (np.diff(step[keys]) != 0)) + 1
+    for members in np.split(np.arange(len(keys)), cuts):
+        finer = int(step[keys[members[0]]])
+        coarser = find_coarser_interval(seconds[keys[members]], finer, repeated[members], differing[members])
+        if coarser is not None:
+            found = members[differing[members]]
+            is_mixed[found] = True
+            coarser_of |= dict.fromkeys(found.tolist(), coarser)
+    for place in np.flatnonzero(is_mixed[key_of_place]).tolist():
+        row, coarser = int(order[place]), coarser_of[int(key_of_place[place])]
+        faults.add(
+            row,
+            "interval",
+            f"the interval of this row can't be told: rows of one time disagree, all on the grid of "
+            f"{NAME_OF_SECONDS[coarser]}, so {NAME_OF_SECONDS[int(step[row])]} and {NAME_OF_SECONDS[coarser]} candles "
+            "seem to be mixed; say which is which with an interval column, or in a file for each with --interval",
+        )
 
 
 def _series(

@@ -34,6 +34,7 @@ _DOUBTFUL = 1_000
 _FEWEST_STEPS = 3
 _MOST_STRAY_STEPS = 0.01
 _MEAN_PART = 8
+_MIXED_SHARE = 0.9
 
 ROWS_TO_JUDGE = 24
 """Rows of a token that always suffice to tell a stretch: 20 steps of twice the finer interval, and some."""
@@ -86,6 +87,37 @@ def fits(interval: int, derived: int, exact_steps: int) -> bool:
         return False
     # Sparse rows of a finer interval: likely only as long as chance explains the steps.
     return (derived / interval) ** min(exact_steps, 64) < SURE
+
+
+def find_coarser_interval(
+    timestamps: IntArray, finer: int, is_repeated: BoolArray, is_differing: BoolArray
+) -> int | None:
+    """Return the coarser interval whose candles seem to be mixed into those of a finer one; None for mere conflicts.
+
+    So it is where nearly every repeated time lies on the grid of the coarser interval, nearly every row on that grid is
+    repeated, and there are too many to lie there by chance. Rows of a file that was put together twice repeat off the
+    grid too.
+
+    Args:
+        timestamps: Open times of one token in seconds, each once, ascending, shape (n,).
+        finer: The interval that the steps tell, in seconds.
+        is_repeated: Which times have several rows, shape (n,).
+        is_differing: Which of them have rows of different values, shape (n,).
+    """
+    times = timestamps[is_differing]
+    if len(times) < _FEWEST_STEPS:
+        return None
+    near = timestamps[(timestamps >= times[0]) & (timestamps <= times[-1])]
+    repeated = timestamps[is_repeated]
+    for interval in reversed(_ALLOWED):
+        if interval <= finer or interval % finer or len(times) < _steps_needed(interval // finer, _DOUBTFUL):
+            continue
+        on_grid = int((repeated % interval == 0).sum())
+        if on_grid < _MIXED_SHARE * len(repeated) or (times % interval != 0).mean() > 1 - _MIXED_SHARE:
+            continue
+        if on_grid >= _MIXED_SHARE * int((near % interval == 0).sum()):
+            return interval
+    return None
 
 
 def _of_parts(timestamps: IntArray, cuts: IntArray, *, is_descending: bool) -> IntArray | None:
