@@ -6,6 +6,7 @@ of reading are in docs/ingest-alerts.md, the readers in the folder `alerts`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from quantbot_pipeline.errors import DataError
@@ -53,6 +54,7 @@ def read_alert_file(
     columns: Mapping[str, str] | None = None,
     mints_of_pools: Mapping[str, str] | None = None,
     bots: Collection[str] | None = None,
+    now: datetime | None = None,
 ) -> AlertFile:
     """Read one alert file.
 
@@ -68,6 +70,7 @@ def read_alert_file(
             `columns.NAMES_OF_FIELDS`, or `ignore`.
         mints_of_pools: Token address by pool address, see `read_pool_map`.
         bots: Names or ids of the bots that answer calls; `KNOWN_BOTS` if None.
+        now: The present, with a zone: alerts later than a day after it are refused. Without it, those from 2100 on.
 
     Raises:
         DataError: the file can't be read or is none of alerts, or an argument is not usable.
@@ -85,6 +88,7 @@ def read_alert_file(
         columns=read_mapping(columns or {}),
         mints_of_pools=_checked_pools(mints_of_pools or {}),
         bots=frozenset(name for bot in bots for name in (bot, folded_name(bot))) if bots is not None else KNOWN_BOTS,
+        now=now,
     )
     with open_text_source(path, allowed=ALERT_FILE_KINDS) as opened:
         assembly = AlertAssembly(opened.name)

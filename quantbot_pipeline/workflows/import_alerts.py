@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class AlertImportOptions:
         columns: Field by column, for columns that are not known by name.
         mints_of_pools: Token address by pool address.
         bots: Names or ids of the bots that answer calls; the known ones if None.
+        now: The present, for alerts of the future; the clock's if None. Part of no key.
     """
 
     source: str = "file"
@@ -39,6 +41,7 @@ class AlertImportOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     mints_of_pools: Mapping[str, str] = field(default_factory=dict)
     bots: tuple[str, ...] | None = None
+    now: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -73,6 +76,7 @@ class AlertImportOptions:
             columns=self.columns,
             mints_of_pools=self.mints_of_pools,
             bots=self.bots,
+            now=self.now or datetime.now(UTC),
         )
 
 

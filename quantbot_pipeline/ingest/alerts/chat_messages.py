@@ -188,6 +188,7 @@ def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, opt
     sent_at = agreed_instant(message.times, options.zone)
     # What an edited message says may have been put into it with the edit: nobody could read it before.
     alert_timestamp = _last_instant(message, sent_at, options)
+    options.require_past(alert_timestamp)
     name, caller_attributes = clean_name(message.author) if message.author is not None else (None, {})
     if message.author_id is not None:
         handle = message.author_id

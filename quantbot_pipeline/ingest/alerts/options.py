@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from quantbot_pipeline.ingest.alerts.messages import KNOWN_BOTS
+from quantbot_pipeline.ingest.alerts.records import RowRefusal
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class AlertOptions:
         columns: Field by folded column name, see `columns.read_mapping`.
         mints_of_pools: Token address by pool address, 0x addresses in lower case.
         bots: Names (folded) and ids of bots that answer calls.
+        now: The present; alerts later than a day after it are refused. Without it, those from 2100 on.
     """
 
     source: str
@@ -30,6 +33,19 @@ class AlertOptions:
     columns: Mapping[str, str] = field(default_factory=dict)
     mints_of_pools: Mapping[str, str] = field(default_factory=dict)
     bots: Set[str] = KNOWN_BOTS
+    now: datetime | None = None
+
+    def require_past(self, instant: datetime) -> None:
+        """Refuse an alert of the future; a day is left to clocks and zones that are wrong.
+
+        Raises:
+            RowRefusal: it is later than a day after the present.
+        """
+        if self.now is not None and instant > self.now + timedelta(days=1):
+            raise RowRefusal(
+                "timestamp",
+                f"timestamp {instant:%Y-%m-%dT%H:%M:%SZ} lies in the future; allowed are times up to a day after now",
+            )
 
 
 def canonical_chat(chat: str) -> str:

@@ -169,6 +169,7 @@ def _alert(row: TableRow, named: NamedToken, reading: MessageReading | None, opt
         if not _is_empty(cell.value)
     ]
     alert_timestamp = agreed_instant(cells, options.zone)
+    options.require_past(alert_timestamp)
     handle, name, caller_attributes = _caller(row, options)
     is_bots = is_bot((name, handle), options.bots)
     side, signal_type = _direction(row, is_bots=is_bots)

@@ -1,6 +1,7 @@
 """Telegram's exports: calls, what bots answer to them, and what is no call."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -478,3 +479,20 @@ def test_a_column_that_tells_the_side_counts_before_the_words(tmp_path: Path) ->
         f"ann,2025-12-15T12:42:43Z,,sell {PUMP}\n"
     )
     assert [alert.side for alert in read_alert_file(path).alerts] == ["buy", "sell"]
+
+
+def test_an_alert_later_than_a_day_after_now_is_quarantined(tmp_path: Path) -> None:
+    # The second message is a day and a second after the present, the first exactly a day.
+    now = datetime.fromtimestamp(CALLED_AT, UTC) - timedelta(days=1)
+    file = read(tmp_path, message(1, PUMP), message(2, PUMP, at=1), now=now)
+    assert [alert.message_id for alert in file.alerts] == ["1"]
+    (row,) = file.quarantined
+    assert row.reason == ("timestamp 2025-12-15T12:42:43Z lies in the future; allowed are times up to a day after now")
+    assert len(read(tmp_path, message(1, PUMP), message(2, PUMP, at=1)).alerts) == 2
+
+
+def test_a_row_of_a_table_later_than_a_day_after_now_is_quarantined(tmp_path: Path) -> None:
+    path = tmp_path / "alerts.csv"
+    path.write_text(f"caller,timestamp,ca\nann,2030-01-01T00:00:00Z,{PUMP}\n")
+    assert len(read_alert_file(path, now=datetime(2029, 12, 30, tzinfo=UTC)).quarantined) == 1
+    assert len(read_alert_file(path).alerts) == 1
