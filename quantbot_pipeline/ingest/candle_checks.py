@@ -54,6 +54,7 @@ __all__ = [
     "check_candles",
     "check_piece",
     "merged",
+    "require_usable_identity",
     "unknown_interval",
 ]
 
@@ -408,6 +409,27 @@ def _token_key(
         return canonical_token(name, address), None
     except DataError as error:
         return None, ("token_address", str(error))
+
+
+def require_usable_identity(chain: str | None, token: str | None) -> None:
+    """Refuse options that would refuse every row.
+
+    Args:
+        chain: Chain of all rows, as a person wrote it; None if none was given.
+        token: Token address of all rows, likewise.
+
+    Raises:
+        DataError: there is no such chain, or the address can't be one of that chain.
+    """
+    if chain is None:
+        return
+    if token is None:
+        canonical_chain(chain)
+        return
+    _, fault = _token_key(chain, token, is_chain_stated=True, is_symbol=True)
+    if fault is not None:
+        field, reason = fault
+        raise DataError(f"{OPTION_OF_COLUMN[field]}: {reason}")
 
 
 def _refuse_contradiction(file: str, token: TokenKey, given: Mapping[str, str | None]) -> None:

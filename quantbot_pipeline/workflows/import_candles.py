@@ -19,7 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantbot_pipeline.errors import DataError, InputError, IntegrityError, QuantbotError
-from quantbot_pipeline.ingest.candle_checks import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING, CheckedCandles
+from quantbot_pipeline.ingest.candle_checks import (
+    FLAG_DISTORTED_WICK,
+    FLAG_VOLUME_MISSING,
+    CheckedCandles,
+    require_usable_identity,
+)
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
@@ -60,6 +65,9 @@ class CandleImportOptions:
         timezone: IANA zone of naive timestamps.
         wick_limit: From which multiple of the body on a wick is flagged as distorted; None flags none.
         now: The present: rows later than a day after it are refused; None accepts any.
+
+    Raises:
+        DataError: the chain is none, or the token can't be an address on it.
     """
 
     chain: str | None = None
@@ -68,6 +76,9 @@ class CandleImportOptions:
     timezone: str | None = None
     wick_limit: float | None = None
     now: datetime | None = None
+
+    def __post_init__(self) -> None:
+        require_usable_identity(self.chain, self.token)
 
     @property
     def key(self) -> str:
