@@ -35,7 +35,7 @@ def add_inbox_command(group: typer.Typer) -> None:
     @group.command(help=_HELP)
     def inbox(
         source: str = typer.Option("file", help="Where the callers of alert files are from."),
-        timezone: str | None = typer.Option(None, help="IANA zone of times of alerts without offset."),
+        timezone: str | None = typer.Option(None, help="IANA zone of times without offset, of alerts and candles."),
         *,
         once: bool = typer.Option(False, "--once", help="Take what is there and complete, and end."),
         as_json: bool = typer.Option(
@@ -85,9 +85,10 @@ def _take_complete(
     )
 
     settings = stores.settings
+    candle_options = CandleImportOptions(timezone=options.timezone, now=datetime.now(UTC))
     importers: dict[str, FileImporter] = {
         "alerts": AlertImporter(stores.state, options),
-        "candles": CandleImporter(stores.state, stores.history, settings.first_month, CandleImportOptions()),
+        "candles": CandleImporter(stores.state, stores.history, settings.first_month, candle_options),
     }
     taken: dict[str, list[TakenFile]] = {}
     for kind, folder in (("alerts", alert_inbox(settings.inbox)), ("candles", candle_inbox(settings.inbox))):
@@ -148,6 +149,12 @@ def _print(taken: "Mapping[str, list[TakenFile]]", *, as_json: bool, one_line: b
     for report in reports:
         if report["state"] == "failed":
             print_warning(f"{report['moved_to']}: {report['error']}")
+        elif "rows" in report and report["rows"] == report["quarantined"]:
+            found = f"none of its {report['rows']:,} rows could be used, all are in quarantine"
+            advice = f"; {report['advice']}" if report.get("advice") else ""
+            print_warning(f"{report['moved_to']}: {found if report['rows'] else 'no rows'}{advice}")
+        elif report.get("advice"):
+            print_warning(f"{report['moved_to']}: {report['quarantined']:,} rows are in quarantine; {report['advice']}")
 
 
 def _shown(report: Mapping[str, Any]) -> dict[str, Any]:

@@ -219,9 +219,24 @@ class CandleImporter:
 
     def import_file(self, path: Path, name: str) -> ImportOutcome:  # noqa: ARG002 - candles are quarantined by path
         """Import a file, once."""
-        check_candle_files([path], self.state, first_month=self.first_month, options=self.options)
-        [outcome] = import_candle_files([path], self.state, self.history, options=self.options)
+        try:
+            check_candle_files([path], self.state, first_month=self.first_month, options=self.options)
+            [outcome] = import_candle_files([path], self.state, self.history, options=self.options)
+        except InputError as error:
+            advice = advice_on_options(str(error))
+            if not advice:
+                raise
+            raise InputError(f"{error}; {advice}") from error
         return outcome
+
+
+def advice_on_options(reason: str) -> str:
+    """Return what to do where a reason names options of `ingest candles` that the inbox lacks; empty elsewhere."""
+    options = [option for option in ("--chain", "--token", "--interval") if option in reason]
+    if not options:
+        return ""
+    said = " ".join(f"{option} …" for option in options)
+    return f"the inbox takes no such option: import it with 'quantbot ingest candles FILE {said}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +406,9 @@ class _Taking:
             "token_months": record.details.get("token_months", []),
             "reasons": [f"{name}:{row.line}: {row.reason}" for row in record.quarantined[:REASONS_IN_REPORT]],
         }
+        advice = next((found for row in record.quarantined if (found := advice_on_options(row.reason))), "")
+        if advice and outcome.record.kind == "candles":
+            report |= {"advice": advice}
         return self._finished(report, DONE, name, None), outcome
 
     def _finished(self, report: dict[str, Any], state: str, name: str, error: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -166,3 +167,23 @@ def test_candles_tell_the_chain_of_a_token_that_alerts_named_by_its_address_alon
             "select t.chain from calls as c join tokens as t on t.id = c.token_id where c.is_active"
         ).fetchall()
     assert chains == [("base",)]
+
+
+def test_the_inbox_reads_times_of_candles_in_the_zone_and_warns_of_files_without_a_usable_row(
+    quantbot: Quantbot, fresh_databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Midnight in Berlin is 23:00 UTC, in winter."""
+    monkeypatch.setenv("QUANTBOT_INBOX_SETTLE_SECONDS", "0")
+    candles = tmp_path / "home" / "inbox" / "candles"
+    _alerts(candles / "c.csv", "CALLS_USDT,binance,2025-02-01T00:00:00,1m,1,1,1,1,5", header=CANDLES)
+    _alerts(candles / "bad.csv", "CALLS_USDT,binance,2025-02-01T00:00:00,1m,1,1,2,1,5", header=CANDLES)
+    answer = quantbot("ingest", "inbox", "--once", "--json", "--timezone", "Europe/Berlin")
+    assert answer.code == 0, answer.err
+    stored = {report["file"]: (report["stored"], report["token_months"]) for report in _reports(candles / "done")}
+    assert stored == {"c.csv": (1, [["binance", "CALLS_USDT", "2025-01"]]), "bad.csv": (0, [])}
+    assert "done/bad.csv: none of its 1 rows could be used, all are in quarantine" in answer.err
+    assert "done/c.csv" not in answer.err
+
+
+def _reports(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in folder.glob("*.report.json")]

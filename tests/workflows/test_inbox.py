@@ -246,6 +246,20 @@ def test_candles_of_a_month_without_partition_fail(scene: Scene, tmp_path: Path)
     assert taken[0].outcome.record.details["token_months"] == [["binance", "BONK_USDT", "2025-03"]]
 
 
+@pytest.mark.server
+def test_what_only_an_option_can_say_names_the_command_that_has_it(scene: Scene, tmp_path: Path) -> None:
+    folder = candle_inbox(tmp_path)
+    header = "timestamp,open,high,low,close,volume,token_address,chain\n"
+    drop(folder, "one.csv", "2025-03-01T00:00:00Z,1,1,1,1,5,BONK_USDT,binance\n", header=header)
+    drop(folder, "x.csv", "2025-03-01T00:00:00Z,1,1,1,1,5,BONK_USDT\n", header=header.replace(",chain", ""))
+    importer = CandleImporter(scene.state, scene.history, "2015-01", CandleImportOptions())
+    one, without_chain = take_files(folder, ["one.csv", "x.csv"], importer, now=lambda: NOON)
+    assert without_chain.is_failed
+    assert "import it with 'quantbot ingest candles FILE --chain …'" in without_chain.report["error"]
+    assert (one.is_failed, one.report["quarantined"]) == (False, 1)
+    assert "'quantbot ingest candles FILE --interval …'" in one.report["advice"]
+
+
 # --- dying ---
 
 
