@@ -1,6 +1,6 @@
 """`quantbot ingest candles|alerts|inbox`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,10 @@ from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.cli.inbox import add_inbox_command
 
 if TYPE_CHECKING:
+    from quantbot_pipeline.storage.records import ImportRecord
     from quantbot_pipeline.workflows.import_candles import ImportOutcome
 
 _FILES_SHOWN = 20
-_REASONS_SHOWN = 10
 # The rest is in the table: a file of a wrong kind has one reason per row, tens of thousands.
 _REASONS_IN_JSON = 100
 
@@ -53,9 +53,10 @@ Takes Telegram Desktop's result.json and messages.html, and CSV, JSON and JSON L
 token_address, chain, timestamp, price_at_alert, mcap_at_alert; --map names what has other names. An alert that is
 stored already keeps what it says; what it left open is filled.
 
-All files are looked through first: one that can't be read is refused with exit code 2, and nothing is stored. A file
-that is known already changes nothing. Rows that can't be used do not stop the others: they are kept in the table
-'quarantine', and the exit code is 0, with a warning where a file has no other rows.
+All files are looked through first: one you name that can't be read is refused with exit code 2, and nothing is
+stored; one in a folder you name is left out and listed. A file that is known already changes nothing. Rows that can't
+be used do not stop the others: they are kept in the table 'quarantine', and the exit code is 0, with a warning where
+a file has no other rows.
 
 Examples:
   quantbot ingest alerts alerts.csv --source telegram
@@ -166,6 +167,7 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
+        from quantbot_pipeline.errors import DataError, QuantbotError
         from quantbot_pipeline.ingest.alert_files import read_pool_map
         from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files
         from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
@@ -182,11 +184,21 @@ def register(app: typer.Typer) -> None:
             mints_of_pools=read_pool_map(pool_map) if pool_map is not None else {},
             bots=tuple(bots) or None,
         )
+        refused: dict[Path, str] = {}
+
+        def refuse(path: Path, error: QuantbotError) -> None:
+            # A file that was named is meant; one that merely lies in a folder does not stop the others.
+            if path in paths:
+                raise error
+            refused[path] = str(error)
+
         with progress_bar("looking through files") as listen:
-            check_alert_files(files, options=options, on_progress=listen)
+            usable = check_alert_files(files, options=options, on_progress=listen, on_refused=refuse)
+        if not usable:
+            raise DataError(f"none of the {len(refused):,} files can be imported:\n" + "\n".join(refused.values()))
         with open_stores() as stores:
             with progress_bar("alert files") as listen:
-                outcomes = import_alert_files(files, stores.state, options=options, on_progress=listen)
+                outcomes = import_alert_files(usable, stores.state, options=options, on_progress=listen)
             with waiting("deriving calls") as tell:
                 rules = choose_rules(stores.state, stores.settings)
                 new_calls = derive_calls(stores.state, stores.history, rules).counts.new
@@ -195,7 +207,7 @@ def register(app: typer.Typer) -> None:
                     from quantbot_pipeline.defs.recording import record_alert_import
 
                     record_alert_import(stores.state, stores.settings, stores.urls)
-        _print_outcomes(files, outcomes, as_json=as_json, further={"new_calls": new_calls})
+        _print_outcomes(usable, outcomes, refused, as_json=as_json, new_calls=new_calls)
 
     add_inbox_command(group)
 
@@ -215,8 +227,15 @@ def _columns(mapping: Sequence[str]) -> dict[str, str]:
 
 
 def _print_outcomes(
-    files: Sequence[Path], outcomes: "Sequence[ImportOutcome]", *, as_json: bool, further: dict[str, int] | None = None
+    files: Sequence[Path],
+    outcomes: "Sequence[ImportOutcome]",
+    refused: Mapping[Path, str],
+    *,
+    as_json: bool,
+    new_calls: int,
 ) -> None:
+    from quantbot_pipeline.cli.candle_outcomes import _largest_reasons  # the grouping is one for both kinds
+
     # The name that was given now: a file that is known may have come under another.
     rows: list[dict[str, Any]] = [
         {
@@ -230,12 +249,36 @@ def _print_outcomes(
         for file, outcome in zip(files, outcomes, strict=True)
     ]
     totals = {name: sum(row[name] for row in rows) for name in ("rows", "stored", "duplicates", "quarantined")}
-    reasons = [f"{row.file}:{row.line}: {row.reason}" for outcome in outcomes for row in outcome.record.quarantined]
+    kinds = _largest_reasons(
+        [{"file": file, "reasons": _reasons(outcome.record)} for file, outcome in zip(files, outcomes, strict=True)]
+    )
+    notes = [
+        f"{file}: {note}"
+        for file, outcome in zip(files, outcomes, strict=True)
+        for note in outcome.record.details.get("notes", [])
+    ]
     if as_json:
-        shown = {"quarantined_total": len(reasons), "quarantined": reasons[:_REASONS_IN_JSON]}
-        print_json({"files": rows, "totals": totals, **(further or {}), **shown})
+        quarantined = [
+            f"{row.file}:{row.line}: {row.reason}" for outcome in outcomes for row in outcome.record.quarantined
+        ]
+        print_json(
+            {
+                "files": rows,
+                "totals": totals,
+                "new_calls": new_calls,
+                "notes": notes,
+                "refused": [{"file": str(path), "reason": reason} for path, reason in refused.items()],
+                "reasons": kinds,
+                "quarantined_total": totals["quarantined"],
+                "quarantined": quarantined[:_REASONS_IN_JSON],
+            }
+        )
     else:
-        _print_table([row | {"file": file.name} for row, file in zip(rows, files, strict=True)], totals, reasons)
+        _print_table([row | {"file": file.name} for row, file in zip(rows, files, strict=True)], totals, kinds)
+    for path, reason in refused.items():
+        print_warning(reason if str(path) in reason else f"{path}: {reason}")
+    for note in notes:
+        print_warning(note)
     for row in rows:
         if row["rows"] == row["quarantined"]:
             found = (
@@ -244,7 +287,18 @@ def _print_outcomes(
             print_warning(f"{row['file']}: {found}")
 
 
-def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], reasons: list[str]) -> None:
+def _reasons(record: "ImportRecord") -> list[dict[str, Any]]:
+    """Return the kinds of reasons of an import; of one from before they were recorded, those of its first rows."""
+    from quantbot_pipeline.workflows.import_reasons import ReasonCounts
+
+    if "reasons" in record.details:
+        return list(record.details["reasons"])
+    counts = ReasonCounts()
+    counts.add(record.quarantined)
+    return counts.largest()
+
+
+def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], kinds: Sequence[Mapping[str, Any]]) -> None:
     shown = rows
     if len(rows) > _FILES_SHOWN:
         left_out = len(rows) - _FILES_SHOWN + 1
@@ -253,7 +307,7 @@ def _print_table(rows: list[dict[str, Any]], totals: dict[str, int], reasons: li
     output.print(rows_table("Imported", [*shown, {"file": "total", **totals, "known": known}]))
     if known:
         print_line(f"{known:,} of {len(rows):,} files were imported before: nothing was done, these are their counts")
-    for reason in reasons[:_REASONS_SHOWN]:
-        print_line(f"quarantined {reason}")
-    if len(reasons) > _REASONS_SHOWN:
-        print_line(f"… and {len(reasons) - _REASONS_SHOWN:,} more; 'quantbot quarantine' lists them")
+    for kind in kinds:
+        print_line(f"quarantined {kind['rows']:,} rows: {kind['reason']}; such as {kind['example']}")
+    if kinds:
+        print_line("all refused rows: 'quantbot quarantine'")

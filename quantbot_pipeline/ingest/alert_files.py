@@ -6,6 +6,7 @@ of reading are in docs/ingest-alerts.md, the readers in the folder `alerts`.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -41,6 +42,13 @@ __all__ = [
 
 ALERT_FILE_KINDS = (".csv", ".jsonl", ".ndjson", ".json", ".html", ".htm")
 """Suffixes of alert files; each also with `.gz`."""
+
+_PAGE_KINDS = (".html", ".htm")
+NO_CHAT_ID = (
+    "an HTML export names no chat id: its alerts are others than those of the same chat's JSON or tables; "
+    "--chat with the chat's id joins them"
+)
+"""Note on alerts of an HTML export that was read without its chat's id."""
 
 
 def read_alert_file(
@@ -100,7 +108,9 @@ def read_alert_file(
             _assemble_json(opened, options, assembly)
         else:
             assemble_chat(read_html_messages(opened.chunks()), options, assembly)
-    return assembly.finish(path, opened.sha256)
+    file = assembly.finish(path, opened.sha256)
+    is_nameless = opened.kind in _PAGE_KINDS and chat is None
+    return replace(file, notes=(NO_CHAT_ID,)) if is_nameless and file.alerts else file
 
 
 def read_pool_map(path: Path) -> dict[str, str]:

@@ -98,7 +98,8 @@ def check_alert_files(
     options: AlertImportOptions | None = None,
     first_month: str | None = None,
     on_progress: ProgressListener = no_progress,
-) -> None:
+    on_refused: RefusalListener | None = None,
+) -> list[Path]:
     """Read alert files, and refuse those that can't be imported.
 
     Args:
@@ -106,17 +107,27 @@ def check_alert_files(
         options: What the files do not say themselves.
         first_month: First month, `YYYY-MM`, that alerts may be of; any without it.
         on_progress: Told after each file.
+        on_refused: Told of a file that is refused, which is then left out; without it, the error is raised.
+
+    Returns:
+        The files that can be imported.
 
     Raises:
         DataError: a file can't be read.
         ConfigError: a file has alerts before `first_month`.
     """
     options = options or AlertImportOptions()
+    usable = []
     for position, path in enumerate(paths, start=1):
-        file = options.read(path)
-        if first_month is not None:
-            _refuse_early(path, "alerts", (month_of(alert.alert_timestamp) for alert in file.alerts), first_month)
+        try:
+            file = options.read(path)
+            if first_month is not None:
+                _refuse_early(path, "alerts", (month_of(alert.alert_timestamp) for alert in file.alerts), first_month)
+            usable.append(path)
+        except (InputError, ConfigError) as error:
+            _refuse(path, error, on_refused)
         on_progress(position, len(paths), path.name)
+    return usable
 
 
 def _refuse_early(path: Path, what: str, months: Iterable[str], first_month: str) -> None:

@@ -11,6 +11,7 @@ from quantbot_pipeline.ingest.alert_files import ALERT_FILE_KINDS, AlertFile, re
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.storage.records import CallerKey, ImportRecord, NewAlert
 from quantbot_pipeline.workflows.import_candles import ImportOutcome, file_sha256
+from quantbot_pipeline.workflows.import_reasons import ReasonCounts
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 
 ALERT_SUFFIXES = tuple(kind + end for kind in ALERT_FILE_KINDS for end in ("", ".gz"))
@@ -129,6 +130,8 @@ def import_alert_file(
     quarantined = file.quarantined
     if shown_as is not None:
         quarantined = tuple(replace(row, file=shown_as) for row in quarantined)
+    reasons = ReasonCounts()
+    reasons.add(quarantined)
     record = ImportRecord(
         kind="alerts",
         file=path.name,
@@ -138,7 +141,7 @@ def import_alert_file(
         rows_stored=len(file.alerts),
         rows_duplicate=file.duplicates,
         rows_quarantined=len(quarantined),
-        details={},
+        details={"notes": list(file.notes), "reasons": reasons.largest()},
         quarantined=quarantined,
     )
     counts = state.store_alerts(_new_alerts(file), record)

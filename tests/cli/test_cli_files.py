@@ -241,3 +241,24 @@ def test_a_wrong_call_row_is_refused_with_its_line_and_nothing_is_written(quantb
     quantbot(*arguments, "--events-out", events).refuses(f"{calls}:3", "'soon'")
     assert not events.exists()
     quantbot(*arguments[:-1], "nope").refuses("'nope'", "conservative-24h")
+
+
+@pytest.mark.server
+def test_an_alert_file_of_a_folder_that_can_not_be_read_is_left_out_and_listed(
+    quantbot: Quantbot, databases: Databases, tmp_path: Path
+) -> None:
+    junk = tmp_path / "junk.csv"
+    junk.write_bytes(JUNK)
+    rows = [f"folder,FOLDER_USDT,binance,2025-03-01T00:{minute:02d}:00Z,-1," for minute in range(12)]
+    good = _write(tmp_path / "good.csv", ALERT_HEADER, "folder,FOLDER_USDT,binance,2025-03-01T01:00:00Z,1,", *rows)
+    answer = quantbot("ingest", "alerts", tmp_path, "--json")
+    assert answer.code == 0, answer.err
+    document = json.loads(answer.out)
+    assert [row["file"] for row in document["files"]] == [str(good)]
+    assert [row["file"] for row in document["refused"]] == [str(junk)]
+    assert document["totals"]["stored"] == 1
+    assert [(kind["rows"], kind["example"].startswith(f"{good}:3: ")) for kind in document["reasons"]] == [(12, True)]
+    assert str(junk) in answer.err
+    again = quantbot("ingest", "alerts", tmp_path)
+    assert again.out.count("quarantined 12 rows: price_at_alert is … and must be above …") == 1
+    quantbot("ingest", "alerts", tmp_path, junk).refuses(str(junk))

@@ -105,6 +105,7 @@ class AlertFile:
         duplicates: Rows that say nothing of their own: their content key came before in this file, or they are
             a bot's answer to an alert. What they alone knew is in that alert.
         quarantined: Rows that can't be used, in file order.
+        notes: What a person should know about how the file was read.
     """
 
     path: Path
@@ -113,6 +114,7 @@ class AlertFile:
     alerts: tuple[ParsedAlert, ...]
     duplicates: int
     quarantined: tuple[QuarantinedRow, ...]
+    notes: tuple[str, ...] = ()
 
 
 class RowRefusal(Exception):  # noqa: N818 - a verdict on one row, which never leaves the readers

@@ -496,3 +496,11 @@ def test_a_row_of_a_table_later_than_a_day_after_now_is_quarantined(tmp_path: Pa
     path.write_text(f"caller,timestamp,ca\nann,2030-01-01T00:00:00Z,{PUMP}\n")
     assert len(read_alert_file(path, now=datetime(2029, 12, 30, tzinfo=UTC)).quarantined) == 1
     assert len(read_alert_file(path).alerts) == 1
+
+
+def test_a_page_whose_chat_is_not_named_says_that_its_alerts_join_no_others(tmp_path: Path) -> None:
+    (note,) = read_html(tmp_path, html_message(1, PUMP)).notes
+    assert "names no chat id" in note
+    assert "--chat" in note
+    assert read_html(tmp_path, html_message(1, PUMP), chat="1900000001").notes == ()
+    assert read(tmp_path, message(1, PUMP)).notes == ()
