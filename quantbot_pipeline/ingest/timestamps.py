@@ -1,7 +1,8 @@
 """Instants out of text and numbers: which unit, which zone, and whether the result can be true.
 
-Everything becomes UTC. Epoch numbers are seconds or milliseconds, told apart by magnitude: read in the
-right unit a value lies between 2009 and 2100, and no value does so in two units.
+Everything becomes UTC. Epoch numbers are seconds, milliseconds, microseconds or nanoseconds, told apart by magnitude:
+read in the right unit a value lies between 2009 and 2100, and no value does so in two units. Digits beyond a
+microsecond are cut off.
 """
 
 import re
@@ -18,7 +19,8 @@ END_SECOND = 4_102_444_800
 """2100-01-01T00:00:00Z, exclusive."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_ALLOWED = "allowed are epoch seconds or milliseconds from 2009 to 2099, or ISO 8601 with Z or an offset"
+_ALLOWED = "allowed are epoch seconds, ms, us or ns from 2009 to 2099, or ISO 8601 with Z or an offset"
+_TICKS = (1, 10**3, 10**6, 10**9)
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _HAS_TIME_OF_DAY = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}")
 
@@ -37,23 +39,12 @@ def zone_named(timezone: str) -> ZoneInfo:
         ) from error
 
 
-def explain_epoch_number(value: Decimal | int | float) -> str:
-    """Return why a number is no plausible time, naming the unit it is likely in."""
-    likely = {"microseconds": 10**6, "nanoseconds": 10**9}
-    for unit, per_second in likely.items():
-        if EARLIEST_SECOND <= value / per_second < END_SECOND:
-            return f"timestamp {str(value)[:40]} looks like {unit}; {_ALLOWED}"
-    return f"timestamp {str(value)[:40]} lies outside 2009 to 2099 in seconds and in milliseconds; {_ALLOWED}"
-
-
 def _instant_of_number(value: Decimal) -> datetime:
-    if EARLIEST_SECOND <= value < END_SECOND:
-        microseconds = value * 1_000_000
-    elif EARLIEST_SECOND <= value / 1000 < END_SECOND:
-        microseconds = value * 1000
-    else:
-        raise DataError(explain_epoch_number(value))
-    return EPOCH + timedelta(microseconds=int(microseconds.to_integral_value()))
+    for ticks in _TICKS:
+        second = value / ticks
+        if EARLIEST_SECOND <= second < END_SECOND:
+            return EPOCH + timedelta(microseconds=int(second * 1_000_000))
+    raise DataError(f"timestamp {str(value)[:40]} lies outside 2009 to 2099 in seconds, ms, us and ns; {_ALLOWED}")
 
 
 def _in_zone(naive: datetime, zone: ZoneInfo, text: str) -> datetime:
@@ -75,7 +66,7 @@ def parse_instant(value: str | int | float, zone: ZoneInfo | None = None, *, is_
     """Return the instant that a text or number stands for, UTC-aware, microseconds kept.
 
     Args:
-        value: Epoch seconds or milliseconds (as number or text), or ISO 8601 text.
+        value: Epoch seconds, milliseconds, microseconds or nanoseconds (as number or text), or ISO 8601 text.
         zone: Zone of texts that state none; None refuses them.
         is_date_enough: Whether a date without a time of day means its midnight; otherwise it is refused.
 

@@ -16,7 +16,11 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLOCK = re.compile(r"([0-9]{1,2})(?::([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,6})?))?)?")
 _SLASHED = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})[ T]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _SECONDS = re.compile(r":[0-9]{2}:[0-9]{2}(\.[0-9]+)?|T[0-9]{6}")
-_LEAST_MILLISECONDS = 10**11
+_UNITS = (
+    (10**14, timedelta(microseconds=1)),
+    (10**11, timedelta(milliseconds=1)),
+)
+"""Units finer than a second of epoch numbers, by the least number that has them."""
 _WEST = timedelta(hours=-12)
 _EAST = timedelta(hours=14)
 _ZONE_STEP = timedelta(minutes=15)
@@ -156,7 +160,8 @@ def _epoch_resolution(text: str) -> timedelta:
         return timedelta(seconds=1)
     whole, _, fraction = text.partition(".")
     digits = len(fraction.rstrip("0"))
-    unit = timedelta(milliseconds=1) if abs(int(whole or "0")) >= _LEAST_MILLISECONDS else timedelta(seconds=1)
+    amount = abs(int(whole or "0"))
+    unit = next((unit for least, unit in _UNITS if amount >= least), timedelta(seconds=1))
     return max(unit / (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)[min(digits, 6)], timedelta(microseconds=1))
 
 

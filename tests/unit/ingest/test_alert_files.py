@@ -247,7 +247,11 @@ def test_bad_csv_row_is_quarantined_with_field_and_reason(
         (json.dumps(FIELDS | {"caller": ["Brook"]}), "caller", "caller is a list"),
         (json.dumps(FIELDS | {"chain": True}), "chain", "chain is a truth value"),
         (json.dumps(FIELDS | {"timestamp": True}), "timestamp", "a truth value"),
-        (json.dumps(FIELDS | {"timestamp": 1752850251000000}), "timestamp", "looks like microseconds"),
+        (
+            json.dumps(FIELDS | {"timestamp": 1752850251000000000000}),
+            "timestamp",
+            "outside 2009 to 2099 in seconds, ms, us and ns",
+        ),
         (json.dumps(FIELDS | {"price_at_alert": False}), "price_at_alert", "a truth value"),
         (json.dumps(FIELDS | {"side": "short"}), "side", "allowed are buy, sell"),
         (json.dumps(FIELDS | {"signal_type": "hold"}), "signal_type", "entry, exit, scale_in, scale_out"),

@@ -43,8 +43,8 @@ def test_microseconds_are_kept() -> None:
     [
         # Seconds that were taken for milliseconds: a day in January 1970.
         (1765802, "outside 2009 to 2099"),
-        (1765802562000000, "looks like microseconds"),
-        (1765802562000000000, "looks like nanoseconds"),
+        # Beyond nanoseconds.
+        (1765802562000000000000, "outside 2009 to 2099 in seconds, ms, us and ns"),
         # Ends of the range, in seconds: 1230768000 <= t < 4102444800.
         (1230767999, "outside"),
         (4102444800, "outside"),
@@ -69,6 +69,15 @@ def test_implausible_times_are_refused_with_the_reason(value: str | int | float,
 def test_the_ends_of_the_range_are_allowed(second: int) -> None:
     assert parse_instant(second).timestamp() == second
     assert parse_instant(second * 1000).timestamp() == second
+    assert parse_instant(second * 1_000_000).timestamp() == second
+    assert parse_instant(second * 1_000_000_000).timestamp() == second
+
+
+def test_microseconds_and_nanoseconds_are_read_by_magnitude() -> None:
+    expected = INSTANT.replace(microsecond=123456)
+    assert parse_instant("1765802562123456") == expected
+    # Nanoseconds beyond a microsecond are cut off, never rounded up into a later one.
+    assert parse_instant(1765802562123456999) == expected
 
 
 def test_naive_time_needs_a_zone() -> None:
