@@ -25,6 +25,8 @@ def expand_files(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]
             files.extend(found)
         elif path.is_file():
             files.append(path)
+        elif path.exists():
+            raise DataError(f"{path}: is no regular file (a pipe, socket or device); copy its content into one")
         else:
             raise DataError(f"{path}: no such file or folder")
     return files

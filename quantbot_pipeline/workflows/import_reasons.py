@@ -12,7 +12,12 @@ KINDS_COUNTED = 1000
 KINDS_KEPT = 10
 """Kinds that are kept with an import, the largest first."""
 
-_VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z_])[-+]?[0-9][0-9.,:eE+TZ-]*")
+# What a rule itself says, which holds for all rows of a kind.
+_CONSTANTS = (
+    r"rule 0 < low|volume >= 0|ISO 8601|0x followed by 40 hex digits|32 to 44 are allowed|must be 32|"
+    r"2009 to 2099|since 1970|6 values|(?<![\w.])[0-9]{1,2}[smhdw]\b"
+)
+_VALUES = re.compile(rf"(?P<constant>{_CONSTANTS})|" + r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z_])[-+]?[0-9][0-9.,:eE+TZ-]*")
 
 
 class ReasonCounts:
@@ -25,7 +30,7 @@ class ReasonCounts:
     def add(self, rows: Iterable[QuarantinedRow]) -> None:
         """Count rows."""
         for row in rows:
-            kind = _VALUES.sub("…", row.reason)
+            kind = _VALUES.sub(lambda found: found["constant"] or "…", row.reason)
             if kind not in self._counts and len(self._counts) >= KINDS_COUNTED:
                 kind = "other reasons"
             self._counts[kind] = self._counts.get(kind, 0) + 1

@@ -192,6 +192,17 @@ def outside(what: str, end: int) -> str:
     return f"timestamp {what} lies outside {_allowed(end)}"
 
 
+def _with_what_is_allowed(reason: str, end: int) -> str:
+    """Return why a text is no time, with what is allowed in candle files: more units, and not the future."""
+    fault, separator, _ = reason.partition("; allowed are epoch ")
+    if separator:
+        return (
+            f"{fault}; allowed are seconds, milliseconds, microseconds or nanoseconds since 1970, or ISO 8601 with Z "
+            f"or an offset, from {_allowed(end)}"
+        )
+    return reason.replace("lies outside 2009 to 2099", f"lies outside {_allowed(end)}")
+
+
 def _allowed(end: int) -> str:
     return "2009 to 2099" if end == END_SECOND else f"2009 to {_iso(end)}, a day after now"
 
@@ -323,7 +334,7 @@ def _of_mixed_texts(texts: list[str], zone: ZoneInfo | None, end: int) -> ReadTi
         try:
             instant = parse_instant(text, zone, is_date_enough=True)
         except DataError as error:
-            reasons[row] = str(error)
+            reasons[row] = _with_what_is_allowed(str(error), end)
             continue
         seconds[row] = int((instant - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() // 1)
         is_whole[row] = instant.microsecond == 0
