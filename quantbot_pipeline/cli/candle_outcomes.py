@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from quantbot_pipeline.workflows.import_candles import ImportOutcome
 
 _FILES_SHOWN = 20
+_SHORTEST_NAME = 10
 _REASONS_SHOWN = 10
 _CONFLICTS_SHOWN = 5
 _QUARANTINED_IN_JSON = 1000
@@ -89,19 +90,33 @@ def _largest_reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], totals: Mapping[str, int], refused: Mapping[Path, str]) -> None:
-    columns = ("file", "rows", "stored", "duplicates", "conflicts", "quarantined", "known")
-    shown = [{name: row[name] for name in columns} | {"file": Path(row["file"]).name} for row in rows]
+    known = sum(row["known"] for row in rows)
+    conflicts = sum(row["conflicts"] for row in rows)
+    # Without a known file the column says nothing, and file names need its room.
+    columns = ("file", *_SUMS[:3], "conflicts", "quarantined", *(("known",) if known else ()))
+    total = {"file": "total", **totals, "conflicts": conflicts, "known": known}
+    room = output.width - 1 - sum(max(len(name), len(f"{total[name]:,}")) + 3 for name in columns[1:]) - 3
+    shown = [
+        {name: row[name] for name in columns} | {"file": shortened(Path(row["file"]).name, max(room, _SHORTEST_NAME))}
+        for row in rows
+    ]
     if len(shown) > _FILES_SHOWN:
         left_out = len(shown) - _FILES_SHOWN + 1
         shown = [*shown[: _FILES_SHOWN - 1], dict.fromkeys(columns, "") | {"file": f"… {left_out} more"}]
-    known = sum(row["known"] for row in rows)
-    conflicts = sum(row["conflicts"] for row in rows)
-    total = {"file": "total", **totals, "known": known}
-    output.print(rows_table("Imported", [*shown, {name: total.get(name, conflicts) for name in columns}]))
+    output.print(rows_table("Imported", [*shown, {name: total[name] for name in columns}]))
     if known:
         print_line(f"{known:,} of {len(rows):,} files were imported before: nothing was done, these are their counts")
     if refused:
         print_line(f"{len(refused):,} of {len(rows) + len(refused):,} files were refused, as warned below")
+
+
+def shortened(name: str, length: int) -> str:
+    """Return a file's name with its middle left out where it is longer than so many characters."""
+    if len(name) <= length:
+        return name
+    # The end tells the interval and the kind of file, the beginning the token: both matter.
+    tail = (length - 1) // 2
+    return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
 
 
 def _print_findings(rows: Sequence[Mapping[str, Any]], reasons: Sequence[Mapping[str, Any]]) -> None:
