@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _UNPLACED_SHOWN = 100
 _UNPLACED_IN_TABLE = 20
+_LONGEST_SECONDS = 3650 * 86_400
 
 _DERIVE_HELP = flowing(
     """Derive calls from all stored alerts anew; again changes nothing.
@@ -85,9 +86,14 @@ def _seconds(text: str | None, option: str) -> int | None:
     if text is None:
         return None
     try:
-        return parse_duration(text)
+        seconds = parse_duration(text)
     except ValueError as error:
         raise InputError(f"{option}: {error}, found {text!r}") from None
+    if seconds and text.strip().isdigit():
+        raise InputError(f"{option}: a unit is needed (s, m, h or d), such as {text.strip()}s or 1h, found {text!r}")
+    if seconds > _LONGEST_SECONDS:
+        raise InputError(f"{option}: allowed are times up to {_LONGEST_SECONDS // 86_400}d, such as 1h, found {text!r}")
+    return seconds
 
 
 def _print(derivation: "Derivation", *, as_json: bool) -> None:

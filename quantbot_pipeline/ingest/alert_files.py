@@ -13,7 +13,7 @@ from pathlib import Path
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.alerts.assembly import AlertAssembly
 from quantbot_pipeline.ingest.alerts.callers import folded_name
-from quantbot_pipeline.ingest.alerts.chat_messages import assemble_chat
+from quantbot_pipeline.ingest.alerts.chat_messages import ChatMessage, assemble_chat
 from quantbot_pipeline.ingest.alerts.columns import read_mapping
 from quantbot_pipeline.ingest.alerts.csv_rows import read_csv_rows
 from quantbot_pipeline.ingest.alerts.json_elements import JsonElement, JsonScalar, read_elements
@@ -87,6 +87,8 @@ def read_alert_file(
     for what, value in (("caller", caller), ("chat", chat)):
         if value is not None:
             _require_name(what, value)
+    for bot in bots or ():
+        _require_name("bot", bot)
     options = AlertOptions(
         source=source,
         zone=zone_named(timezone) if timezone is not None else None,
@@ -107,6 +109,7 @@ def read_alert_file(
         elif opened.kind == ".json":
             _assemble_json(opened, options, assembly)
         else:
+            _require_no_mapping(opened, options)
             assemble_chat(read_html_messages(opened.chunks()), options, assembly)
     file = assembly.finish(path, opened.sha256)
     is_nameless = opened.kind in _PAGE_KINDS and chat is None
@@ -164,6 +167,12 @@ def _checked_pools(mints_of_pools: Mapping[str, str]) -> dict[str, str]:
     return {folded_address(pool): folded_address(mint) for pool, mint in mints_of_pools.items()}
 
 
+def _require_no_mapping(opened: TextSource, options: AlertOptions) -> None:
+    if options.columns:
+        names = ", ".join(shown(name) for name in options.columns)
+        raise DataError(f"{opened.name}: an exported chat has no columns, found a mapping of {names}; leave --map out")
+
+
 def _assemble_json(opened: TextSource, options: AlertOptions, assembly: AlertAssembly) -> None:
     """Read `result.json`, or a list of objects as a table."""
     parts = read_elements(opened.chunks(), lambda path: path == ("*",) or is_message_list(path), file=opened.name)
@@ -181,7 +190,17 @@ def _assemble_json(opened: TextSource, options: AlertOptions, assembly: AlertAss
                 problem = "the list holds something that is no object"
                 table.append(JsonElement(part.line, part.text, problem, part.scope, part.path))
 
-    assemble_chat(TelegramJson.messages(messages(), telegram), options, assembly)
+    has_messages = False
+
+    def chat_messages() -> Iterator[ChatMessage]:
+        nonlocal has_messages
+        for message in TelegramJson.messages(messages(), telegram):
+            has_messages = True
+            yield message
+
+    assemble_chat(chat_messages(), options, assembly)
+    if has_messages:
+        _require_no_mapping(opened, options)
     assemble_table(
         (
             rows.row(part.line, part.text)

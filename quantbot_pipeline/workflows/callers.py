@@ -1,5 +1,6 @@
 """Callers and their aliases: finding the one that a person means, and saying who is whom."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from quantbot_pipeline.storage.records import CallerKey, CallerRow
 from quantbot_pipeline.workflows.derive_calls import Derivation, derive_calls
 
 _NEAR_MATCHES = 5
+_SIGNS = re.compile(r"[^\w]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,17 @@ def _near_matches(text: str, callers: Sequence[CallerRow]) -> list[str]:
     names: dict[str, str] = {}
     for row in callers:
         full = format_caller(row.caller)
-        for name in (full, row.caller.handle, row.display_name):
+        shown = f"{row.caller.source}/{row.display_name}" if row.display_name else None
+        for name in (full, row.caller.handle, row.display_name, shown):
             if name:
                 names.setdefault(name.casefold(), full)
     handle = text.rpartition("/")[2]
     close: list[str] = []
     for wanted in (text, handle):
         close += get_close_matches(wanted.casefold(), names, n=_NEAR_MATCHES, cutoff=0.6)
-    close += [name for name in names if handle and handle.casefold() in name]
+    # Without signs too: names are full of them.
+    plain = " ".join(_SIGNS.sub(" ", handle.casefold()).split())
+    close += [name for name in names if handle and (handle.casefold() in name or (plain and plain in name))]
     return [repr(full) for full in list(dict.fromkeys(names[name] for name in close))[:_NEAR_MATCHES]]
 
 

@@ -262,3 +262,8 @@ def test_an_alert_file_of_a_folder_that_can_not_be_read_is_left_out_and_listed(
     again = quantbot("ingest", "alerts", tmp_path)
     assert again.out.count("quarantined 12 rows: price_at_alert is … and must be above …") == 1
     quantbot("ingest", "alerts", tmp_path, junk).refuses(str(junk))
+
+
+@pytest.mark.parametrize(("text", "found"), [("5", "a unit is needed"), ("99999999d", "up to 3650d")])
+def test_a_time_without_a_unit_or_beyond_ten_years_is_refused(quantbot: Quantbot, text: str, found: str) -> None:
+    quantbot("calls", "derive", "--cool-down", text).refuses("--cool-down", repr(text), found)

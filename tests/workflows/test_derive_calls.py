@@ -295,6 +295,9 @@ def test_an_unknown_handle_is_refused_with_those_near_it(scene: Scene) -> None:
         find_caller("Lazy Lary", callers)
     with pytest.raises(InputError, match="'quantbot callers list'"):
         find_caller("zzzzzzzz", callers)
+    said(scene, 3, 3, "user456", caller_name="Ann of the long calls \U0001f680")
+    with pytest.raises(InputError, match="near it are 'file/user456'"):
+        find_caller("file/Ann \U0001f680\U0001f680", scene.state.load_callers())
 
 
 def test_a_handle_alone_will_do_where_one_caller_has_it(scene: Scene) -> None:

@@ -504,3 +504,15 @@ def test_a_page_whose_chat_is_not_named_says_that_its_alerts_join_no_others(tmp_
     assert "--chat" in note
     assert read_html(tmp_path, html_message(1, PUMP), chat="1900000001").notes == ()
     assert read(tmp_path, message(1, PUMP)).notes == ()
+
+
+def test_a_bot_without_a_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="bot '' is no usable name"):
+        read(tmp_path, message(1, PUMP), bots=[""])
+
+
+def test_a_mapping_of_columns_is_refused_for_a_chat_which_has_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="an exported chat has no columns, found a mapping of 'x'"):
+        read(tmp_path, message(1, PUMP), columns={"x": "caller"})
+    with pytest.raises(DataError, match="an exported chat has no columns"):
+        read_html(tmp_path, html_message(1, PUMP), columns={"x": "caller"})
