@@ -28,7 +28,7 @@ def print_candle_outcomes(outcomes: "Sequence[ImportOutcome]", refused: Mapping[
     rows = [_row(outcome) for outcome in outcomes]
     totals = {name: sum(row[name] for row in rows) for name in _SUMS}
     stored_now = sum(row["stored_now"] for row in rows)
-    reasons = _largest_reasons(rows)
+    reasons = largest_reasons(rows)
     if as_json:
         quarantined = [f"{row.file}:{row.line}: {row.reason}" for found in outcomes for row in found.record.quarantined]
         print_json(
@@ -75,7 +75,7 @@ def _row(outcome: "ImportOutcome") -> dict[str, Any]:
     }
 
 
-def _largest_reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def largest_reasons(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the largest kinds of reasons over all files, with an example of each."""
     kinds: dict[str, dict[str, Any]] = {}
     for row in rows:

@@ -234,7 +234,7 @@ def _print_outcomes(
     as_json: bool,
     new_calls: int,
 ) -> None:
-    from quantbot_pipeline.cli.candle_outcomes import _largest_reasons  # the grouping is one for both kinds
+    from quantbot_pipeline.cli.candle_outcomes import largest_reasons  # the grouping is one for both kinds
 
     # The name that was given now: a file that is known may have come under another.
     rows: list[dict[str, Any]] = [
@@ -249,7 +249,7 @@ def _print_outcomes(
         for file, outcome in zip(files, outcomes, strict=True)
     ]
     totals = {name: sum(row[name] for row in rows) for name in ("rows", "stored", "duplicates", "quarantined")}
-    kinds = _largest_reasons(
+    kinds = largest_reasons(
         [{"file": file, "reasons": _reasons(outcome.record)} for file, outcome in zip(files, outcomes, strict=True)]
     )
     notes = [

@@ -260,7 +260,7 @@ def _take_candles(
     history: HistoryStore,
     settings: Settings,
 ) -> list[TakenFile]:
-    importer = CandleImporter(state, history, settings.first_month, CandleImportOptions())
+    importer = CandleImporter(state, history, settings.first_month, CandleImportOptions(now=datetime.now(UTC)))
     taken = _take(candle_inbox(settings.inbox), names, importer, settings)
     _warn_of_failures(context, taken)
     context.log.info("candle files: %s", _take_metadata(taken))
