@@ -324,7 +324,8 @@ _BAD_JSON_ROWS: tuple[Callable[[PlannedAlert], str], ...] = (
     lambda alert: _json_row(alert, 1, {"token_address": "not-an-address"}),
     lambda alert: _json_row(alert, 2, {"caller": "   "}),
     lambda alert: _json_row(alert, 3, {"timestamp": "2025-02-30T12:00:00Z"}),
-    lambda alert: _json_row(alert, 4, {"timestamp": alert.at_ms * 1000}),
+    # Tenths of a second: of no year that can be, in any unit that is read.
+    lambda alert: _json_row(alert, 4, {"timestamp": alert.at_ms // 100}),
     lambda alert: _json_row(alert, 5, {"side": "short"}),
     lambda alert: _json_row(alert, 6)[:-20],
 )
