@@ -160,5 +160,5 @@ def test_time_goes_by_the_length_of_a_message(piece: str) -> None:
 
     small = min(seconds(20_000) for _ in range(3))
     large = min(seconds(80_000) for _ in range(2))
-    # By the square it would be sixteen times; what takes no time has no ratio.
-    assert large < 0.05 or large < 9 * small
+    # By the square it would be sixteen times, and seconds; what takes next to no time has no ratio.
+    assert large < 0.5 or large < 9 * small
