@@ -380,6 +380,13 @@ def test_the_first_price_that_is_known_stays(scene: Scene) -> None:
     assert scene.ask_state("select alert_price, confidence from alerts") == [(2.0, 0.5)]
 
 
+def test_a_later_edit_tells_an_alert_no_figures_but_its_chain(scene: Scene) -> None:
+    said(scene, 1, 10, token=OPEN, alert_price=None)
+    said(scene, 1, 11, token=TokenKey("base", ADDRESS), alert_price=2.0, confidence=0.5, attributes={"pool": "q"})
+    assert scene.ask_state("select alert_price, confidence, attributes_json from alerts") == [(None, None, {})]
+    assert scene.ask_state("select t.chain from alerts a join tokens t on t.id = a.token_id") == [("base",)]
+
+
 def test_a_filled_alert_reaches_the_mirror(scene: Scene) -> None:
     said(scene, 1, 10, alert_price=None)
     derive(scene)

@@ -119,6 +119,9 @@ def _merged(known: ParsedAlert, other: ParsedAlert) -> ParsedAlert:
         token = other.token
     elif other.token.chain not in (UNKNOWN_EVM_CHAIN, token.chain):
         notes.append(f"line {other.line} states another chain: {other.token.chain!r}")
+    if other.alert_timestamp > known.alert_timestamp:
+        # An edit, or a later row of the same message: its figures were not known at the alert.
+        return replace(known, token=token, attributes=with_notes(known.attributes, notes))
     return replace(
         known,
         token=token,

@@ -260,6 +260,16 @@ def test_the_message_wins_over_a_chain_column_that_says_otherwise(tmp_path: Path
     assert "the chain column says 'bsc'" in notes(alert)
 
 
+def test_a_later_row_of_the_same_message_tells_it_no_figures(tmp_path: Path) -> None:
+    first = call(message_id=7, chat_id=1)
+    later = call(message_id=7, chat_id=1, timestamp="2025-12-17T12:42:42Z", price_at_alert=2.0, mcap_at_alert=5e6)
+    alert = only(read(tmp_path, first, later))
+    assert (alert.alert_timestamp, alert.alert_price, alert.alert_market_cap) == (NOON, None, None)
+    assert "states another time" in notes(alert)
+    alert = only(read(tmp_path, later, first | {"price_at_alert": 1.0, "mcap_at_alert": 3e6}))
+    assert (alert.alert_price, alert.alert_market_cap) == (2.0, 5e6)
+
+
 def test_a_false_solana_match_inside_an_evm_address_is_a_duplicate_of_the_real_one(tmp_path: Path) -> None:
     address = "0xb3266A162ecE373Bf27f22Dd7FBD28EabA7bA32d"
     first = call(mint=address, chain="bsc", message=f"on Base: {address}")

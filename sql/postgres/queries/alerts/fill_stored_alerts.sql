@@ -1,5 +1,7 @@
 -- grain: one row per staged alert that is stored already and knows what the stored one does not
 -- What the stored alert says stays; only what it left open is filled, and filled_json says by which import.
+-- A row of a later time (an edit, a later export) tells the chain, the message and nothing else: its figures were not
+-- known at the alert.
 -- Locked by key against deadlocks.
 with said as (
     select distinct on (staged.content_key)
@@ -7,6 +9,7 @@ with said as (
         tokens.id as token_id,
         tokens.chain,
         tokens.address,
+        staged.alert_timestamp,
         staged.confidence,
         staged.alert_price,
         staged.alert_market_cap,
@@ -18,29 +21,49 @@ with said as (
     order by staged.content_key, staged.alert_price, staged.alert_market_cap, staged.chain
 ),
 
-compared as (
+timely as (
     select
         alerts.id,
         said.token_id,
-        said.confidence,
-        said.alert_price,
-        said.alert_market_cap,
+        said.chain,
+        said.address,
         said.message_id,
         said.chat_id,
-        said.attributes_json || alerts.attributes_json as attributes_json,
-        tokens.chain = 'unknown-evm' and said.chain <> 'unknown-evm' and tokens.address = said.address
-            as fills_token,
-        alerts.confidence is null and said.confidence is not null as fills_confidence,
-        alerts.alert_price is null and said.alert_price is not null as fills_price,
-        alerts.alert_market_cap is null and said.alert_market_cap is not null as fills_market_cap,
-        alerts.message_id is null and said.message_id is not null as fills_message,
-        alerts.chat_id is null and said.chat_id is not null as fills_chat,
-        not alerts.attributes_json @> (said.attributes_json || alerts.attributes_json) as fills_attributes
+        known.confidence,
+        known.alert_price,
+        known.alert_market_cap,
+        coalesce(known.attributes_json, '{}') || alerts.attributes_json as attributes_json
     from said
     inner join alerts on said.content_key = alerts.content_key
-    inner join tokens on alerts.token_id = tokens.id
+    left join said as known
+        on
+            said.content_key = known.content_key
+            and date_trunc('second', known.alert_timestamp) <= date_trunc('second', alerts.alert_timestamp)
     order by alerts.content_key
     for update of alerts
+),
+
+compared as (
+    select
+        alerts.id,
+        timely.token_id,
+        timely.confidence,
+        timely.alert_price,
+        timely.alert_market_cap,
+        timely.message_id,
+        timely.chat_id,
+        timely.attributes_json,
+        tokens.chain = 'unknown-evm' and timely.chain <> 'unknown-evm' and tokens.address = timely.address
+            as fills_token,
+        alerts.confidence is null and timely.confidence is not null as fills_confidence,
+        alerts.alert_price is null and timely.alert_price is not null as fills_price,
+        alerts.alert_market_cap is null and timely.alert_market_cap is not null as fills_market_cap,
+        alerts.message_id is null and timely.message_id is not null as fills_message,
+        alerts.chat_id is null and timely.chat_id is not null as fills_chat,
+        not alerts.attributes_json @> timely.attributes_json as fills_attributes
+    from timely
+    inner join alerts on timely.id = alerts.id
+    inner join tokens on alerts.token_id = tokens.id
 )
 
 update alerts
