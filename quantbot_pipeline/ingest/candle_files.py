@@ -8,14 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import (
-    CANDLE_SCHEMA,
-    CandleConflict,
-    merged,
-)
 from quantbot_pipeline.ingest.candle_streams import CANDLE_FILE_KINDS, iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.candles.text_blocks import require_regular_file
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA, CandleConflict, merged
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 
 __all__ = ["CANDLE_FILE_KINDS", "CANDLE_SCHEMA", "CandleFile", "read_candle_file"]

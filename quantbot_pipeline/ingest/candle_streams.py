@@ -13,23 +13,18 @@ import pyarrow as pa
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import (
-    OPTION_OF_COLUMN,
-    VALUE_COLUMNS,
-    CandleRows,
-    CheckedCandles,
-    CheckRules,
-    chain_and_address,
-    check_piece,
-    unknown_interval,
-)
+from quantbot_pipeline.ingest.candle_checks import check_piece
 from quantbot_pipeline.ingest.candles.arrow_tables import read_feather_rows, read_parquet_rows
+from quantbot_pipeline.ingest.candles.check_rules import CheckRules
 from quantbot_pipeline.ingest.candles.columns import QUOTE_VOLUME_NAMES, folded, require_candle_columns
 from quantbot_pipeline.ingest.candles.csv_tables import read_csv_rows
 from quantbot_pipeline.ingest.candles.file_names import NameHints, read_file_name
+from quantbot_pipeline.ingest.candles.interval_columns import unknown_interval
 from quantbot_pipeline.ingest.candles.json_tables import read_json_line_rows, read_json_rows
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
-from quantbot_pipeline.ingest.candles.rows import joined
+from quantbot_pipeline.ingest.candles.rows import CandleRows, joined
+from quantbot_pipeline.ingest.candles.token_columns import OPTION_OF_COLUMN, chain_and_address
+from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.quarantine import shown
 from quantbot_pipeline.ingest.source_files import kind_of_source
 from quantbot_pipeline.ingest.timestamps import zone_named

@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, CandleRows
+from quantbot_pipeline.ingest.candles.rows import CandleRows
+from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow, storable_text
 from quantbot_pipeline.ingest.tokens import TokenKey
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from quantbot_pipeline.engine import events_table
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArray
 from quantbot_pipeline.errors import DataError, StorageError
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.clickhouse_imports import CandleImports

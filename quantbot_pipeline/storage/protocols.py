@@ -249,7 +249,7 @@ class HistoryStore(Protocol):
     """Time series and high-volume events, in ClickHouse."""
 
     def insert_candles(self, candles: pa.Table) -> None:
-        """Insert imported rows of `ingest.candle_checks.CANDLE_SCHEMA`; the newest import of a key wins.
+        """Insert imported rows of `ingest.checked_candles.CANDLE_SCHEMA`; the newest import of a key wins.
 
         A column `flags` (uint8) is optional: 1 volume was missing on an idle bar and became 0, 2 distorted wick.
         Imported rows win over resampled ones of the same key, whichever came first.

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.workflows.settle_candles import series_windows
 

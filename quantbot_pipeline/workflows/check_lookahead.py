@@ -33,8 +33,8 @@ from quantbot_pipeline.engine.warm_up import (
     WarmUpReport,
 )
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.candle_checks import merged
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import merged
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import IndicatorOperand, SignalNode

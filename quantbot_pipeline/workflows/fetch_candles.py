@@ -23,7 +23,8 @@ from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.engine.reference import warm_up_candles
 from quantbot_pipeline.errors import InputError, SourceError
-from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, check_candles
+from quantbot_pipeline.ingest.candle_checks import check_candles
+from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sources.candle_pages import PAGE_CANDLES, CandlePage, CandleSource, Market
 from quantbot_pipeline.sources.candle_pages import Side as PoolSide

@@ -20,9 +20,9 @@ import numpy as np
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArray, IntArray
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.candle_checks import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS, CheckedCandles
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress

@@ -19,13 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantbot_pipeline.errors import DataError, InputError, IntegrityError, QuantbotError
-from quantbot_pipeline.ingest.candle_checks import (
-    FLAG_DISTORTED_WICK,
-    FLAG_VOLUME_MISSING,
-    CheckedCandles,
-    require_usable_identity,
-)
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.candles.token_columns import require_usable_identity
+from quantbot_pipeline.ingest.checked_candles import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING, CheckedCandles
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore

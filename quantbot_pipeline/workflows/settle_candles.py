@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from quantbot_pipeline.engine.candles import IntArray
-from quantbot_pipeline.ingest.candle_checks import (
+from quantbot_pipeline.ingest.checked_candles import (
     FLAGGED_CANDLE_SCHEMA,
     IDENTITY_COLUMNS,
     VALUE_COLUMNS,

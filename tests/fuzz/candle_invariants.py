@@ -6,10 +6,10 @@ import numpy as np
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import CheckedCandles
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import CheckedCandles
 
 
 def check_candle_file(path: Path, options: CandleReadOptions) -> CandleFile | None:

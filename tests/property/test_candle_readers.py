@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quantbot_pipeline.ingest import candle_streams
-from quantbot_pipeline.ingest.candle_checks import merged
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import merged
 from tests.fuzz.candle_invariants import check_candle_file
 
 T0 = 1735689600

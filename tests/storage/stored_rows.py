@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from quantbot_pipeline.engine.calls import Side, SignalType
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import AGGREGATE_SCHEMA, EVENT_SCHEMA

@@ -24,7 +24,7 @@ from stored_rows import (
 )
 
 from quantbot_pipeline.errors import DataError, StorageError
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import (
     EVENT_SCHEMA,

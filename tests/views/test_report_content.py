@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from view_scene import JANUARY, Scene
 
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.report.collect import collect_report
 from quantbot_pipeline.report.content import (

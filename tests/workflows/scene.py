@@ -13,7 +13,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from quantbot_pipeline.engine.calls import Side, SignalType
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore

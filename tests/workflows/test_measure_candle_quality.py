@@ -12,8 +12,8 @@ import pytest
 
 from quantbot_pipeline.cli.candles import quality_table
 from quantbot_pipeline.errors import InputError
-from quantbot_pipeline.ingest.candle_checks import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.candle_quality import QualityThresholds, Verdict
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.records import ImportRecord

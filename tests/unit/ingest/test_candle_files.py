@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import FLAGGED_CANDLE_SCHEMA
 from quantbot_pipeline.ingest.candle_files import CANDLE_SCHEMA, CandleFile, read_candle_file
+from quantbot_pipeline.ingest.checked_candles import FLAGGED_CANDLE_SCHEMA
 
 # 2025-01-01T00:00:00Z, on the grid of every interval up to a day.
 T0 = 1735689600

@@ -16,17 +16,13 @@ import pytest
 
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest import candle_streams
-from quantbot_pipeline.ingest.candle_checks import (
-    FLAG_DISTORTED_WICK,
-    FLAG_VOLUME_MISSING,
-    CandleRows,
-    CheckRules,
-    merged,
-)
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
+from quantbot_pipeline.ingest.candles.check_rules import CheckRules
 from quantbot_pipeline.ingest.candles.intervals import derive_intervals
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.candles.rows import CandleRows
+from quantbot_pipeline.ingest.checked_candles import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING, merged
 
 # 2025-01-01T00:00:00Z, on the grid of every interval up to a day.
 T0 = 1735689600

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.candle_checks import merged
 from quantbot_pipeline.ingest.candle_files import CandleFile, read_candle_file
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
+from quantbot_pipeline.ingest.checked_candles import merged
 
 RAW = (
     Path(os.environ.get("QUANTBOT_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")).resolve()
