@@ -10,6 +10,7 @@ import secrets
 import signal
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -220,7 +221,7 @@ class _LaterEvents:
                 yield pa.Table.from_batches([batch])
 
 
-class _EventFile:
+class _EventFile(ABC):
     """Events on their way to a file."""
 
     @staticmethod
@@ -228,11 +229,13 @@ class _EventFile:
         kind = path.suffix.lower()
         return _ParquetEvents(partial, schema) if kind == ".parquet" else _TextEvents(partial, schema, kind)
 
+    @abstractmethod
     def append(self, events: pa.Table) -> None:
-        raise NotImplementedError
+        """Write events, or keep them for the next writing."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Write what is left, and finish the file."""
 
     def abandon(self) -> None:
         """Let go of the file, whatever state it is in."""
