@@ -5,8 +5,6 @@ aggregates in ClickHouse, then one Postgres transaction with summary and `comple
 over everything that its result depends on, so a second attempt writes the same rows again.
 """
 
-import hashlib
-import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -28,6 +26,7 @@ from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, Stra
 from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
+from quantbot_pipeline.workflows.run_identity import document_sha256, events_digest, run_key_of
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth, format_token
@@ -216,7 +215,7 @@ def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _
         events.append(_with_run_columns(run.events_table(), claim.run_id, part.token))
         aggregates.append(_aggregate(claim.run_id, part.token, run.metrics()))
     all_events = pa.concat_tables(events)
-    digest = _digest(all_events)
+    digest = events_digest(all_events)
     if claim.is_complete and claim.events_digest != digest:
         raise SimulationError(
             f"run {claim.run_id} ({_describe(request)}) gives other events than those stored under the same "
@@ -246,15 +245,15 @@ def _new_run(request: RunRequest) -> NewRun:
         "intervals_seconds": [part.candles.interval_seconds for part in request.inputs],
         "candle_count": sum(len(part.candles) for part in request.inputs),
         "call_count": sum(len(part.reported_call_ids) for part in request.inputs),
-        "fingerprint": _sha256([part.fingerprint for part in request.inputs]),
+        "fingerprint": document_sha256([part.fingerprint for part in request.inputs]),
     }
     scope = [request.run_type, request.strategy_row.name, request.token_id, tokens, window]
     if request.run_type == "optimization":
         # Trials differ in their configuration alone: each is a result of its own and supersedes none.
         scope.append(hash_of_config)
     return NewRun(
-        run_key=_sha256([ENGINE_VERSION, hash_of_config, data_selection]),
-        scope_key=_sha256(scope),
+        run_key=run_key_of(ENGINE_VERSION, hash_of_config, data_selection),
+        scope_key=document_sha256(scope),
         strategy_id=request.strategy_row.strategy_id,
         token_id=request.token_id,
         caller_id=None,
@@ -266,10 +265,6 @@ def _new_run(request: RunRequest) -> NewRun:
         window_start=request.window_start,
         window_end=request.window_end,
     )
-
-
-def _sha256(document: Any) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 _AGGREGATES = pa.schema(
@@ -333,19 +328,6 @@ def _with_run_columns(events: pa.Table, run_id: int, token: TokenKey) -> pa.Tabl
         .append_column("chain", pa.array([token.chain] * count, pa.string()))
         .append_column("token_address", pa.array([token.address] * count, pa.string()))
     )
-
-
-def _digest(events: pa.Table) -> str:
-    """Return a hash over the events' values that does not depend on the library's file formats."""
-    digest = hashlib.sha256()
-    for name in sorted(set(events.column_names) - {"simulation_run_id"}):
-        column = events[name].combine_chunks()
-        digest.update(name.encode())
-        if pa.types.is_string(column.type):
-            digest.update("\x00".join(column.to_pylist()).encode())
-        else:
-            digest.update(np.ascontiguousarray(column.to_numpy(zero_copy_only=False)).tobytes())
-    return digest.hexdigest()
 
 
 def _describe(request: RunRequest) -> str:
