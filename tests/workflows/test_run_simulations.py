@@ -16,6 +16,7 @@ from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.strategy.presets import load_preset, preset_names
 from quantbot_pipeline.workflows import run_simulations as module
+from quantbot_pipeline.workflows.run_identity import events_digest
 from quantbot_pipeline.workflows.run_simulations import (
     RunOutcome,
     RunRequest,
@@ -257,7 +258,7 @@ def test_stored_runs_are_those_of_the_reference_engine_to_the_last_bit(scene: Sc
             trades += found
             values = asdict(run_metrics(found))
             aggregates.append((part.token.address, *(values[name] for name in AGGREGATED)))
-        assert digests[outcome.run_id] == module._digest(pa.concat_tables(events))
+        assert digests[outcome.run_id] == events_digest(pa.concat_tables(events))
         assert outcome.metrics == run_metrics(trades)
         stored_rows = scene.ask_history(
             f"select token_address, {columns} from simulation_aggregates final "  # noqa: S608 - this module's names
