@@ -6,15 +6,15 @@ from typing import Any
 
 import dagster as dg
 
+from quantbot_pipeline.defs.alert_assets import build_alert_assets
 from quantbot_pipeline.defs.checks import (
     alert_counts_add_up,
     build_candle_quality_check,
     every_alert_has_its_call,
 )
-from quantbot_pipeline.defs.ingest_assets import build_candle_asset, calls, ingest_alerts, strategies
+from quantbot_pipeline.defs.file_jobs import candle_inbox_job, ingest_alerts_job
+from quantbot_pipeline.defs.ingest_assets import build_candle_asset, strategies
 from quantbot_pipeline.defs.jobs import (
-    candle_inbox_job,
-    ingest_alerts_job,
     nightly_report,
     refresh_report_job,
     simulate_job,
@@ -41,13 +41,15 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
         warnings.simplefilter("ignore", dg.BetaWarning)
         # And checks by partition "in preview"; the check is a warning, nothing rests on it.
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        partitioned = [build_candle_asset(settings), build_simulation_assets(settings)]
+        partitioned = [
+            *build_alert_assets(settings),
+            build_candle_asset(settings),
+            build_simulation_assets(settings),
+        ]
         candle_quality = build_candle_quality_check(settings)
     return dg.Definitions(
         assets=[
             strategies,
-            ingest_alerts,
-            calls,
             *partitioned,
             optimize,
             ml_features,

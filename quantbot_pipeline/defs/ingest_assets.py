@@ -1,9 +1,10 @@
-"""Assets of what comes in: tokens, callers, alerts, calls, candles, strategies."""
+"""Assets of candles and strategies as they come in, and what taking files has in common."""
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 
@@ -15,9 +16,8 @@ from quantbot_pipeline.defs.partitions import (
 )
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.workflows.check_files import check_candle_files
-from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
     CANDLE_SUFFIXES,
     CandleImportOptions,
@@ -26,44 +26,24 @@ from quantbot_pipeline.workflows.import_candles import (
     import_candle_files,
 )
 from quantbot_pipeline.workflows.inbox import (
-    AlertImporter,
     CandleImporter,
     FileImporter,
     InboxFolder,
     TakenFile,
-    alert_inbox,
     candle_inbox,
     take_files,
     wait_for_complete,
 )
-from quantbot_pipeline.workflows.store_strategies import store_strategies
+from quantbot_pipeline.workflows.store_strategies import newest_versions, store_strategies
 from quantbot_pipeline.workflows.token_months import TokenMonth
 
 OWNERS = ["team:quantbot"]
-
-
-class AlertFilesConfig(dg.Config):
-    """Which alert files to ingest: files or folders, where they are; without any, those of the inbox folder `alerts`.
-
-    `inbox_files` names complete files in the inbox; without them, its files are looked at twice first.
-    """
-
-    paths: list[str] = []
-    inbox_files: list[str] = []
-    source: str = "file"
-    timezone: str | None = None
 
 
 class CandleFilesConfig(dg.Config):
     """Which candle files to ingest: files or folders, where they are; without any, those of the inbox `candles`."""
 
     paths: list[str] = []
-
-
-class InboxFilesConfig(dg.Config):
-    """Names of complete files in the inbox; without any, its files are looked at twice first."""
-
-    inbox_files: list[str] = []
 
 
 class StrategyFilesConfig(dg.Config):
@@ -78,13 +58,15 @@ def _strategy_files(paths: list[str], folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.json")) if folder.is_dir() else []
 
 
-def _take(folder: InboxFolder, names: list[str], importer: FileImporter, settings: Settings) -> list[TakenFile]:
+def take_from_inbox(
+    folder: InboxFolder, names: list[str], importer: FileImporter, settings: Settings
+) -> list[TakenFile]:
     """Take files out of the inbox: those named, else those that two looks find complete."""
     complete = names or wait_for_complete(folder, settle_seconds=settings.inbox_settle_seconds)
     return take_files(folder, complete, importer, now=lambda: datetime.now(UTC))
 
 
-def _take_metadata(taken: Sequence[TakenFile]) -> dict[str, int]:
+def take_metadata(taken: Sequence[TakenFile]) -> dict[str, int]:
     """Return the sums over the reports of files that were taken."""
     sums = {
         f"rows_{name}": sum(int(file.report.get(key, 0)) for file in taken)
@@ -99,13 +81,15 @@ def _take_metadata(taken: Sequence[TakenFile]) -> dict[str, int]:
     }
 
 
-def _warn_of_failures(context: dg.OpExecutionContext | dg.AssetExecutionContext, taken: Sequence[TakenFile]) -> None:
+def warn_of_failures(context: dg.OpExecutionContext | dg.AssetExecutionContext, taken: Sequence[TakenFile]) -> None:
+    """Say in the log of a run which files could not be taken, and why."""
     for file in taken:
         if file.is_failed:
             context.log.warning("moved to %s: %s", file.report["moved_to"], file.report["error"])
 
 
-def _count_metadata(outcomes: Sequence[ImportOutcome]) -> dict[str, int]:
+def count_metadata(outcomes: Sequence[ImportOutcome]) -> dict[str, int]:
+    """Return the sums over the imports of files."""
     records = [outcome.record for outcome in outcomes]
     return {
         "files": len(records),
@@ -125,82 +109,19 @@ def strategies(
 ) -> dg.MaterializeResult[None]:
     """Declarative strategies. Grain: one row per (name, version); a used version never changes."""
     paths = _strategy_files(config.paths, settings.home / "strategies")
-    rows = store_strategies(state_store, paths)
-    return dg.MaterializeResult(metadata={"strategies": len(rows), "names": [row.name for row in rows]})
+    store_strategies(state_store, paths)
+    rows = newest_versions(state_store.load_strategies())
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(rows), "names": [f"{row.name} {row.version}" for row in rows]},
+        # What is simulated: storing the same strategies again makes nothing stale.
+        data_version=dg.DataVersion(strategies_version(rows)),
+    )
 
 
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            "alerts",
-            description="Alerts as they were sent. Grain: one row per raw message. Prices in quote currency.",
-            group_name="alerts",
-            kinds={"postgres"},
-            owners=OWNERS,
-        ),
-        dg.AssetSpec(
-            "tokens",
-            description="Tokens. Grain: one row per (chain, address), addresses in canonical form.",
-            group_name="alerts",
-            kinds={"postgres"},
-            owners=OWNERS,
-        ),
-        dg.AssetSpec(
-            "callers",
-            description="Who makes calls. Grain: one row per (source, handle).",
-            group_name="alerts",
-            kinds={"postgres"},
-            owners=OWNERS,
-        ),
-    ],
-    name="ingest_alerts",
-)
-def ingest_alerts(
-    context: dg.AssetExecutionContext,
-    config: AlertFilesConfig,
-    state_store: dg.ResourceParam[StateStore],
-    settings: dg.ResourceParam[Settings],
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Read alert files: every row is stored, a duplicate, or quarantined with its reason."""
-    options = AlertImportOptions(source=config.source, timezone=config.timezone)
-    if config.paths:
-        files = expand_files(map(Path, config.paths), ALERT_SUFFIXES)
-        counts = _count_metadata(import_alert_files(files, state_store, options=options))
-    else:
-        importer = AlertImporter(state_store, options)
-        taken = _take(alert_inbox(settings.inbox), config.inbox_files, importer, settings)
-        _warn_of_failures(context, taken)
-        counts = _take_metadata(taken)
-    context.log.info("alert files: %s", counts)
-    totals = state_store.read("counts/count_state").to_pylist()[0]
-    yield dg.MaterializeResult(asset_key="alerts", metadata=counts | {"dagster/row_count": totals["alerts"]})
-    for name in ("tokens", "callers"):
-        yield dg.MaterializeResult(asset_key=name, metadata={"dagster/row_count": totals[name]})
-
-
-@dg.asset(
-    deps=["alerts", "tokens", "callers"],
-    group_name="alerts",
-    kinds={"postgres"},
-    owners=OWNERS,
-    code_version="1",
-)
-def calls(
-    state_store: dg.ResourceParam[StateStore],
-    history_store: dg.ResourceParam[HistoryStore],
-    settings: dg.ResourceParam[Settings],
-) -> dg.MaterializeResult[None]:
-    """Calls derived from alerts by the rules in force. Grain: one row per alert, active or not; a sell is an exit."""
-    counts = derive_stored_calls(state_store, history_store, settings)
-    return dg.MaterializeResult(metadata={"dagster/row_count": counts["active"] + counts["inactive"], **counts})
-
-
-def derive_stored_calls(state: StateStore, history: HistoryStore, settings: Settings) -> dict[str, Any]:
-    """Derive calls by the rules of the settings, else those in force, and return what changed."""
-    derivation = derive_calls(state, history, choose_rules(state, settings))
-    counts = derivation.counts._asdict()
-    del counts["is_mirror_old"]
-    return {**counts, "unplaced_tokens": len(derivation.unplaced)}
+def strategies_version(rows: Sequence[StrategyRow]) -> str:
+    """Return a hash over the strategies that simulations use."""
+    text = json.dumps(sorted([row.name, row.version, row.config_hash] for row in rows))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
@@ -230,70 +151,50 @@ def build_candle_asset(settings: Settings) -> dg.AssetsDefinition:
             files = expand_files(map(Path, config.paths), CANDLE_SUFFIXES)
             check_candle_files(files, state_store, first_month=settings.first_month)
             outcomes = import_candle_files(files, state_store, history_store)
-            context.log.info("candle files: %s", _count_metadata(outcomes))
+            context.log.info("candle files: %s", count_metadata(outcomes))
             touched = touched_token_months([outcome for outcome in outcomes if not outcome.is_known])
         else:
-            taken = _take_candles(context, [], state_store, history_store, settings)
+            taken = take_candles(context, [], state_store, history_store, settings)
             touched = taken_token_months(taken)
-        # A token that no partition is of yet would have its materialisation hidden.
-        register_tokens(context.instance, touched)
-        counts = count_candles(history_store)
         asked = {parse_token_month_key(key): key for key in context.partition_keys}
+        counts = count_candles(history_store)
         for key, partition_key in asked.items():
             context.add_asset_metadata({"dagster/row_count": counts.get(key, 0)}, partition_key=partition_key)
-        for key in sorted(touched - set(asked)):
-            context.log_event(
-                dg.AssetMaterialization(
-                    "ohlcv_candles",
-                    partition=token_month_key(key),
-                    metadata={"dagster/row_count": counts.get(key, 0)},
-                )
-            )
+        log_token_months(context, touched - set(asked), history_store)
 
     return ohlcv_candles
 
 
-def _take_candles(
-    context: dg.OpExecutionContext | dg.AssetExecutionContext,
-    names: list[str],
-    state: StateStore,
-    history: HistoryStore,
-    settings: Settings,
-) -> list[TakenFile]:
-    importer = CandleImporter(state, history, settings.first_month, CandleImportOptions(now=datetime.now(UTC)))
-    taken = _take(candle_inbox(settings.inbox), names, importer, settings)
-    _warn_of_failures(context, taken)
-    context.log.info("candle files: %s", _take_metadata(taken))
-    return taken
-
-
-@dg.op(
-    description="Takes complete candle files out of the inbox, makes their tokens partitions, derives calls anew.",
-)
-def take_candle_files(
-    context: dg.OpExecutionContext,
-    config: InboxFilesConfig,
-    state_store: dg.ResourceParam[StateStore],
-    history_store: dg.ResourceParam[HistoryStore],
-    settings: dg.ResourceParam[Settings],
+def log_token_months(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext, keys: Collection[TokenMonth], history: HistoryStore
 ) -> None:
-    """Import candle files and record the token-months that they touch.
-
-    No asset: a file's tokens are known once it is read, and a run of an asset needs its partitions before that.
-    """
-    taken = _take_candles(context, config.inbox_files, state_store, history_store, settings)
-    keys = taken_token_months(taken)
+    """Record the candles of token-months as materialised, those of new tokens too."""
     if not keys:
         return
+    # A token that no partition is of yet would have its materialisation hidden.
     register_tokens(context.instance, keys)
-    counts = count_candles(history_store)
+    counts = count_candles(history)
     for key in sorted(keys):
         context.log_event(
             dg.AssetMaterialization(
                 "ohlcv_candles", partition=token_month_key(key), metadata={"dagster/row_count": counts.get(key, 0)}
             )
         )
-    context.log.info("calls: %s", derive_stored_calls(state_store, history_store, settings))
+
+
+def take_candles(
+    context: dg.OpExecutionContext | dg.AssetExecutionContext,
+    names: list[str],
+    state: StateStore,
+    history: HistoryStore,
+    settings: Settings,
+) -> list[TakenFile]:
+    """Import candle files of the inbox: those named, else those that two looks find complete."""
+    importer = CandleImporter(state, history, settings.first_month, CandleImportOptions(now=datetime.now(UTC)))
+    taken = take_from_inbox(candle_inbox(settings.inbox), names, importer, settings)
+    warn_of_failures(context, taken)
+    context.log.info("candle files: %s", take_metadata(taken))
+    return taken
 
 
 def taken_token_months(taken: Sequence[TakenFile]) -> set[TokenMonth]:

@@ -2,22 +2,7 @@
 
 import dagster as dg
 
-from quantbot_pipeline.defs.ingest_assets import take_candle_files
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS
-
-ingest_alerts_job = dg.define_asset_job(
-    "ingest_alerts_job",
-    # A file that can't be read fails its run, and would leave the checks of good data red.
-    selection=dg.AssetSelection.assets("alerts", "tokens", "callers", "calls").without_checks(),
-    description="Read alert files and derive calls.",
-)
-
-
-@dg.job(description="Take candle files out of the inbox: new tokens become partitions.")
-def candle_inbox_job() -> None:
-    """Take candle files; a job of its own, as partitions are known once the files are read."""
-    take_candle_files()
-
 
 simulate_job = dg.define_asset_job(
     "simulate_job",

@@ -87,9 +87,10 @@ class MainJob:
             check_months(token_months, self.settings)
         with self.stage("alerts and calls"):
             self._execute(["strategies"])
-            self._execute(
-                ["alerts", "tokens", "callers", "calls"],
-                {"ingest_alerts": {"paths": [str(file) for file in alert_files], "source": source}},
+            # A job of its own: the months of files are known once they are read.
+            self._execute_job(
+                "ingest_alerts_job",
+                {"take_alert_files": {"paths": [str(file) for file in alert_files], "source": source}},
             )
         self._materialize_candles(files_of, token_months)
         self._materialize_simulations(state)
@@ -158,9 +159,13 @@ class MainJob:
         )
         raise_if_failed(result)
 
-    def _execute_job(self, name: str) -> None:
+    def _execute_job(self, name: str, config: Mapping[str, Any] | None = None) -> None:
         job = build_definitions(settings=self.settings).resolve_job_def(name)
-        raise_if_failed(job.execute_in_process({"loggers": _QUIET}, instance=self.instance, raise_on_error=False))
+        run_config = {
+            "ops": {op: {"config": values} for op, values in (config or {}).items()},
+            "loggers": _QUIET,
+        }
+        raise_if_failed(job.execute_in_process(run_config, instance=self.instance, raise_on_error=False))
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Partitions by token and month: keys are made and read here and nowhere else.
+"""Partitions by token and month, and how assets map to each other's: keys are made and read here and nowhere else.
 
-A token's key is `chain:address`; a token-month's key is Dagster's multi-partition key over the dimensions
-`month` and `token`. Characters that Dagster's UI or key syntax stumbles over (`|`, `,`) can't occur: the
-canonical form of a token admits none of them.
+A month's key is its first day. A token's key is `chain:address`; a token-month's key is Dagster's multi-partition key
+over the dimensions `month` and `token`. Characters that Dagster's UI or key syntax stumbles over (`|`, `,`) can't
+occur: the canonical form of a token admits none of them.
 """
 
 import re
@@ -15,7 +15,7 @@ import dagster as dg
 from quantbot_pipeline.errors import ConfigError, InputError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.settings import Settings
-from quantbot_pipeline.workflows.token_months import TokenMonth, format_token, parse_token
+from quantbot_pipeline.workflows.token_months import TokenMonth, format_token, month_of, month_start, parse_token
 
 _KEY = re.compile(r"[A-Za-z0-9._:-]+")
 
@@ -33,6 +33,50 @@ def token_month_partitions(settings: Settings) -> dg.MultiPartitionsDefinition:
     return dg.MultiPartitionsDefinition({"month": month_partitions(settings), "token": token_partitions})
 
 
+def candles_around_month() -> dg.PartitionMapping:
+    """Return the mapping of a simulated token-month to the candles that it reads: its month and the two beside it.
+
+    Warm-up reaches into the month before, the horizon of the last calls into the month after. A run whose trades
+    reach farther reads farther: what is current is decided by the key of the run, this says what Dagster shows as
+    stale and what it runs by itself. The first and the last month have one neighbour.
+    """
+    beside = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=1, allow_nonexistent_upstream_partitions=True)
+    return dg.MultiPartitionMapping(
+        {
+            "month": dg.DimensionPartitionMapping("month", beside),
+            "token": dg.DimensionPartitionMapping("token", dg.IdentityPartitionMapping()),
+        }
+    )
+
+
+def calls_of_month() -> dg.PartitionMapping:
+    """Return the mapping of a simulated token-month to the calls of its month."""
+    return dg.MultiToSingleDimensionPartitionMapping("month")
+
+
+def simulation_deps() -> list[dg.AssetDep]:
+    """Return what simulations of a token-month read."""
+    return [
+        dg.AssetDep("ohlcv_candles", partition_mapping=candles_around_month()),
+        dg.AssetDep("calls", partition_mapping=calls_of_month()),
+        dg.AssetDep("strategies"),
+    ]
+
+
+def month_key(month: str) -> str:
+    """Return the partition key of a month `YYYY-MM`."""
+    return f"{month_start(month):%Y-%m-%d}"
+
+
+def parse_month_key(key: str) -> str:
+    """Return the month `YYYY-MM` that a partition key names.
+
+    Raises:
+        InputError: it names none.
+    """
+    return month_of(month_start(key[:7]))
+
+
 def token_key(token: TokenKey) -> str:
     """Return a token's partition key.
 
@@ -47,13 +91,13 @@ def token_key(token: TokenKey) -> str:
 
 def token_month_key(key: TokenMonth) -> dg.MultiPartitionKey:
     """Return the partition key of a token-month."""
-    return dg.MultiPartitionKey({"month": f"{key.month}-01", "token": token_key(key.token)})
+    return dg.MultiPartitionKey({"month": month_key(key.month), "token": token_key(key.token)})
 
 
 def parse_token_month_key(key: str) -> TokenMonth:
     """Return the token-month that a partition key names."""
     month, _, token = key.partition("|")
-    return TokenMonth(parse_token(token), month[:7])
+    return TokenMonth(parse_token(token), parse_month_key(month))
 
 
 def register_tokens(instance: dg.DagsterInstance, keys: Iterable[TokenMonth]) -> None:

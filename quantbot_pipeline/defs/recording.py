@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 import dagster as dg
 
+from quantbot_pipeline.defs.alert_assets import alert_materializations
 from quantbot_pipeline.defs.ingest_assets import count_candles, touched_token_months
 from quantbot_pipeline.defs.partitions import check_months, register_tokens, token_month_key
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
@@ -61,11 +62,8 @@ def record_token_months(
 
 
 def record_alert_import(state: StateStore, settings: Settings, urls: ServerUrls) -> None:
-    """Report alerts, tokens, callers and calls as materialised."""
-    counts = state.read("counts/count_state").to_pylist()[0]
+    """Report tokens and callers as materialised, and the months of alerts and calls that changed."""
     prepare_dagster_home(settings, urls)
     with dg.DagsterInstance.get() as instance:
-        for name in ("alerts", "tokens", "callers", "calls"):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(name, metadata={"dagster/row_count": counts[name]})
-            )
+        for materialization in list(alert_materializations(instance, state, settings)):
+            instance.report_runless_asset_event(materialization)

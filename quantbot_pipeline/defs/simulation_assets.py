@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator
 import dagster as dg
 
 from quantbot_pipeline.defs.ingest_assets import OWNERS
-from quantbot_pipeline.defs.partitions import parse_token_month_key, token_month_key, token_month_partitions
+from quantbot_pipeline.defs.partitions import (
+    parse_token_month_key,
+    simulation_deps,
+    token_month_key,
+    token_month_partitions,
+)
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -49,7 +54,7 @@ def build_simulation_assets(settings: Settings) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 name,
                 description=_DESCRIPTIONS[name],
-                deps=["ohlcv_candles", "calls", "strategies"],
+                deps=simulation_deps(),
                 group_name="simulation",
                 kinds={_KINDS[name]},
                 owners=OWNERS,

@@ -69,7 +69,10 @@ def test_candles_and_simulations_are_partitioned_by_token_and_month(definitions:
     assets = definitions.resolve_asset_graph()
     for key in assets.get_all_asset_keys():
         partitions = assets.get(key).partitions_def
-        if key.to_user_string() in PARTITIONED:
+        if key.to_user_string() in {"alerts", "calls"}:
+            assert isinstance(partitions, dg.MonthlyPartitionsDefinition)
+            assert assets.get(key).backfill_policy == dg.BackfillPolicy.single_run()
+        elif key.to_user_string() in PARTITIONED:
             assert isinstance(partitions, dg.MultiPartitionsDefinition)
             assert set(partitions.partition_dimension_names) == {"month", "token"}
             assert assets.get(key).backfill_policy == dg.BackfillPolicy.single_run()

@@ -14,7 +14,7 @@ from quantbot_pipeline.settings import Settings, load_settings
 
 HEADER = "caller,token_address,chain,timestamp,price_at_alert,mcap_at_alert\n"
 SENSORS = {"alerts": alert_inbox_sensor, "candles": candle_inbox_sensor}
-OPS = {"alerts": "ingest_alerts", "candles": "take_candle_files"}
+OPS = {"alerts": "take_alert_files", "candles": "take_candle_files"}
 
 
 @pytest.fixture
