@@ -217,6 +217,29 @@ class ClickHouseStore(CandleImports, CandleResampling):
         """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
         return self.read("candles/load_coverage")
 
+    def load_contents(self, tokens: Collection[TokenKey]) -> pa.Table:
+        """Return what `load_coverage` does of some tokens, with `content`, a hash of the candles, and `imported`."""
+        return self._read_of_tokens("candles/load_contents", tokens)
+
+    def load_imported(self, tokens: Collection[TokenKey]) -> pa.Table:
+        """Return chain, token_address, interval, month and `imported` of some tokens: quicker than their contents."""
+        return self._read_of_tokens("candles/load_imported", tokens)
+
+    def _read_of_tokens(self, query: str, tokens: Collection[TokenKey]) -> pa.Table:
+        # By chunks also where there are none: a table has its columns then too.
+        ordered = sorted(tokens)
+        chunks = [ordered[k : k + WINDOWS_PER_QUERY] for k in range(0, max(len(ordered), 1), WINDOWS_PER_QUERY)]
+        return pa.concat_tables(
+            [
+                self.read(
+                    query,
+                    chains=[token.chain for token in chunk],
+                    token_addresses=[token.address for token in chunk],
+                )
+                for chunk in chunks
+            ]
+        )
+
     def _load_windows(
         self, tokens: Sequence[TokenKey], bounds: Sequence[tuple[int, int]], interval: str | None
     ) -> dict[TokenKey, Candles]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage import (
+    postgres_backfills,
     postgres_calls,
     postgres_entities,
     postgres_imports,
@@ -19,6 +20,7 @@ from quantbot_pipeline.storage import (
 from quantbot_pipeline.storage.postgres_connection import PostgresConnections
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    BackfilledMonth,
     BatchClaim,
     CallerRow,
     CallRow,
@@ -246,6 +248,16 @@ class PostgresStore:
         """
         self._connections.run(lambda t: postgres_runs.fail_runs(t, failures))
 
+    def exclusive_runs(
+        self, names: Collection[str], on_wait: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[bool]:
+        """Hold the right to compute what the names stand for while the context lasts; yields whether it waited."""
+        return self._connections.holding(names, on_wait)
+
+    def stamp_runs(self, stamps: Mapping[int, str]) -> None:
+        """Record, by run id, a stamp of all that a completed run can have read; others are left alone."""
+        self._connections.run(lambda t: postgres_runs.stamp_runs(t, stamps))
+
     def load_unfinished_run_ids(self, claimed_before: datetime) -> list[int]:
         """Return runs that are not complete and were last begun before a time: what may be cleared away."""
         return self._connections.run(lambda t: postgres_runs.load_unfinished_run_ids(t, claimed_before))
@@ -257,6 +269,46 @@ class PostgresStore:
     def load_published_calls(self) -> pa.Table:
         """Return all calls, active or not, as rows of ClickHouse's `published_calls`."""
         return self.read("published/load_calls")
+
+    # --- backfills ----------------------------------------------------------------------------------
+    def begin_backfill(
+        self,
+        *,
+        selection_key: str,
+        selection: Mapping[str, Any],
+        token_month_count: int,
+        dagster_run_id: str | None = None,
+    ) -> int:
+        """Record that a backfill begins, and return its id."""
+        return self._connections.run(
+            lambda t: postgres_backfills.begin_backfill(
+                t,
+                selection_key=selection_key,
+                selection=selection,
+                token_month_count=token_month_count,
+                dagster_run_id=dagster_run_id,
+            )
+        )
+
+    def resume_backfill(self, backfill_id: int, *, dagster_run_id: str | None = None) -> None:
+        """Record that a backfill goes on where it stopped.
+
+        Raises:
+            StorageError: there is no such backfill.
+        """
+        self._connections.run(lambda t: postgres_backfills.resume_backfill(t, backfill_id, dagster_run_id))
+
+    def record_token_months(self, backfill_id: int, outcomes: Sequence[BackfilledMonth]) -> None:
+        """Record what became of token-months of a backfill; the last that is said of one stands."""
+        self._connections.run(lambda t: postgres_backfills.record_token_months(t, backfill_id, outcomes))
+
+    def finish_backfill(self, backfill_id: int) -> None:
+        """Record that a backfill came to its end: completed, or failed where a token-month of it is.
+
+        Raises:
+            StorageError: there is no such backfill.
+        """
+        self._connections.run(lambda t: postgres_backfills.finish_backfill(t, backfill_id))
 
     # --- optimization -------------------------------------------------------------------------------
     def create_job(

@@ -228,6 +228,36 @@ class PostgresConnections:
             raise
         self._put_back(connection)
 
+    @contextmanager
+    def holding(self, names: Iterable[str], on_wait: Callable[[], None]) -> Iterator[bool]:
+        """Hold the locks of some names while the context lasts, on a connection of its own; yields whether it waited.
+
+        The locks end with the connection, however the process ends.
+
+        Args:
+            names: Names of locks, without order.
+            on_wait: Called before waiting for another session.
+        """
+        ordered = sorted(set(names))
+        connection = self._take()
+        transaction = PostgresTransaction(connection, self._server)
+        try:
+            tried = transaction.fetch_rows("locks/try_locks", names=ordered)
+            has_waited = not all(row["is_held"] for row in tried)
+            if has_waited:
+                # Whoever waits holds nothing that comes later in the order, so nobody waits for each other in a circle.
+                transaction.execute("locks/unlock_all")
+                on_wait()
+                for name in ordered:
+                    transaction.execute("locks/wait_for_lock", name=name)
+            yield has_waited
+            transaction.execute("locks/unlock_all")
+        except BaseException:
+            # Closing gives the locks back too, whatever state the connection is in.
+            connection.close()
+            raise
+        self._put_back(connection)
+
     def close(self) -> None:
         """Close idle connections; those in use close when their transaction ends."""
         while self._idle:

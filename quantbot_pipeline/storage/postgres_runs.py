@@ -169,6 +169,15 @@ def fail_runs(transaction: PostgresTransaction, failures: Mapping[int, str]) -> 
     )
 
 
+def stamp_runs(transaction: PostgresTransaction, stamps: Mapping[int, str]) -> None:
+    """Record what completed runs were known to read; see `StateStore.stamp_runs`."""
+    if stamps:
+        run_ids = sorted(stamps)
+        transaction.execute(
+            "runs/upsert_inputs_stamps", run_ids=run_ids, inputs_stamps=[stamps[run_id] for run_id in run_ids]
+        )
+
+
 def load_unfinished_run_ids(transaction: PostgresTransaction, claimed_before: datetime) -> list[int]:
     """Return runs that are not complete and were last begun before a time."""
     rows = transaction.fetch_rows(

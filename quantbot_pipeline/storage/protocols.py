@@ -18,6 +18,7 @@ from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.records import (
     AlertRow,
+    BackfilledMonth,
     BatchClaim,
     CallerRow,
     CallRow,
@@ -207,12 +208,55 @@ class StateStore(Protocol):
         """Set `failed` with the error message for runs that are not complete."""
         ...
 
+    def exclusive_runs(
+        self, names: Collection[str], on_wait: Callable[[], None] = lambda: None
+    ) -> AbstractContextManager[bool]:
+        """Wait until no other process holds one of the names, and hold all of them within the context.
+
+        Who claims and computes runs holds what they are about (`run_lock_name`), so that nobody else computes them
+        meanwhile. It ends with the process that holds it, however it ends. Yields whether it had to wait: what was read
+        before may then be out of date.
+
+        Args:
+            names: What the runs are about, without order.
+            on_wait: Called before waiting for another process.
+        """
+        ...
+
+    def stamp_runs(self, stamps: Mapping[int, str]) -> None:
+        """Record, by run id, a stamp of all that a completed run can have read; other runs are left alone."""
+        ...
+
     def load_published_runs(self) -> pa.Table:
         """Return all completed runs as rows of ClickHouse's `published_runs`."""
         ...
 
     def load_published_calls(self) -> pa.Table:
         """Return all calls, active or not, as rows of ClickHouse's `published_calls`."""
+        ...
+
+    # --- backfills -------------------------------------------------------------------------------------
+    def begin_backfill(
+        self,
+        *,
+        selection_key: str,
+        selection: Mapping[str, Any],
+        token_month_count: int,
+        dagster_run_id: str | None = None,
+    ) -> int:
+        """Record that a backfill begins, and return its id."""
+        ...
+
+    def resume_backfill(self, backfill_id: int, *, dagster_run_id: str | None = None) -> None:
+        """Record that a backfill goes on where it stopped."""
+        ...
+
+    def record_token_months(self, backfill_id: int, outcomes: Sequence[BackfilledMonth]) -> None:
+        """Record what became of token-months of a backfill; the last that is said of one stands."""
+        ...
+
+    def finish_backfill(self, backfill_id: int) -> None:
+        """Record that a backfill came to its end: completed, or failed where a token-month of it is."""
         ...
 
     # --- optimization ----------------------------------------------------------------------------------
@@ -306,6 +350,17 @@ class HistoryStore(Protocol):
 
     def load_coverage(self) -> pa.Table:
         """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
+        ...
+
+    def load_contents(self, tokens: Collection[TokenKey]) -> pa.Table:
+        """Return what `load_coverage` does of some tokens, with `content`, a hash of the candles, and `imported`.
+
+        `content` stays the same while the candles' values do, `imported` (int64) changes with every import.
+        """
+        ...
+
+    def load_imported(self, tokens: Collection[TokenKey]) -> pa.Table:
+        """Return chain, token_address, interval, month and `imported` of some tokens: quicker than their contents."""
         ...
 
     def insert_events(self, events: pa.Table) -> None:

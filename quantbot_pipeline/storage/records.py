@@ -259,6 +259,15 @@ class RunClaim:
 
 
 @dataclass(frozen=True, slots=True)
+class BackfilledMonth:
+    """What became of a token-month in a backfill: done, or failed for a reason."""
+
+    token: TokenKey
+    month: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
     """What completes a run: one row of `simulation_results_summary` and the digest of its events."""
 

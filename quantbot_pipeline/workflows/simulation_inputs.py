@@ -13,27 +13,36 @@ when, and only when, something that the run reads changes.
 """
 
 import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
+from math import ceil, floor
 from typing import NamedTuple, Self
 
 import numpy as np
+import pyarrow as pa
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.engine.reference import is_entry_call, is_exit_call, is_scale_in_call, warm_up_candles
+from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow
 from quantbot_pipeline.strategy.model import Strategy
-from quantbot_pipeline.workflows.token_months import month_of, next_month
+from quantbot_pipeline.workflows.token_months import format_token, month_of, next_month
 
 # Candles before the window are first asked for by time, this many times longer than a series without gaps
 # needs; only sparser series are asked for again.
 _WARM_UP_STRETCH = 4
+
+# Of candles that are not there.
+_INTERVAL_OF_NOTHING = 60
+
+# Changed when stamps mean something else, so that those from before match no more.
+_STAMP_FORM = 1
 
 _INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 
@@ -99,13 +108,24 @@ class _Extent:
         )
 
 
-class _StoredMonth(NamedTuple):
-    """Candles of one interval that are stored of one token in one month; open times in seconds."""
+class StoredMonth(NamedTuple):
+    """Candles of one interval that are stored of one token in one month.
+
+    Attributes:
+        month: `YYYY-MM`.
+        candle_count: How many candles there are.
+        first_s: Open time of the first one, seconds.
+        last_s: Open time of the last one, seconds.
+        content: Hash of the candles, whatever their order; empty where it was not asked for.
+        imported: A number that no import leaves as it is; 0 where it was not asked for.
+    """
 
     month: str
     candle_count: int
     first_s: int
     last_s: int
+    content: str = ""
+    imported: int = 0
 
 
 class _KnownCall(NamedTuple):
@@ -122,21 +142,98 @@ _Series = tuple[TokenKey, int]
 """A token and an interval in seconds."""
 
 
+class StoredInputs:
+    """What is stored of some tokens, but for the candles themselves: their calls, and the months of each interval.
+
+    It says what runs would read, and by a stamp whether that may have changed.
+    """
+
+    def __init__(self, calls: Iterable[CallRow], months: Mapping[_Series, Sequence[StoredMonth]]) -> None:
+        by_token: dict[TokenKey, list[CallRow]] = defaultdict(list)
+        for call in calls:
+            by_token[call.token].append(call)
+        self.calls = {token: _known_calls(rows) for token, rows in by_token.items()}
+        self.months = months
+        self._intervals: dict[TokenKey, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for (token, interval), found in months.items():
+            for month in found:
+                self._intervals[token][month.month].append(interval)
+
+    @classmethod
+    def load(cls, state: StateStore, history: HistoryStore, tokens: Collection[TokenKey]) -> Self:
+        """Read calls, and which months are stored; without the contents of months there are no stamps."""
+        return cls(state.load_calls(tokens=list(tokens)), _stored_months(history.load_coverage(), tokens))
+
+    @classmethod
+    def load_stamped(cls, state: StateStore, history: HistoryStore, tokens: Collection[TokenKey]) -> Self:
+        """Read calls, and months with their contents."""
+        # Calls last: they go from here to the runs, while candles are read again, later than their stamps.
+        months = _stored_months(history.load_contents(tokens), tokens)
+        return cls(state.load_calls(tokens=list(tokens)), months)
+
+    def interval(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> int | None:
+        """Return the finest interval stored in the window, else in the months that trades reach; None without any."""
+        by_month = self._intervals.get(token, {})
+        last_s = _end_s(end) + trade_reach_seconds(strategy)
+        window_months = [month for month in by_month if month_of(start) <= month < _month_after(end)]
+        later_months = [month for month in by_month if month >= month_of(start) and _month_start_s(month) < last_s]
+        for months in (window_months, later_months):
+            found = [seconds for month in months for seconds in by_month[month]]
+            if found:
+                return min(found)
+        return None
+
+    def stamp(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> str | None:
+        """Return a hash over all that a run over `[start, end)` can read, and no more of it than that needs.
+
+        Whole months stand for the candles in them, so two equal stamps are two equal readings, while a reading may be
+        the same under another stamp. What is not stored counts too: a month that comes between others changes it.
+
+        Returns:
+            sha256 hex, or None if no call asks for anything.
+        """
+        known = self.calls.get(token, ())
+        reported = [k for k in known if start <= k.instant < end and _is_reported(k.call, strategy)]
+        if not reported:
+            return None
+        has_overlap = strategy.overlap != "independent"
+        # A trade of any earlier call may, through others, decide whether one of the window is opened.
+        first = known[0] if has_overlap else reported[0]
+        interval = self.interval(token, start, end, strategy)
+        months = self.months.get((token, interval), ()) if interval is not None else ()
+        first_s = floor(first.instant.timestamp())
+        begin_s = _start_of_warm_up(months, first_s, warm_up_candles(strategy))
+        end_s = _end_of_reach(months, reported[-1].call.signal_timestamp + trade_reach_seconds(strategy))
+        if has_overlap or strategy.exits.on_exit_call:
+            seen = [k for k in known if k.instant >= first.instant and k.call.signal_timestamp < end_s]
+        else:
+            seen = reported
+        document = [
+            _STAMP_FORM,
+            interval,
+            [[m.month, m.candle_count, m.content] for m in months if m.last_s >= begin_s and m.first_s < end_s],
+            [
+                [c.call_id, c.caller_id, c.signal_timestamp, c.signal_type, c.side, start <= instant < end]
+                for instant, c in seen
+            ],
+        ]
+        return hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest()
+
+    def count_candles(self, token: TokenKey, month: str) -> int:
+        """Return how many candles of all intervals a month of a token has."""
+        return sum(
+            found.candle_count
+            for interval in self._intervals.get(token, {}).get(month, ())
+            for found in self.months[token, interval]
+            if found.month == month
+        )
+
+
 class SimulationInputs:
     """Calls and candles of some tokens over some time, ready to be cut for runs."""
 
-    def __init__(
-        self,
-        calls: Mapping[TokenKey, Sequence[CallRow]],
-        stored: Mapping[_Series, Sequence[_StoredMonth]],
-        candles: Mapping[_Series, Candles],
-        extent: "_Extent",
-    ) -> None:
-        self._calls = {token: _known_calls(rows) for token, rows in calls.items()}
-        self._intervals: dict[TokenKey, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for (token, interval), months in stored.items():
-            for found in months:
-                self._intervals[token][found.month].append(interval)
+    def __init__(self, stored: StoredInputs, candles: Mapping[_Series, Candles], extent: "_Extent") -> None:
+        self._stored = stored
         self._candles = candles
         self._extent = extent
 
@@ -147,6 +244,8 @@ class SimulationInputs:
         history: HistoryStore,
         windows: Mapping[TokenKey, tuple[datetime, datetime]],
         strategies: Iterable[Strategy],
+        *,
+        stored: StoredInputs | None = None,
     ) -> Self:
         """Read what runs of `strategies` need that lie within a window per token.
 
@@ -155,26 +254,26 @@ class SimulationInputs:
             history: Where candles are.
             windows: Per token, `[start, end)`.
             strategies: All strategies that will be cut for.
+            stored: What is stored of these tokens, where it was read before.
         """
         extent = _Extent.of(strategies)
-        calls: dict[TokenKey, list[CallRow]] = defaultdict(list)
-        for call in state.load_calls(tokens=list(windows)):
-            calls[call.token].append(call)
+        stored = stored or StoredInputs.load(state, history, windows)
         spans = {}
         for token, (start, end) in windows.items():
             earliest = start
-            if extent.has_overlap and calls[token]:
+            calls = stored.calls.get(token)
+            if extent.has_overlap and calls:
                 # A trade of any earlier call may, through others, decide whether one of the window is opened.
-                earliest = min(start, calls[token][0].signal_timestamp)
+                earliest = min(start, calls[0].instant)
             spans[token] = (int(earliest.timestamp()), _end_s(end) + extent.reach_seconds)
-        stored = _load_coverage(history, windows)
         candles: dict[_Series, Candles] = {}
-        for interval in sorted({interval for _, interval in stored}):
-            months = {token: found for (token, seconds), found in stored.items() if seconds == interval}
+        of_windows = {series: months for series, months in stored.months.items() if series[0] in windows}
+        for interval in sorted({interval for _, interval in of_windows}):
+            months = {token: found for (token, seconds), found in of_windows.items() if seconds == interval}
             needed = {token: spans[token] for token in months}
             found = _load_candles(history, interval, needed, months, extent.warm_up_candles)
             candles |= {(token, interval): loaded for token, loaded in found.items()}
-        return cls(calls, stored, candles, extent)
+        return cls(stored, candles, extent)
 
     def covers(self, strategy: Strategy) -> bool:
         """Return whether what was read suffices for runs of `strategy`."""
@@ -182,38 +281,64 @@ class SimulationInputs:
 
     def tokens(self) -> list[TokenKey]:
         """Return the tokens that have calls, in a fixed order."""
-        return sorted(token for token, calls in self._calls.items() if calls)
+        return sorted(token for token, calls in self._stored.calls.items() if calls)
+
+    def candle_count(self) -> int:
+        """Return how many candles were read."""
+        return sum(map(len, self._candles.values()))
+
+    def validate(self, token: TokenKey) -> None:
+        """Check every rule of candles on all that was read of a token.
+
+        Raises:
+            DataError: a rule is broken; the message names the token, the interval, the candle and its values.
+        """
+        for (owner, interval), candles in self._candles.items():
+            if owner == token:
+                validate_candles(token, candles, interval)
 
     def cut(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> TokenInput | None:
         """Return what a run over `[start, end)` of `token` reads, or None if no call asks for anything."""
-        loaded = self._candles_for(token, start, end, _end_s(end) + trade_reach_seconds(strategy))
-        calls, reported, candles = _cut(self._calls.get(token, ()), loaded, start, end, strategy)
+        interval = self._stored.interval(token, start, end, strategy) or _INTERVAL_OF_NOTHING
+        loaded = self._candles.get((token, interval), Candles.empty(interval))
+        calls, reported, candles = _cut(self._stored.calls.get(token, ()), loaded, start, end, strategy)
         if not reported:
             return None
         return TokenInput(token, candles, calls, reported, _fingerprint(candles, calls, reported))
 
-    def _candles_for(self, token: TokenKey, start: datetime, end: datetime, last_s: int) -> Candles:
-        """Return the candles of the finest interval stored in the window, else in the months that trades reach."""
-        by_month = self._intervals.get(token, {})
-        window_months = [month for month in by_month if month_of(start) <= month < _month_after(end)]
-        later_months = [month for month in by_month if month >= month_of(start) and _month_start_s(month) < last_s]
-        for months in (window_months, later_months):
-            found = [seconds for month in months for seconds in by_month[month]]
-            if found:
-                return self._candles.get((token, min(found)), Candles.empty(min(found)))
-        return Candles.empty(60)
+
+def validate_candles(token: TokenKey, candles: Candles, interval_seconds: int) -> None:
+    """Check every rule of candles.
+
+    Raises:
+        DataError: a rule is broken; the message names the token, the interval, the candle and its values.
+    """
+    try:
+        candles.validate()
+    except DataError as error:
+        raise DataError(
+            f"{format_token(token)}: stored {_INTERVAL_NAMES[interval_seconds]} candles can't be simulated: {error}; "
+            "import good candles of this time"
+        ) from error
 
 
 # --- loading ---
 
 
-def _load_coverage(history: HistoryStore, tokens: Collection[TokenKey]) -> dict[_Series, list[_StoredMonth]]:
+def _stored_months(rows: pa.Table, tokens: Collection[TokenKey]) -> dict[_Series, list[StoredMonth]]:
     """Return the months of which candles are stored, oldest first, by token and interval."""
-    stored: dict[_Series, list[_StoredMonth]] = defaultdict(list)
-    for row in history.load_coverage().to_pylist():
+    stored: dict[_Series, list[StoredMonth]] = defaultdict(list)
+    for row in rows.to_pylist():
         token = TokenKey(row["chain"], row["token_address"])
         if token in tokens:
-            found = _StoredMonth(row["month"], row["candle_count"], row["first_s"], row["last_s"])
+            found = StoredMonth(
+                row["month"],
+                row["candle_count"],
+                row["first_s"],
+                row["last_s"],
+                row.get("content", ""),
+                row.get("imported", 0),
+            )
             stored[token, INTERVAL_SECONDS[row["interval"]]].append(found)
     for months in stored.values():
         months.sort()
@@ -224,7 +349,7 @@ def _load_candles(
     history: HistoryStore,
     interval: int,
     spans: Mapping[TokenKey, tuple[int, int]],
-    stored: Mapping[TokenKey, Sequence[_StoredMonth]],
+    stored: Mapping[TokenKey, Sequence[StoredMonth]],
     warm_up: int,
 ) -> dict[TokenKey, Candles]:
     """Return candles from `warm_up` candles before each span up to the first one at or after its end."""
@@ -244,7 +369,7 @@ def _load_candles(
     return loaded | (history.load_candles(again, interval=name) if again else {})
 
 
-def _start_of_warm_up(months: Sequence[_StoredMonth], start_s: int, warm_up: int) -> int:
+def _start_of_warm_up(months: Sequence[StoredMonth], start_s: int, warm_up: int) -> int:
     """Return a time from which on at least `warm_up` candles, or all there are, lie before `start_s`."""
     count = 0
     for month in reversed(months):
@@ -257,7 +382,7 @@ def _start_of_warm_up(months: Sequence[_StoredMonth], start_s: int, warm_up: int
     return start_s
 
 
-def _end_of_reach(months: Sequence[_StoredMonth], last_s: int) -> int:
+def _end_of_reach(months: Sequence[StoredMonth], last_s: int) -> int:
     """Return a time before which the first candle at or after `last_s` opens, if there is one."""
     for month in months:
         if month.last_s >= last_s:
@@ -298,6 +423,11 @@ def _end_s(end: datetime) -> int:
 # --- cutting ---
 
 
+def _is_reported(call: Call, strategy: Strategy) -> bool:
+    """Return whether a run reports a trade, or the lack of one, for a call of its window."""
+    return is_entry_call(call) or (strategy.overlap == "scale_in" and is_scale_in_call(call))
+
+
 class _PlacedCall(NamedTuple):
     """A call on its candles.
 
@@ -336,9 +466,7 @@ def _cut(
     """Return the calls that a run reads, the ids of those that it reports, and the candles that it reads."""
     scales_in = strategy.overlap == "scale_in"
     reported_ids = frozenset(
-        call.call_id
-        for instant, call in known
-        if start <= instant < end and (is_entry_call(call) or (scales_in and is_scale_in_call(call)))
+        call.call_id for instant, call in known if start <= instant < end and _is_reported(call, strategy)
     )
     if not reported_ids:
         return (), reported_ids, candles.slice(0, 0)
