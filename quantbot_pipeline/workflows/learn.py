@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -113,21 +113,24 @@ def train_and_register(
         "beats_baseline": result.beats_baseline,
         "verdict": result.reason,
     }
-    model_id = state.register_model(
-        NewModel(
-            name=plan.name,
-            version=version,
-            model_type=plan.model_type,
-            input_features=result.feature_names,
-            label_definition=label.model_dump(mode="json"),
-            storage_uri=uri,
-            sha256=sha256,
-            metrics=metrics,
-            status="ready",
-        )
+    model = NewModel(
+        name=plan.name,
+        version=version,
+        model_type=plan.model_type,
+        input_features=result.feature_names,
+        label_definition=label.model_dump(mode="json"),
+        storage_uri=uri,
+        sha256=sha256,
+        metrics=metrics,
+        status="ready",
     )
+    # Whoever sees a model that is ready finds its scores: a death in between leaves one that is in training.
+    is_ready = any(row.version == version and row.status == "ready" for row in state.load_models(plan.name))
+    model_id = state.register_model(model if is_ready else replace(model, status="training"))
     model_column = pa.array(np.full(scores.num_rows, model_id, dtype=np.int64))
     history.insert_scores(scores.add_column(0, "model_id", model_column))
+    if not is_ready:
+        state.register_model(model)
     return ModelOutcome(model_id, version, result, scores.num_rows)
 
 

@@ -145,6 +145,8 @@ def test_a_kill_before_a_model_is_used_is_healed_by_the_next_attempt(
     stores[where] = Dying(stores[where], method, after=False)
     with pytest.raises(Killed):
         train_and_register(PLAN, stores["state"], stores["history"], tmp_path)
+    # What is ready has its scores; without them, nobody may take the model for one to use.
+    assert "ready" not in [row.status for row in scene.state.load_models()]
     train_and_register(PLAN, scene.state, scene.history, tmp_path)
     assert [row.status for row in scene.state.load_models()] == ["ready"]
     assert scene.ask_history("select count() from ml_scores final") == [(60,)]
