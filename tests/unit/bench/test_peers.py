@@ -46,7 +46,7 @@ def test_environment_that_can_not_be_filled_leaves_nothing(tmp_path: Path, monke
     assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == []
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_half_made_environment_of_a_killed_process_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -67,7 +67,7 @@ def test_half_made_environment_of_a_killed_process_is_made_anew(
     assert (len(told), folder.stat().st_ino) == (1, made)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 def test_environment_whose_python_is_gone_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "PINS_FILE", tmp_path / "none.txt")
     (tmp_path / "none.txt").write_text("", encoding="utf-8")
