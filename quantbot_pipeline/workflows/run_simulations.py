@@ -5,21 +5,21 @@ aggregates in ClickHouse, then one Postgres transaction with summary and `comple
 over everything that its result depends on, so a second attempt writes the same rows again.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
 from quantbot_pipeline.engine.metrics import Metrics
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.run_totals import RunTotals
 from quantbot_pipeline.engine.version import ENGINE_VERSION
-from quantbot_pipeline.errors import SimulationError
+from quantbot_pipeline.errors import DataError, ServerError, SimulationError, StorageError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, StrategyRow
@@ -27,7 +27,9 @@ from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strate
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_identity import document_sha256, events_digest, run_key_of
+from quantbot_pipeline.workflows.simulate_together import SimulatedWindow, markets_of, simulate_together
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
+from quantbot_pipeline.workflows.stage_times import StageTimes
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth, format_token
 
@@ -55,6 +57,7 @@ class RunRequest:
         token_id: The token, if the run is about one token.
         window_start: Start of the window, inclusive.
         window_end: End of the window, exclusive.
+        inputs_stamp: Stamp of all that `inputs` were cut from, if it is known that nothing changed meanwhile.
     """
 
     strategy_row: StrategyRow
@@ -64,6 +67,7 @@ class RunRequest:
     token_id: int | None
     window_start: datetime
     window_end: datetime
+    inputs_stamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,8 @@ def run_simulations(
 ) -> list[RunOutcome]:
     """Compute and store the runs that are not complete yet; reuse the others.
 
-    A run that fails is recorded as `failed` with its message and costs no other run.
+    A run that fails is recorded as `failed` with its message and costs no other run. Processes that want the same
+    runs take turns: who comes later finds them complete.
 
     Args:
         requests: The runs that are wanted; two of one key are one run.
@@ -149,27 +154,121 @@ def run_simulations(
     """
     outcomes: list[RunOutcome] = []
     prepare_engine(lambda message: on_progress(0, len(requests), message))
-    for batch in _batches(requests, _RUNS_PER_BATCH):
-        claims = state.claim_runs([_new_run(request) for request in batch], force=force)
-        results: list[_Result] = []
-        found: dict[int, RunOutcome] = {}
-        markets = _SharedMarkets()
-        for claim, request in zip(claims, batch, strict=True):
-            if claim.run_id not in found:
-                found[claim.run_id] = (
-                    RunOutcome(request, claim.run_id, RunStatus.REUSED)
-                    if claim.is_complete and not force
-                    else _simulate(claim, request, markets, results)
-                )
-            outcomes.append(found[claim.run_id])
-            on_progress(len(outcomes), len(requests), _describe(request))
-        _store(results, state, history)
-        failures = {outcome.run_id: outcome.error or "" for outcome in failed(found.values())}
-        known = {claim.run_id for claim in claims if claim.is_complete}
-        state.reactivate_runs(sorted(known - failures.keys()))
-        state.fail_runs(failures)
+    for requested in _batches(requests, _RUNS_PER_BATCH):
+        told = len(outcomes)
+        with state.exclusive_runs({lock_name(request) for request in requested}):
+            batch = SimulatedBatch.of(requested, state, force=force)
+            outcomes += batch.store(state, history)
+        for done, request in enumerate(requested, start=told + 1):
+            on_progress(done, len(requests), _describe(request))
     publish(state, history)
     return outcomes
+
+
+def lock_name(request: RunRequest) -> str:
+    """Return what a process must hold (`StateStore.exclusive_runs`) that claims and computes a run."""
+    if request.token_id is not None:
+        return token_lock_name(request.inputs[0].token)
+    return f"quantbot runs {request.run_type} {scope_key_of(request)}"
+
+
+def token_lock_name(token: TokenKey) -> str:
+    """Return what a process must hold that computes runs of one token."""
+    return f"quantbot runs of {format_token(token)}"
+
+
+class SimulatedBatch:
+    """Runs that were claimed and simulated, before they are stored; made and stored by who holds their locks.
+
+    Attributes:
+        event_count: Events of all computed runs.
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[RunRequest],
+        claims: Sequence[RunClaim],
+        found: dict[int, RunOutcome],
+        results: list[_Result],
+    ) -> None:
+        self._requests = requests
+        self._claims = claims
+        self._found = found
+        self._results = results
+
+    @classmethod
+    def of(
+        cls,
+        requests: Sequence[RunRequest],
+        state: StateStore,
+        *,
+        force: bool = False,
+        threads: int = 1,
+        stages: StageTimes | None = None,
+    ) -> Self:
+        """Claim runs, and simulate those that are not complete.
+
+        Args:
+            requests: The runs that are wanted.
+            state: Where they are claimed.
+            force: Simulate complete runs too, and hold what comes of them against what is stored.
+            threads: Of the engine; changes no result.
+            stages: Where the time goes to.
+        """
+        stages = stages or StageTimes()
+        with stages.measure("claim"):
+            claims = state.claim_runs([_new_run(request) for request in requests], force=force)
+        found: dict[int, RunOutcome] = {}
+        wanted: list[tuple[RunClaim, RunRequest]] = []
+        for claim, request in zip(claims, requests, strict=True):
+            if claim.run_id not in found:
+                found[claim.run_id] = RunOutcome(request, claim.run_id, RunStatus.REUSED)
+                if force or not claim.is_complete:
+                    wanted.append((claim, request))
+        with stages.measure("simulate"):
+            simulated = _simulate_together(wanted, threads)
+        results: list[_Result] = []
+        with stages.measure("encode"):
+            for claim, request in wanted:
+                found[claim.run_id] = _simulate(claim, request, simulated.get(claim.run_id), results)
+        return cls(requests, claims, found, results)
+
+    @property
+    def event_count(self) -> int:
+        """Events of all computed runs."""
+        return sum(outcome.event_count for outcome in self._found.values())
+
+    def store(self, state: StateStore, history: HistoryStore, *, stages: StageTimes | None = None) -> list[RunOutcome]:
+        """Store what was computed, and return what became of each request, in their order."""
+        found, stages = self._found, stages or StageTimes()
+        try:
+            _store(self._results, state, history, stages)
+        except ServerError:
+            raise
+        except (StorageError, DataError):
+            # One of them is refused: the others are not to pay for it.
+            for result in self._results:
+                try:
+                    _store([result], state, history, stages)
+                except ServerError:
+                    raise
+                except (StorageError, DataError) as error:
+                    run_id = result.claim.run_id
+                    found[run_id] = RunOutcome(
+                        result.request, run_id, RunStatus.FAILED, error=f"{type(error).__name__}: {error}"
+                    )
+        with stages.measure("complete"):
+            failures = {outcome.run_id: outcome.error or "" for outcome in failed(found.values())}
+            known = {claim.run_id for claim in self._claims if claim.is_complete}
+            state.reactivate_runs(sorted(known - failures.keys()))
+            state.fail_runs(failures)
+            stamps = {
+                claim.run_id: request.inputs_stamp
+                for claim, request in zip(self._claims, self._requests, strict=True)
+                if request.inputs_stamp is not None and claim.run_id not in failures
+            }
+            state.stamp_runs(stamps)
+        return [found[claim.run_id] for claim in self._claims]
 
 
 def publish(state: StateStore, history: HistoryStore) -> None:
@@ -177,43 +276,51 @@ def publish(state: StateStore, history: HistoryStore) -> None:
     history.publish(state.load_published_runs(), state.load_published_calls())
 
 
-class _SharedMarkets:
-    """Candles and calls in the engine's form, made once for all runs of a batch that read the same.
+def _simulate_together(wanted: Sequence[tuple[RunClaim, RunRequest]], threads: int) -> dict[int, SimulatedWindow]:
+    """Return what came of runs over one token each, by run id, strategy by strategy.
 
-    Runs share what was read and nothing else: each is simulated by itself, so one that fails costs no other.
+    Runs of a strategy that can't be simulated together are left out: each of them is tried by itself.
     """
+    by_config: dict[str, list[tuple[RunClaim, RunRequest]]] = defaultdict(list)
+    for claim, request in wanted:
+        if len(request.inputs) == 1:
+            by_config[config_hash(request.strategy)].append((claim, request))
+    # Strategies that read the same share the engine's form of it, and the indicators.
+    known: dict[tuple[str, ...], PreparedMarkets] = {}
+    simulated: dict[int, SimulatedWindow] = {}
+    for together in by_config.values():
+        windows = [request.inputs[0] for _, request in together]
+        reading = tuple(window.fingerprint for window in windows)
+        try:
+            if reading not in known:
+                known[reading] = markets_of(windows)
+            found = simulate_together(windows, together[0][1].strategy, threads=threads, markets=known[reading])
+        except Exception:  # noqa: BLE001, S112 - the one it is about is found when each is tried by itself
+            continue
+        simulated |= {claim.run_id: window for (claim, _), window in zip(together, found, strict=True)}
+    return simulated
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[TokenKey, str], PreparedMarkets] = {}
 
-    def run(self, part: TokenInput, strategy: Strategy) -> StrategyRun:
-        """Return what comes of a strategy on a token."""
-        # The fingerprint covers candles, calls and which of these are reported.
-        key = (part.token, part.fingerprint)
-        if key not in self._known:
-            self._known[key] = PreparedMarkets({part.token: part.candles}, {part.token: part.calls})
-        [run] = iterate_runs(self._known[key], [strategy], report_call_ids=part.reported_call_ids)
-        return run
-
-
-def _simulate(claim: RunClaim, request: RunRequest, markets: _SharedMarkets, results: list[_Result]) -> RunOutcome:
+def _simulate(
+    claim: RunClaim, request: RunRequest, window: SimulatedWindow | None, results: list[_Result]
+) -> RunOutcome:
     try:
-        result = _compute(claim, request, markets)
+        result = _compute(claim, request, window)
     except Exception as error:  # noqa: BLE001 - whatever one run stumbles over must not cost its neighbours
         return RunOutcome(request, claim.run_id, RunStatus.FAILED, error=f"{type(error).__name__}: {error}")
     results.append(result)
     return RunOutcome(request, claim.run_id, RunStatus.COMPUTED, result.metrics, result.events.num_rows)
 
 
-def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _Result:
+def _compute(claim: RunClaim, request: RunRequest, window: SimulatedWindow | None) -> _Result:
     events: list[pa.Table] = []
     aggregates: list[dict[str, Any]] = []
     totals = RunTotals()
     for part in request.inputs:
-        run = markets.run(part, request.strategy)
-        totals.add(run)
-        events.append(_with_run_columns(run.events_table(), claim.run_id, part.token))
-        aggregates.append(_aggregate(claim.run_id, part.token, run.metrics()))
+        [simulated] = [window] if window is not None else simulate_together([part], request.strategy)
+        totals.add(simulated.run)
+        events.append(_with_run_columns(simulated.events, claim.run_id, part.token))
+        aggregates.append(_aggregate(claim.run_id, part.token, simulated.run.metrics()))
     all_events = pa.concat_tables(events)
     digest = events_digest(all_events)
     if claim.is_complete and claim.events_digest != digest:
@@ -225,12 +332,14 @@ def _compute(claim: RunClaim, request: RunRequest, markets: _SharedMarkets) -> _
     return _Result(claim, request, totals.metrics(), all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest)
 
 
-def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore) -> None:
+def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore, stages: StageTimes) -> None:
     if not results:
         return
-    history.insert_events(pa.concat_tables([result.events for result in results]))
-    history.insert_aggregates(pa.concat_tables([result.aggregates for result in results]))
-    state.complete_runs([_summary(result) for result in results])
+    with stages.measure("insert"):
+        history.insert_events(pa.concat_tables([result.events for result in results]))
+        history.insert_aggregates(pa.concat_tables([result.aggregates for result in results]))
+    with stages.measure("complete"):
+        state.complete_runs([_summary(result) for result in results])
 
 
 def _new_run(request: RunRequest) -> NewRun:
@@ -247,13 +356,9 @@ def _new_run(request: RunRequest) -> NewRun:
         "call_count": sum(len(part.reported_call_ids) for part in request.inputs),
         "fingerprint": document_sha256([part.fingerprint for part in request.inputs]),
     }
-    scope = [request.run_type, request.strategy_row.name, request.token_id, tokens, window]
-    if request.run_type == "optimization":
-        # Trials differ in their configuration alone: each is a result of its own and supersedes none.
-        scope.append(hash_of_config)
     return NewRun(
         run_key=run_key_of(ENGINE_VERSION, hash_of_config, data_selection),
-        scope_key=document_sha256(scope),
+        scope_key=scope_key_of(request),
         strategy_id=request.strategy_row.strategy_id,
         token_id=request.token_id,
         caller_id=None,
@@ -265,6 +370,45 @@ def _new_run(request: RunRequest) -> NewRun:
         window_start=request.window_start,
         window_end=request.window_end,
     )
+
+
+def scope_key_of(request: RunRequest) -> str:
+    """Return the hash of what a run is about; of the complete runs of one scope one is current."""
+    return hash_of_scope(
+        request.run_type,
+        request.strategy_row.name,
+        request.token_id,
+        [part.token for part in request.inputs],
+        (request.window_start, request.window_end),
+        # Trials differ in their configuration alone: each is a result of its own and supersedes none.
+        hash_of_config=config_hash(request.strategy) if request.run_type == "optimization" else None,
+    )
+
+
+def hash_of_scope(
+    run_type: str,
+    strategy_name: str,
+    token_id: int | None,
+    tokens: Sequence[TokenKey],
+    window: tuple[datetime, datetime],
+    *,
+    hash_of_config: str | None = None,
+) -> str:
+    """Return a scope key, which says nothing of what a run reads.
+
+    Args:
+        run_type: backtest, optimization, what_if or live_eval.
+        strategy_name: Name of the strategy.
+        token_id: The token, if the run is about one.
+        tokens: All tokens that have calls in the window.
+        window: Start and end.
+        hash_of_config: Of the configuration, where that is part of what the run is about.
+    """
+    scope: list[Any] = [run_type, strategy_name, token_id, [format_token(token) for token in tokens]]
+    scope.append([instant.isoformat() for instant in window])
+    if hash_of_config is not None:
+        scope.append(hash_of_config)
+    return document_sha256(scope)
 
 
 _AGGREGATES = pa.schema(

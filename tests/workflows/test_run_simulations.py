@@ -16,6 +16,7 @@ from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.strategy.presets import load_preset, preset_names
 from quantbot_pipeline.workflows import run_simulations as module
+from quantbot_pipeline.workflows import simulate_together as together
 from quantbot_pipeline.workflows.run_identity import events_digest
 from quantbot_pipeline.workflows.run_simulations import (
     RunOutcome,
@@ -163,14 +164,14 @@ def test_a_failing_run_costs_no_neighbour_and_is_computed_by_the_next_attempt(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     strategies = two_strategies(scene)
-    iterate_runs = module.iterate_runs
+    iterate_runs = together.iterate_runs
 
     def fail_first(markets: Any, strategies: Any, **options: Any) -> Any:
         if strategies[0].name == "first":
             raise ZeroDivisionError("a price was 0")
         return iterate_runs(markets, strategies, **options)
 
-    monkeypatch.setattr(module, "iterate_runs", fail_first)
+    monkeypatch.setattr(together, "iterate_runs", fail_first)
     assert statuses(simulate(scene, strategies)) == ["failed", "computed"]
     assert run_fields(scene, "status, error_message") == [
         ("failed", "ZeroDivisionError: a price was 0"),
@@ -188,15 +189,16 @@ def test_candles_that_no_engine_can_read_fail_their_own_runs_only(
     strategies = two_strategies(scene)
     scene.history.insert_candles(candle_rows(PEPE, MARCH, 120))
     scene.call(alert(9, MARCH, token=PEPE))
-    prepared = module.PreparedMarkets
+    [pepe] = [call.call_id for call in scene.state.load_calls(tokens=[PEPE])]
+    prepared = together.PreparedMarkets
 
     def refuse_pepe(candles: Any, calls: Any) -> Any:
-        if PEPE in candles:
+        if any(call.call_id == pepe for of_window in calls.values() for call in of_window):
             raise MemoryError("no room")
         return prepared(candles, calls)
 
     requests = [*scene.plan(*strategies, token=PEPE), *scene.plan(*strategies)]
-    monkeypatch.setattr(module, "PreparedMarkets", refuse_pepe)
+    monkeypatch.setattr(together, "PreparedMarkets", refuse_pepe)
     outcomes = run_simulations(requests, scene.state, scene.history)
     assert statuses(outcomes) == ["failed", "failed", "computed", "computed"]
     assert outcomes[0].error == "MemoryError: no room"
@@ -271,8 +273,8 @@ def test_stored_runs_are_those_of_the_reference_engine_to_the_last_bit(scene: Sc
 def test_runs_that_read_the_same_share_one_set_of_candles(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     two_strategies(scene)
     made: list[Any] = []
-    prepared = module.PreparedMarkets
-    monkeypatch.setattr(module, "PreparedMarkets", lambda *given: made.append(given) or prepared(*given))
+    prepared = together.PreparedMarkets
+    monkeypatch.setattr(together, "PreparedMarkets", lambda *given: made.append(given) or prepared(*given))
     outcomes = simulate(scene, scene.state.load_strategies())
     assert (statuses(outcomes), len(made)) == (["computed"] * 2, 1)
 
