@@ -65,16 +65,7 @@ class EmbeddedClickHouse:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         password = ensure_password(self.layout.password_file)
         deadline = time.monotonic() + timeout_seconds
-        state = self.state()
-        if state is None:
-            process = start_detached(
-                # TZ: the engine takes its time zone from its process.
-                ["/usr/bin/env", "TZ=UTC", sys.executable, "-m", "quantbot_pipeline.servers.clickhouse_owner",
-                 str(self.layout.directory)],
-                self.layout.log_file,
-                directory=PACKAGE_PARENT,
-            )  # fmt: skip
-            state = self._wait_for_state(process, deadline)
+        state = self._launch_unless_it_runs(deadline)
         while True:
             try:
                 self._ask(state, password, f"create database if not exists {DATABASE}")
@@ -84,9 +75,24 @@ class EmbeddedClickHouse:
                         f"ClickHouse (process {state.process.pid}) does not answer: {error}; "
                         "run 'quantbot down' and then the command again"
                     ) from error
+                # It may have been told to end, and be gone by now.
+                state = self._launch_unless_it_runs(deadline)
                 time.sleep(0.05)
             else:
                 return
+
+    def _launch_unless_it_runs(self, deadline: float) -> OwnerState:
+        state = self.state()
+        if state is not None:
+            return state
+        process = start_detached(
+            # TZ: the engine takes its time zone from its process.
+            ["/usr/bin/env", "TZ=UTC", sys.executable, "-m", "quantbot_pipeline.servers.clickhouse_owner",
+             str(self.layout.directory)],
+            self.layout.log_file,
+            directory=PACKAGE_PARENT,
+        )  # fmt: skip
+        return self._wait_for_state(process, deadline)
 
     def _wait_for_state(self, process: ProcessIdentity, deadline: float) -> OwnerState:
         while True:

@@ -38,6 +38,7 @@ USER = "quantbot"
 DATABASES = ("quantbot", "dagster")
 _CONNECT_TIMEOUT_SECONDS = 5
 _STOP_TIMEOUT_SECONDS = 30.0
+_LAST_CLIENTS_SECONDS = 5.0
 _PORT = 5432  # names the socket file; nothing listens on a port
 
 # Longest path of a Unix socket, without its closing zero byte (sun_path has 108).
@@ -78,11 +79,13 @@ class Postmaster:
         process: The server's first process.
         socket_directory: Where its socket is.
         is_ready: Whether it says that it accepts connections.
+        is_stopping: Whether it was told to end and lets nobody in any more.
     """
 
     process: ProcessIdentity
     socket_directory: Path
     is_ready: bool
+    is_stopping: bool
 
 
 class EmbeddedPostgres:
@@ -109,8 +112,8 @@ class EmbeddedPostgres:
         process = self._server_process(int(lines[0]))
         if process is None:
             return None
-        is_ready = len(lines) >= 8 and lines[7].strip() == "ready"
-        return Postmaster(process, Path(lines[4].strip()), is_ready)
+        status = lines[7].strip() if len(lines) >= 8 else ""
+        return Postmaster(process, Path(lines[4].strip()), status == "ready", status == "stopping")
 
     def urls(self) -> tuple[str, str] | None:
         """Return the URLs of both databases when it runs, lets us in and has both, else None."""
@@ -137,6 +140,24 @@ class EmbeddedPostgres:
             ServerError: it did not start, or does not let us in.
         """
         deadline = time.monotonic() + timeout_seconds
+        password = self._launch_unless_it_runs(timeout_seconds, tell)
+        while True:
+            try:
+                self._create_missing_databases(password)
+            except (psycopg.OperationalError, ServerError) as error:
+                if "password authentication failed" in str(error) or time.monotonic() > deadline:
+                    raise ServerError(
+                        f"the embedded Postgres in {self.directory} does not let us in: "
+                        f"{str(error).strip()}; see {self.log_directory}"
+                    ) from error
+                if self._ends_a_shutdown():
+                    self._launch_unless_it_runs(timeout_seconds, tell)
+                time.sleep(0.05)
+            else:
+                return
+
+    def _launch_unless_it_runs(self, timeout_seconds: float, tell: Callable[[str], None]) -> str:
+        """Start the server unless it runs, and return its password."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             password = ensure_password(self.password_file)
@@ -149,18 +170,24 @@ class EmbeddedPostgres:
                 self._launch(account, timeout_seconds)
         except OSError as error:
             raise ServerError(f"the embedded Postgres can't use {self.directory}: {error}") from error
-        while True:
-            try:
-                self._create_missing_databases(password)
-            except (psycopg.OperationalError, ServerError) as error:
-                if "password authentication failed" in str(error) or time.monotonic() > deadline:
-                    raise ServerError(
-                        f"the embedded Postgres in {self.directory} does not let us in: "
-                        f"{str(error).strip()}; see {self.log_directory}"
-                    ) from error
-                time.sleep(0.05)
-            else:
-                return
+        return password
+
+    def _ends_a_shutdown(self) -> bool:
+        """Let a server that somebody told to end do so, and return whether there is one to start again.
+
+        After SIGTERM, Postgres lets nobody in and waits until the last client has gone, which may be never: nobody
+        could use it and nobody could start it. Its clients get some seconds, then they are disconnected.
+        """
+        postmaster = self.postmaster()
+        if postmaster is None:
+            return True
+        if not postmaster.is_stopping:
+            return False
+        deadline = time.monotonic() + _LAST_CLIENTS_SECONDS
+        while postmaster.process.is_running() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.stop()
+        return True
 
     def stop(self) -> bool:
         """Shut the server down cleanly; return whether one ran."""
