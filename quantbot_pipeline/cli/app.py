@@ -31,6 +31,7 @@ from quantbot_pipeline.cli import (
     servers,
     simulations,
     strategies,
+    verify,
 )
 from quantbot_pipeline.cli.console import messages, print_error
 from quantbot_pipeline.cli.help_text import flowing
@@ -114,6 +115,7 @@ def build_app() -> typer.Typer:
         optimization,
         models,
         reports,
+        verify,
         garbage,
         bench,
     ):
