@@ -13,6 +13,7 @@
     │   └── MigrationError    the schema in the database is not the one in `sql/`
     ├── SourceError           a source of candles on the network gave no usable answer      (exit code 3)
     ├── SimulationError       a run could not be computed or differs from what is stored    (exit code 4)
+    ├── EvidenceError         splits, tests or the verdict of a search can't be computed      (exit code 4)
     ├── LearningError         features, labels or a model can't be built or loaded          (exit code 4)
     └── IntegrityError        counts that must add up do not                                (exit code 5)
 
@@ -71,6 +72,12 @@ class SourceError(QuantbotError):
 
 class SimulationError(QuantbotError):
     """A run could not be computed, or its rows differ from those stored under the same key."""
+
+    exit_code = 4
+
+
+class EvidenceError(QuantbotError):
+    """Splits, tests or the verdict of a search can't be computed from what was given."""
 
     exit_code = 4
 
