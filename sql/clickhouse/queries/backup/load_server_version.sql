@@ -1,0 +1,2 @@
+-- grain: one row
+select version() as server_version
