@@ -1,22 +1,30 @@
-"""Objectives: which metric a search improves, and how a run's metrics become one score.
+"""Objectives: what a search improves, and how a run's metrics become scores.
 
-A score is always better when it is higher: a metric that is minimised enters with its sign changed, so
-that trials are ranked by descending score whatever the objective.
+Text form, of which `objective_text.py` reads every part:
 
-Text form: `metric[:max|:min][,min_trades=N]`, such as `final_pnl`, `max_drawdown` (minimised, because a
-smaller one is better), `average_holding_minutes:min,min_trades=30`.
+    final_pnl                                       one metric, in its better direction
+    max:trade_count                                 a metric in a direction of your own
+    0.7*final_pnl - 0.3*max_drawdown                a weighted sum, which is maximised
+    max:sharpe_ratio, min:max_drawdown              several goals: the Pareto front is kept
+    final_pnl subject to trade_count >= 30 and max_drawdown <= 0.4
+
+A score is always better when it is higher: what is minimised enters with its sign changed. Metrics enter
+sums as they are: nothing is scaled by what other trials reached, so that a trial's score depends on that
+trial alone and stays the same when a job goes on. Weights therefore carry units; divide by what counts as
+much to bring metrics to one scale (`final_pnl/0.2 + sharpe_ratio/2`).
 """
 
 import math
-import re
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbot_pipeline.errors import ConfigError
 
 Direction = Literal["max", "min"]
+Comparison = Literal[">=", "<=", ">", "<", "=="]
 
 METRIC_DIRECTIONS: dict[str, Direction | None] = {
     "final_pnl": "max",
@@ -32,81 +40,321 @@ METRIC_DIRECTIONS: dict[str, Direction | None] = {
     "sortino_ratio": "max",
     "max_drawdown": "min",
     "calmar": "max",
+    "average_return_deployed": "max",
+    "max_adverse_excursion": "max",
+    "max_favourable_excursion": "max",
+    "stop_out_rate": "min",
     "trade_count": None,
+    "skipped_count": None,
     "reentry_count": None,
     "ladder_entries_used": None,
     "ladder_exits_used": None,
     "average_holding_minutes": None,
     "max_holding_minutes": None,
 }
-"""Metrics of a run that can be an objective, and their better direction; None: the user must say."""
+"""Metrics of a run that can be part of an objective, and their better direction; None: the user must say."""
 
-_OBJECTIVE = re.compile(r"\s*(\w+)\s*(?::\s*(\w+)\s*)?(?:,\s*min_trades\s*=\s*(\d{1,9})\s*)?", re.ASCII)
+_UNBOUNDED = (-math.inf, math.inf)
+
+METRIC_RANGES: dict[str, tuple[float, float]] = {
+    "win_rate": (0.0, 1.0),
+    "profit_factor": (0.0, math.inf),
+    "volatility": (0.0, math.inf),
+    "max_drawdown": (0.0, math.inf),
+    "max_adverse_excursion": (-math.inf, 0.0),
+    "max_favourable_excursion": (0.0, math.inf),
+    "stop_out_rate": (0.0, 1.0),
+    "trade_count": (0.0, math.inf),
+    "skipped_count": (0.0, math.inf),
+    "reentry_count": (0.0, math.inf),
+    "ladder_entries_used": (0.0, math.inf),
+    "ladder_exits_used": (0.0, math.inf),
+    "average_holding_minutes": (0.0, math.inf),
+    "max_holding_minutes": (0.0, math.inf),
+}
+"""Between what a metric can lie, where that is known; a limit outside of it can't be met."""
+
+COUNTED_METRICS = frozenset({"trade_count", "skipped_count", "reentry_count", "ladder_entries_used"})
+"""Metrics that grow with the number of calls; limits on them shrink with the share of calls seen."""
+
+UNKNOWN_VIOLATION = 1e6
+"""How far a limit counts as missed when its metric has no value: further than any that has one."""
+
+
+class Goal(BaseModel):
+    """A weighted sum of metrics that is made large or small.
+
+    Attributes:
+        terms: Metric → weight, at least one.
+        direction: Whether a higher (`max`) or a lower (`min`) value is better.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    terms: dict[str, float] = Field(min_length=1)
+    direction: Direction
+
+    def value(self, metrics: Mapping[str, float | int | None]) -> float | None:
+        """Return the sum as it is; None when one of its metrics has no (finite) value."""
+        total = 0.0
+        for metric, weight in self.terms.items():
+            found = metrics[metric]
+            if found is None or not math.isfinite(found):
+                return None
+            total += weight * float(found)
+        return total if math.isfinite(total) else None
+
+    def score(self, metrics: Mapping[str, float | int | None]) -> float | None:
+        """Return the sum so that higher is better; None when it has no value."""
+        value = self.value(metrics)
+        # `0.0 -` instead of a minus sign: a drawdown of 0 gives 0, not -0.
+        return value if value is None or self.direction == "max" else 0.0 - value
+
+    def __str__(self) -> str:
+        text = ""
+        for metric, weight in self.terms.items():
+            size = metric if abs(weight) == 1 else f"{abs(weight)!r}*{metric}"
+            sign = "-" if weight < 0 else "+"
+            text += f" {sign} {size}" if text else f"-{size}" if weight < 0 else size
+        return f"{self.direction}:{text}"
+
+
+class Limit(BaseModel):
+    """What a metric of a run must meet, such as trade_count >= 30.
+
+    Attributes:
+        metric: Name of the metric.
+        comparison: How it is compared.
+        bound: With what.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    metric: str
+    comparison: Comparison
+    bound: float
+
+    def violation(self, metrics: Mapping[str, float | int | None]) -> float:
+        """Return how far a run is from meeting it, in units of the bound (or of 1, if that is more); 0 if it does."""
+        value = metrics[self.metric]
+        if value is None or not math.isfinite(value):
+            return UNKNOWN_VIOLATION
+        gap = {
+            ">=": self.bound - value,
+            ">": self.bound - value,
+            "<=": value - self.bound,
+            "<": value - self.bound,
+            "==": abs(value - self.bound),
+        }[self.comparison]
+        is_strict = self.comparison in (">", "<")
+        if gap < 0 or (gap == 0 and not is_strict):
+            return 0.0
+        # The smallest positive number: at a strict bound nothing is missing, and yet it is missed.
+        return max(gap / max(abs(self.bound), 1.0), 1e-12)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.comparison} {self.bound!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an objective says of a run.
+
+    Attributes:
+        values: One score per goal, higher is better; None when a goal has none or a limit is missed.
+        violation: How far the run is from meeting all limits, in sum; 0 when it meets them.
+        reason: Why there are no values; empty otherwise.
+    """
+
+    values: tuple[float, ...] | None
+    violation: float
+    reason: str = ""
+
+    @property
+    def score(self) -> float | None:
+        """The score of the first goal, by which trials are listed."""
+        return None if self.values is None else self.values[0]
 
 
 class Objective(BaseModel):
     """What a search improves.
 
     Attributes:
-        metric: Name of the metric, one of `METRIC_DIRECTIONS`.
-        direction: Whether a higher (`max`) or a lower (`min`) value is better.
-        min_trades: Runs with fewer trades have no score, at least 0.
+        goals: At least one; with several no single trial is the best, but the Pareto front is.
+        limits: What every run must meet to have a score. Unless one bounds `trade_count` from below, at
+            least one trade is asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: str
-    direction: Direction
-    min_trades: int = Field(default=1, ge=0)
+    goals: tuple[Goal, ...] = Field(min_length=1)
+    limits: tuple[Limit, ...] = ()
 
-    def score(self, metrics: Mapping[str, float | int | None]) -> float | None:
-        """Return the score of a run, higher is better.
+    def evaluate(self, metrics: Mapping[str, float | int | None]) -> Evaluation:
+        """Return what the metrics of a run are worth.
 
         Args:
             metrics: The run's metrics by name, with `trade_count`.
 
-        Returns:
-            The metric, negated when it is minimised; None when the metric is null (or not finite) or the
-            run has fewer than `min_trades` trades.
-
         Raises:
-            ConfigError: the metric or `trade_count` is not among `metrics`.
+            ConfigError: one of the metrics asked for is not among `metrics`.
         """
-        for name in (self.metric, "trade_count"):
+        for name in self.metrics():
             if name not in metrics:
                 raise ConfigError(
                     f"objective {self}: the run has no metric {name!r}; found {', '.join(sorted(metrics)) or 'none'}"
                 )
-        value = metrics[self.metric]
-        if value is None or not math.isfinite(value) or (metrics["trade_count"] or 0) < self.min_trades:
-            return None
-        # `0.0 -` instead of a minus sign: a drawdown of 0 gives 0, not -0.
-        return float(value) if self.direction == "max" else 0.0 - float(value)
+        missed = [(limit, amount) for limit in self.all_limits() if (amount := limit.violation(metrics)) > 0]
+        if missed:
+            found = ", ".join(f"{limit.metric} = {_number(metrics[limit.metric])}" for limit, _ in missed)
+            return Evaluation(
+                None,
+                sum(amount for _, amount in missed),
+                f"{found}; allowed is {_joined([each for each, _ in missed])}",
+            )
+        values = [goal.score(metrics) for goal in self.goals]
+        if empty := [goal for goal, value in zip(self.goals, values, strict=True) if value is None]:
+            return Evaluation(None, UNKNOWN_VIOLATION, f"no value: {', '.join(map(str, empty))}")
+        return Evaluation(tuple(value for value in values if value is not None), 0.0)
+
+    def score(self, metrics: Mapping[str, float | int | None]) -> float | None:
+        """Return the score of the first goal, higher is better; None when the run has none.
+
+        Raises:
+            ConfigError: one of the metrics asked for is not among `metrics`.
+        """
+        return self.evaluate(metrics).score
+
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of all metrics that it reads."""
+        terms = [metric for goal in self.goals for metric in goal.terms]
+        return tuple(dict.fromkeys([*terms, *(limit.metric for limit in self.all_limits())]))
+
+    def all_limits(self) -> tuple[Limit, ...]:
+        """Return the limits, with the one on trades that holds by itself."""
+        if any(limit.metric == "trade_count" and limit.comparison in (">=", ">", "==") for limit in self.limits):
+            return self.limits
+        return (*self.limits, Limit(metric="trade_count", comparison=">=", bound=1))
+
+    def at_share(self, share: float) -> "Objective":
+        """Return the objective for a run over a share of the calls.
+
+        Lower limits on counts are multiplied by the share and rounded down: 30 trades among all calls are 3
+        among a tenth of them. Everything else stays.
+
+        Args:
+            share: Share of the calls, in (0, 1].
+        """
+        if share >= 1:
+            return self
+        limits = tuple(
+            limit.model_copy(update={"bound": float(math.floor(limit.bound * share))})
+            if limit.metric in COUNTED_METRICS and limit.comparison in (">=", ">")
+            else limit
+            for limit in self.limits
+            if not (limit.metric in COUNTED_METRICS and limit.comparison == "==")
+        )
+        return self.model_copy(update={"limits": limits})
+
+    def require_reachable(self, call_count: int) -> None:
+        """Refuse an objective that no strategy can reach on this many calls.
+
+        Raises:
+            ConfigError: it asks for more trades than there are calls.
+        """
+        for limit in self.limits:
+            least = limit.bound + (limit.comparison == ">")
+            if limit.metric == "trade_count" and limit.comparison in (">=", ">", "==") and least > call_count:
+                raise ConfigError(
+                    f"objective {self}: found the limit {limit}, but there are {call_count} calls; "
+                    f"allowed are at most {call_count} trades: lower the limit or take more data"
+                )
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON form, which `parse_objective` reads."""
+        return {
+            "goals": [{"direction": goal.direction, "terms": dict(goal.terms)} for goal in self.goals],
+            "subject_to": [
+                {"metric": limit.metric, "comparison": limit.comparison, "bound": limit.bound} for limit in self.limits
+            ],
+        }
 
     def __str__(self) -> str:
-        return f"{self.metric}:{self.direction},min_trades={self.min_trades}"
+        text = ", ".join(map(str, self.goals))
+        return f"{text} subject to {_joined(self.limits)}" if self.limits else text
 
 
-def parse_objective(text: str) -> Objective:
-    """Return the objective of its text form, see the module's docstring.
+def parse_objective(objective: str | Mapping[str, Any]) -> Objective:
+    """Return the objective of its text or JSON form.
+
+    Args:
+        objective: Text, see the module's docstring; or `{"goals": [{"direction": "max", "terms": {"final_pnl":
+            1}}], "subject_to": [{"metric": "trade_count", "comparison": ">=", "bound": 30}]}`.
 
     Raises:
-        ConfigError: the text can't be read, the metric is unknown, or it has no better direction of its
-            own and none was given.
+        ConfigError: it can't be read (with the position in a text), names an unknown metric, leaves a
+            direction open that is not clear, or has limits that nothing can meet.
     """
-    found = _OBJECTIVE.fullmatch(text)
-    if found is None:
+    # Here, because the reader of texts makes what is defined above.
+    from quantbot_pipeline.optimization.objective_text import read_objective_text
+
+    if isinstance(objective, str):
+        found = read_objective_text(objective)
+        source = f"objective {objective!r}"
+    else:
+        found = _read_document(objective)
+        source = "objective"
+    _refuse_unreachable(found, source)
+    return found
+
+
+def _read_document(document: Mapping[str, Any]) -> Objective:
+    if not isinstance(document, Mapping) or not {"goals"} <= set(document) <= {"goals", "subject_to"}:
+        found = ", ".join(map(str, document)) if isinstance(document, Mapping) else type(document).__name__
         raise ConfigError(
-            f"objective {text!r} can't be read; allowed is metric[:max|:min][,min_trades=N], such as "
-            "'sharpe_ratio' or 'max_drawdown:min,min_trades=20'"
+            f"objective: found {found or 'nothing'}; allowed is a text, or an object with goals and, if wanted, "
+            "subject_to"
         )
-    metric, direction, min_trades = found.groups()
-    if metric not in METRIC_DIRECTIONS:
-        raise ConfigError(f"objective {text!r}: unknown metric {metric!r}; allowed are {', '.join(METRIC_DIRECTIONS)}")
-    direction = direction or METRIC_DIRECTIONS[metric]
-    if direction not in ("max", "min"):
+    try:
+        objective = Objective.model_validate({"goals": document["goals"], "limits": document.get("subject_to", ())})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join("subject_to" if step == "limits" else str(step) for step in fault["loc"])
         raise ConfigError(
-            f"objective {text!r}: found direction {direction!r} for {metric}; allowed are max and min, "
-            f"such as '{metric}:max'"
-        )
-    return Objective(metric=metric, direction=direction, min_trades=1 if min_trades is None else int(min_trades))
+            f"objective: {where}: found {fault['input']!r}; allowed is {fault['msg'].removeprefix('Input should be ')}"
+        ) from error
+    for name in objective.metrics():
+        if name not in METRIC_DIRECTIONS:
+            raise ConfigError(f"objective: unknown metric {name!r}; allowed are {', '.join(METRIC_DIRECTIONS)}")
+    return objective
+
+
+def _refuse_unreachable(objective: Objective, source: str) -> None:
+    """Refuse limits outside of what their metric can be, or that exclude each other."""
+    for metric in dict.fromkeys(limit.metric for limit in objective.limits):
+        limits = [limit for limit in objective.limits if limit.metric == metric]
+        low, high = METRIC_RANGES.get(metric, _UNBOUNDED)
+        # What the bounds leave; a strict one excludes its end.
+        is_open = False
+        for limit in limits:
+            if limit.comparison in (">=", ">", "==") and limit.bound >= low:
+                is_open = (is_open and limit.bound == low) or limit.comparison == ">"
+                low = limit.bound
+            if limit.comparison in ("<=", "<", "==") and limit.bound <= high:
+                high = limit.bound
+                is_open = is_open or limit.comparison == "<"
+            is_outside = limit.bound > high if limit.comparison in (">=", ">", "==") else limit.bound < low
+            if is_outside or low > high or (low == high and is_open):
+                known = METRIC_RANGES.get(metric, _UNBOUNDED)
+                raise ConfigError(
+                    f"{source}: no run can meet {_joined(limits)}"
+                    + (f"; {metric} lies between {known[0]:g} and {known[1]:g}" if known != _UNBOUNDED else "")
+                )
+
+
+def _joined(limits: Sequence[Limit]) -> str:
+    return " and ".join(map(str, limits))
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else f"{value:g}"

@@ -1,11 +1,11 @@
-"""Paths into strategy documents, such as `exits.targets[0].multiple`: parse, read and set.
+"""Paths into strategy documents, such as `exits.targets[0].multiple`: parse, read, set and remove.
 
 A path is field names joined by dots; `[k]` after a name is the item k of a list, from 0. Nothing here
 knows what a strategy is: the strategy model judges the document that comes out.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quantbot_pipeline.errors import SearchSpaceError
@@ -63,6 +63,44 @@ def set_at_path(document: dict[str, Any], path: str, value: object) -> None:
         section_owner, section_name = parents[-2]
         if isinstance(section_name, str):
             section_owner[section_name] = None
+
+
+_MISSING = object()
+
+
+def value_at_path(document: object, steps: Sequence[PathStep], default: Any = None) -> Any:
+    """Return what lies at the steps of a path within a document, or `default` where they lead nowhere."""
+    found = document
+    for step in steps:
+        if isinstance(step, int):
+            found = found[step] if isinstance(found, list | tuple) and step < len(found) else _MISSING
+        else:
+            found = found.get(step, _MISSING) if isinstance(found, Mapping) else _MISSING
+        if found is _MISSING:
+            return default
+    return found
+
+
+def remove_at_path(document: dict[str, Any], path: str) -> None:
+    """Remove a field or a list item in place; a path that leads nowhere removes nothing.
+
+    A section that is left empty becomes null, as with `set_at_path`. Items of lists behind a removed one
+    move up: remove several of one list from the last to the first.
+
+    Raises:
+        SearchSpaceError: the text is not a path.
+    """
+    *parents, last = parse_path(path)
+    container = value_at_path(document, parents)
+    if isinstance(last, int):
+        if isinstance(container, list) and last < len(container):
+            del container[last]
+        return
+    if not isinstance(container, dict) or last not in container:
+        return
+    del container[last]
+    if not container and parents and isinstance(parents[-1], str):
+        value_at_path(document, parents[:-1])[parents[-1]] = None
 
 
 def _check_step(container: object, step: PathStep, *, path: str, followed: str) -> None:

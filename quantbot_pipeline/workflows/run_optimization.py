@@ -257,9 +257,16 @@ def _run_trials(
     history: HistoryStore,
     on_progress: ProgressListener,
 ) -> int:
-    study = Study(plan.space, sampler=plan.sampler, seed=plan.seed, trial_count=plan.trial_count)
+    study = Study(
+        plan.space,
+        sampler=plan.sampler,
+        seed=plan.seed,
+        trial_count=plan.trial_count,
+        batch_size=_TRIALS_PER_BATCH,
+        goal_count=len(plan.objective.goals),
+    )
     stored = 0
-    while trials := study.ask(min(_TRIALS_PER_BATCH, study.remaining_count)):
+    while trials := study.ask():
         strategies = {
             trial.index: parse_strategy(trial.document, source=f"trial {trial.index}")
             for trial in trials

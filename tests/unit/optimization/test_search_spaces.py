@@ -108,7 +108,10 @@ def test_applying_parameters_leaves_template_and_identity_alone() -> None:
             {"path": "exits.stop_loss.initial", "type": "float", "low": 0.3, "high": 0.3},
             "allowed is low < high",
         ),
-        ({"path": "exits.stop_loss.initial", "type": "float", "low": 2.0, "high": 3.0}, "none of 200 comb"),
+        (
+            {"path": "exits.stop_loss.initial", "type": "float", "low": 2.0, "high": 3.0},
+            "found high 3.0; allowed is a number above 0 and below 1",
+        ),
         (
             {"path": "exits.stop_loss.initial", "type": "categorical", "choices": [0.2, 2]},
             "the choice 2 gives",
@@ -215,3 +218,225 @@ def test_values_of_a_step_reach_the_upper_end() -> None:
 
     assert parameter_values(stop) == [0.1, 0.2, 0.3]
     assert parameter_values(horizon) == [60, 120, 180]
+
+
+ENTRY_TYPE = {"path": "entry.type", "type": "categorical", "choices": ["immediate", "dip"]}
+DROP = {"path": "entry.drop", "type": "float", "low": 0.1, "high": 0.5, "when": {"entry.type": "dip"}}
+SIZES = [{"path": f"exits.targets[{k}].size", "type": "float", "low": 0.1, "high": 1.0, "step": 0.1} for k in range(2)]
+
+
+def with_constraints(*parameters: Any, constraints: list[Any]) -> SearchSpace:
+    return parse_search_space({"parameters": list(parameters), "constraints": constraints}, template=TEMPLATE)
+
+
+def test_parameter_with_a_condition_exists_only_where_it_holds() -> None:
+    space = parse(ENTRY_TYPE, DROP)
+
+    assert space.from_units([0.9, 0.5]) == {"entry.type": "dip", "entry.drop": 0.1 + 0.5 * (0.5 - 0.1)}
+    assert space.from_units([0.1, 0.5]) == {"entry.type": "immediate"}
+    assert space.configuration({"entry.type": "immediate"})["entry"] == {"type": "immediate"}
+    assert parse_search_space(space.document(), template=TEMPLATE) == space
+
+
+def test_field_of_an_absent_parameter_is_removed_or_kept() -> None:
+    template = TEMPLATE | {"entry": {"type": "dip", "drop": 0.25}}
+    parameters = [ENTRY_TYPE, DROP]
+    space = parse_search_space({"parameters": parameters}, template=template)
+    # The template's drop would be refused beside an immediate entry.
+    assert space.strategy({"entry.type": "immediate"}).entry.type == "immediate"
+
+    stop = {"path": "exits.stop_loss.initial", "type": "float", "low": 0.1, "high": 0.5}
+    for otherwise, expected in (("remove", None), ("keep", {"initial": 0.3})):
+        conditional = stop | {"when": {"entry.type": "dip"}, "otherwise": otherwise}
+        space = parse_search_space({"parameters": [ENTRY_TYPE, DROP, conditional]}, template=TEMPLATE)
+        assert space.configuration({"entry.type": "immediate"})["exits"]["stop_loss"] == expected
+
+
+def test_list_items_of_absent_parameters_are_removed_from_the_last_on() -> None:
+    third = {"multiple": 9.0, "size": 0.1}
+    template = TEMPLATE | {"exits": {"targets": [*TEMPLATE["exits"]["targets"], third]}}
+    items = [
+        {
+            "path": f"exits.targets[{k}]",
+            "type": "categorical",
+            "choices": [template["exits"]["targets"][k]],
+            "when": {"horizon_seconds": 7200},
+        }
+        for k in (1, 2)
+    ]
+    horizon = {"path": "horizon_seconds", "type": "categorical", "choices": [3600, 7200]}
+    space = parse_search_space({"parameters": [horizon, *items]}, template=template)
+
+    assert space.configuration({"horizon_seconds": 3600})["exits"]["targets"] == TEMPLATE["exits"]["targets"][:1]
+
+
+def test_field_inside_a_chosen_section_can_vary_with_a_condition_on_it() -> None:
+    dip = {"type": "dip", "drop": 0.3}
+    entry = {"path": "entry", "type": "categorical", "choices": [{"type": "immediate"}, dip]}
+    space = parse(entry, DROP)
+
+    assert space.configuration({"entry": dip, "entry.drop": 0.2})["entry"] == {"type": "dip", "drop": 0.2}
+    assert space.configuration({"entry": {"type": "immediate"}})["entry"] == {"type": "immediate"}
+    assert "drop" in dip
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ([DROP, ENTRY_TYPE], "entry.drop: found a condition on 'entry.type', which is a parameter further down"),
+        ([DROP], "'entry.type', which is no parameter; allowed are parameters listed before it: none"),
+        (
+            [ENTRY_TYPE, DROP | {"when": {"entry.type": "ladder"}}],
+            "on 'entry.type' being 'ladder', which it never is; allowed are 'immediate', 'dip'",
+        ),
+        (
+            [
+                {"path": "horizon_seconds", "type": "int", "low": 60, "high": 600, "step": 60},
+                ENTRY_TYPE,
+                DROP | {"when": {"entry.type": "dip", "horizon_seconds": 90}},
+            ],
+            "'horizon_seconds' being 90, which it never is; allowed are 60 to 600 in steps of 60",
+        ),
+        (
+            [
+                {"path": "exits.stop_loss.initial", "type": "float", "low": 0.1, "high": 0.5},
+                {
+                    "path": "costs.fee", "type": "float", "low": 0.1, "high": 0.5,
+                    "when": {"exits.stop_loss.initial": 0.2},
+                },
+            ],
+            "a float without 'step', which never has one value exactly",
+        ),
+        ([ENTRY_TYPE, DROP | {"when": {"entry.type": []}}], "found no value for 'entry.type' in its condition"),
+        ([ENTRY_TYPE, DROP | {"when": {"entry.type": "immediate"}}], "the first was refused: strategy: entry.drop"),
+        ([ENTRY_TYPE], "the choice 'dip' gives no valid strategy: strategy: entry.drop"),
+        (
+            [
+                ENTRY_TYPE,
+                DROP,
+                {
+                    "path": "costs.fee", "type": "float", "low": 0.1, "high": 0.5,
+                    "when": {"entry.type": "immediate", "entry.drop": 0.1},
+                },
+            ],
+            "on 'entry.drop', a float without 'step'",
+        ),
+        ([{"path": "exits.targets[0].mult", "type": "int", "low": 2, "high": 3}], "no field 'mult'; allowed are mul"),
+        ([{"path": "overlap", "type": "int", "low": 2, "high": 3}], "no number: it holds string, one of independent"),
+        ([{"path": "horizon_seconds", "type": "float", "low": 60.0, "high": 90.0}], "allowed is a whole number"),
+        (
+            [{"path": "horizon_seconds", "type": "int", "low": 60, "high": 90, "step": 31}],
+            "found step 31 over a range of 30",
+        ),
+    ],
+)  # fmt: skip
+def test_condition_or_field_that_can_not_be_is_refused(parameters: list[Any], message: str) -> None:
+    with pytest.raises(SearchSpaceError) as refused:
+        parse(*parameters)
+    assert message in str(refused.value)
+
+
+def test_conditions_that_exclude_each_other_are_refused() -> None:
+    never = {"path": "costs.fee", "type": "float", "low": 0.1, "high": 0.5}
+    stop = {"path": "exits.stop_loss.initial", "type": "categorical", "choices": [0.1, 0.2]}
+    chained = stop | {"when": {"entry.type": "dip"}}
+    never |= {"when": {"entry.type": "immediate", "exits.stop_loss.initial": 0.1}}
+
+    assert "costs.fee: none of 200 combinations meets its condition" in refusal(ENTRY_TYPE, DROP, chained, never)
+
+
+def test_constraints_say_what_they_hold_and_what_was_found() -> None:
+    paths = [size["path"] for size in SIZES]
+    space = with_constraints(*SIZES, constraints=[{"type": "sum", "paths": paths, "at_most": 0.8, "at_least": 0.5}])
+
+    assert space.broken_constraint({paths[0]: 0.4, paths[1]: 0.4}) is None
+    # 0.1 + 0.7 is 0.7999999999999999 and 0.3 + 0.5 is 0.8: rounding must not matter.
+    assert space.broken_constraint({paths[0]: 0.1, paths[1]: 0.7}) is None
+    assert space.broken_constraint({paths[0]: 0.5, paths[1]: 0.4}) == (
+        "found exits.targets[0].size = 0.5, exits.targets[1].size = 0.4; allowed is "
+        "0.5 <= exits.targets[0].size + exits.targets[1].size <= 0.8"
+    )
+    with pytest.raises(SearchSpaceError, match=r"0\.5 <= exits"):
+        space.strategy({paths[0]: 0.1, paths[1]: 0.1})
+
+
+def test_numbers_of_the_template_count_in_constraints() -> None:
+    # The second target's size is 0.3 in the template.
+    constraint = {"type": "sum", "paths": [SIZES[0]["path"], SIZES[1]["path"]], "at_most": 0.9}
+    space = with_constraints(SIZES[0], constraints=[constraint])
+
+    assert space.broken_constraint({str(SIZES[0]["path"]): 0.6}) is None
+    assert space.broken_constraint({str(SIZES[0]["path"]): 0.7}) is not None
+
+
+def test_absent_parameters_are_left_out_of_constraints() -> None:
+    stop = {"path": "exits.stop_loss.initial", "type": "float", "low": 0.1, "high": 0.5}
+    weights = {"entry.drop": 1.0, "exits.stop_loss.initial": 1.0}
+    space = with_constraints(
+        ENTRY_TYPE,
+        DROP,
+        stop,
+        constraints=[
+            {"type": "linear", "weights": weights, "at_most": 0.6},
+            {"type": "less_than", "left": "exits.stop_loss.initial", "right": "entry.drop"},
+        ],
+    )
+
+    assert space.broken_constraint({"entry.type": "immediate", "exits.stop_loss.initial": 0.5}) is None
+    assert space.broken_constraint({"entry.drop": 0.3, "exits.stop_loss.initial": 0.2}) is None
+    assert "allowed is entry.drop + exits" in str(
+        space.broken_constraint({"entry.drop": 0.45, "exits.stop_loss.initial": 0.2})
+    )
+    assert "exits.stop_loss.initial < entry.drop" in str(
+        space.broken_constraint({"entry.drop": 0.2, "exits.stop_loss.initial": 0.2})
+    )
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        ({"type": "sum", "paths": ["exits.targets[0].size"]}, "found neither at_most nor at_least"),
+        ({"type": "sum", "paths": ["a.b"], "at_most": 1}, "'a.b', which is no parameter and not in the template"),
+        ({"type": "sum", "paths": ["entry.type"], "at_most": 1}, "the choices of 'entry.type' are not all numbers"),
+        ({"type": "sum", "paths": ["horizon_seconds"], "at_most": 1}, "found no parameter among horizon_seconds"),
+        (
+            {"type": "sum", "paths": ["exits.targets[0].size", "exits.targets[1].size"], "at_most": 0.1},
+            "nothing within the ranges meets it: found exits.targets[0].size in [0.1, 1]",
+        ),
+        (
+            {"type": "less_than", "left": "exits.targets[0].size", "right": "exits.targets[1].size", "gap": 0.95},
+            "nothing within the ranges meets it",
+        ),
+        ({"type": "less_than", "left": "horizon_seconds", "right": "horizon_seconds"}, "on both sides"),
+        ({"type": "product", "paths": []}, "constraints[0].type: found 'product'; allowed are sum, linear, less_than"),
+        ({"type": "sum", "path": [], "paths": ["x"], "at_most": 1}, "path: found an unknown key; allowed are type, p"),
+    ],
+)
+def test_constraint_that_can_not_be_used_is_refused(constraint: Any, message: str) -> None:
+    with pytest.raises(SearchSpaceError) as refused:
+        with_constraints(*SIZES, ENTRY_TYPE, DROP, constraints=[constraint])
+    assert message in str(refused.value)
+
+
+def test_constraints_that_exclude_each_other_are_refused() -> None:
+    paths = [size["path"] for size in SIZES]
+    constraints = [
+        {"type": "less_than", "left": paths[0], "right": paths[1], "gap": 0.2},
+        {"type": "less_than", "left": paths[1], "right": paths[0]},
+    ]
+    with pytest.raises(SearchSpaceError, match="none of 200 combinations of values gives a valid strategy"):
+        with_constraints(*SIZES, constraints=constraints)
+
+
+def test_sizes_that_must_sum_to_one_exactly_are_repaired_onto_their_sum() -> None:
+    """Of evenly drawn numbers none meets an equation: all proposals would be one and the same point."""
+    sizes = [{"path": size["path"], "type": "float", "low": 0.1, "high": 1.0} for size in SIZES]
+    paths = [size["path"] for size in sizes]
+    space = with_constraints(*sizes, constraints=[{"type": "sum", "paths": paths, "at_most": 1, "at_least": 1}])
+
+    repaired = [space.repair({paths[0]: 0.1 + k / 10, paths[1]: 0.8}, choice=k) for k in range(8)]
+
+    assert len({each[str(paths[0])] for each in repaired}) > 5
+    for params in repaired:
+        assert sum(params.values()) == pytest.approx(1, abs=1e-9)
+        space.strategy(params)
