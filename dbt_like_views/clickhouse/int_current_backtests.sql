@@ -18,6 +18,7 @@ select
     window_start,
     window_end,
     trade_count,
-    completed_at
+    completed_at,
+    data_quality
 from stg_runs
 where is_current and run_type = 'backtest'

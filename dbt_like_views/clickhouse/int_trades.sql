@@ -7,6 +7,7 @@
 --   share of that capital; entered_at, exited_at and exit_event are null for a call that was skipped
 -- upstream: stg_events of int_current_backtests, stg_calls. A call that was not published yet has an empty
 --   caller_handle.
+--   data_quality is of the candles that the trade's run read, see stg_runs.
 -- depends: int_current_backtests, stg_events, stg_calls
 -- test: unique(strategy_name, strategy_version, call_id)
 -- test: relationship(call_id, stg_calls.call_id)
@@ -52,7 +53,8 @@ select
     outcomes.cash_spent as cash_spent,
     outcomes.pnl as pnl,
     outcomes.event_count as event_count,
-    outcomes.event_type_count as event_type_count
+    outcomes.event_type_count as event_type_count,
+    runs.data_quality as data_quality
 from outcomes
 inner join int_current_backtests as runs on outcomes.simulation_run_id = runs.simulation_run_id
 left join stg_calls as calls on outcomes.call_id = calls.call_id

@@ -7,6 +7,7 @@
 --   win_rate_lower    lower end of the 95 % Wilson interval of win_rate
 --   mean_pnl_lower    mean_pnl - 1.96 standard errors, where the error comes from the differences between tokens
 --                     (trades of one token are not independent); null with fewer than two tokens
+--   good_data_trade_count   trades of runs whose candles were judged good (data_quality)
 --   is_small_sample   fewer than 20 trades or fewer than 5 tokens: the row says little
 --   caller_rank       within the strategy version: rows with enough trades first, then by mean_pnl_lower. One lucky
 --                     trade widens the error by more than it lifts the mean, so that it can't win the first place.
@@ -27,6 +28,7 @@ totals as (
         countIf(has_bought) as trade_count,
         countIf(has_bought and pnl > 0) as win_count,
         countIf(not has_bought) as skipped_count,
+        countIf(has_bought and data_quality = 'good') as good_data_trade_count,
         if(trade_count = 0, null, win_count / trade_count) as win_rate,
         if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
         if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
@@ -105,7 +107,8 @@ results as (
         totals.total_pnl as total_pnl,
         totals.first_call_at as first_call_at,
         totals.last_call_at as last_call_at,
-        totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample
+        totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample,
+        totals.good_data_trade_count as good_data_trade_count
     from totals
     left join spreads
         on
@@ -143,5 +146,6 @@ select
     total_pnl,
     first_call_at,
     last_call_at,
-    is_small_sample
+    is_small_sample,
+    good_data_trade_count
 from results

@@ -7,6 +7,7 @@
 --                     a run of one lucky trade does not lead; run_rank sorts by it
 --   max_drawdown      the worst of the run's tokens; for a run on one token it is the run's
 --   sharpe_ratio      of the token, null for a run over several tokens (it can't be put together from parts)
+--   data_quality      of the candles that the run read: unknown, good, gaps, stale or sparse
 --   is_small_sample   fewer than 5 trades
 -- upstream: stg_aggregates of int_current_backtests. A run without a trade has no results and ranks last.
 -- depends: int_current_backtests, stg_aggregates
@@ -39,6 +40,7 @@ named as (
         runs.window_start as window_start,
         runs.window_end as window_end,
         runs.completed_at as completed_at,
+        runs.data_quality as data_quality,
         results.aggregated_tokens as token_count,
         results.aggregated_trades as trade_count,
         if(trade_count = 0, null, results.aggregated_wins / trade_count) as win_rate,
@@ -77,5 +79,6 @@ select
     shrunk_pnl,
     max_drawdown,
     sharpe_ratio,
-    is_small_sample
+    is_small_sample,
+    data_quality
 from named

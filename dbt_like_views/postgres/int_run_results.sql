@@ -34,7 +34,8 @@ select
     summary.sharpe_ratio,
     summary.sortino_ratio,
     summary.average_holding_minutes,
-    summary.max_holding_minutes
+    summary.max_holding_minutes,
+    runs.data_quality
 from stg_runs as runs
 inner join simulation_results_summary as summary on runs.simulation_run_id = summary.simulation_run_id
 where runs.is_current and runs.run_type = 'backtest'

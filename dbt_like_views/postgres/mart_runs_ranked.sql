@@ -4,6 +4,7 @@
 -- units: pnl on capital 1 per trade; max_drawdown and win_rate are fractions; windows and times in UTC
 --   shrunk_pnl        total_pnl / (trade_count + 10): the mean as if ten more trades had come out at zero, so that
 --                     a run of one lucky trade does not lead; run_rank sorts by it
+--   data_quality      of the candles that the run read: unknown, good, gaps, stale or sparse
 --   is_small_sample   fewer than 5 trades
 -- upstream: int_run_results. A run without a trade ranks last.
 -- depends: int_run_results
@@ -35,5 +36,6 @@ select
     total_pnl / (trade_count + 10) as shrunk_pnl,
     max_drawdown,
     sharpe_ratio,
-    trade_count < 5 as is_small_sample
+    trade_count < 5 as is_small_sample,
+    data_quality
 from int_run_results

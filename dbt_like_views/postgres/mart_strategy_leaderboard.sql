@@ -10,6 +10,7 @@
 --   worst_drawdown    the largest max_drawdown of a single run
 --   overlapping_run_count   runs whose window overlaps an older run of the same strategy version and token: their
 --                     common calls count twice here. ClickHouse, which knows trades, counts each call once.
+--   good_data_trade_count   trades of runs whose candles were judged good (data_quality)
 --   is_small_sample   fewer than 20 trades or fewer than 5 tokens: the row says little
 --   strategy_rank     rows with enough trades first, then by mean_pnl_lower. One lucky trade widens the error by
 --                     more than it lifts the mean, so that it can't win the first place.
@@ -28,6 +29,7 @@ totals as (
         count(*) as run_count,
         sum(trade_count)::bigint as trade_count,
         sum(win_count)::bigint as win_count,
+        coalesce(sum(trade_count) filter (where data_quality = 'good'), 0)::bigint as good_data_trade_count,
         sum(total_pnl) as total_pnl,
         sum(win_count)::double precision / nullif(sum(trade_count), 0)::double precision as win_rate,
         sum(total_pnl) / nullif(sum(trade_count), 0)::double precision as mean_pnl,
@@ -129,7 +131,8 @@ results as (
         totals.first_window_start,
         totals.last_window_end,
         totals.last_completed_at,
-        totals.trade_count < 20 or coalesce(spreads.token_count, 0) < 5 as is_small_sample
+        totals.trade_count < 20 or coalesce(spreads.token_count, 0) < 5 as is_small_sample,
+        totals.good_data_trade_count
     from totals
     left join spreads
         on
@@ -166,5 +169,6 @@ select
     first_window_start,
     last_window_end,
     last_completed_at,
-    is_small_sample
+    is_small_sample,
+    good_data_trade_count
 from results

@@ -1,6 +1,6 @@
 """Candles of one token and one interval, as the engine reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +9,7 @@ from quantbot_pipeline.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+FlagArray = npt.NDArray[np.uint8]
 
 INTERVAL_SECONDS: dict[str, int] = {
     "1s": 1,
@@ -42,6 +43,8 @@ class Candles:
         low: Lowest price.
         close: Last price.
         volume: Base volume, >= 0.
+        flags: What is known of each candle beyond its numbers, bits of `ohlcv_candles.flags`, uint8; None where nothing
+            is. No simulation reads them.
     """
 
     interval_seconds: int
@@ -51,6 +54,7 @@ class Candles:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
+    flags: FlagArray | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.timestamp)
@@ -65,6 +69,7 @@ class Candles:
             self.low[start:stop],
             self.close[start:stop],
             self.volume[start:stop],
+            flags=None if self.flags is None else self.flags[start:stop],
         )
 
     @classmethod

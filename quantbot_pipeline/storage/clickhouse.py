@@ -104,6 +104,7 @@ PUBLISHED_RUN_SCHEMA = pa.schema(
         pa.field("is_current", pa.bool_(), nullable=False),
         pa.field("trade_count", pa.int64(), nullable=False),
         pa.field("completed_at", pa.int64(), nullable=False),
+        pa.field("data_quality", pa.string(), nullable=False),
         pa.field("row_version", pa.int64(), nullable=False),
     ]
 )
@@ -270,6 +271,7 @@ class ClickHouseStore(CandleImports, CandleResampling):
         edges = np.flatnonzero(np.diff(positions)) + 1
         timestamp = rows["timestamp"].to_numpy().astype(np.int64)
         values = [_writable(rows[name]) for name in _VALUE_COLUMNS]
+        flags = rows["flags"].to_numpy()
         loaded: dict[TokenKey, Candles] = {}
         for start, stop in zip([0, *edges], [*edges, len(positions)], strict=True):
             if start < stop:
@@ -278,6 +280,7 @@ class ClickHouseStore(CandleImports, CandleResampling):
                     _interval_seconds(finest[position]),
                     timestamp[start:stop],
                     *(column[start:stop] for column in values),
+                    flags=flags[start:stop],
                 )
         return loaded
 

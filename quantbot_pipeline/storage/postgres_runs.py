@@ -130,10 +130,19 @@ def complete_runs(transaction: PostgresTransaction, summaries: Sequence[RunSumma
                 summary.average_holding_minutes,
                 summary.max_holding_minutes,
                 to_json_text(summary.metadata),
+                summary.data_quality,
+                to_json_text(summary.data_quality_details),
+                summary.attempt,
             )
             for summary in summaries
         ),
     )
+    cleared = transaction.fetch_rows("runs/find_cleared_runs")
+    if cleared:
+        raise StorageError(
+            f"{len(cleared)} runs were taken for dead and what they wrote was removed while they were computed, the "
+            f"first is {cleared[0]['id']}; nothing of them was completed, simulate them again"
+        )
     transaction.execute("runs/insert_staged_summaries")
     transaction.execute("runs/stage_successors")
     transaction.execute("runs/supersede_current_runs")

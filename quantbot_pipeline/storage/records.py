@@ -250,12 +250,13 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class RunClaim:
-    """Answer to a claim: the run's id, and whether it is complete already (then it is reused)."""
+    """Answer to a claim: the run's id, whether it is complete already (then it is reused), and its attempt."""
 
     run_key: str
     run_id: int
     is_complete: bool
     events_digest: str | None
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,11 @@ class BackfilledMonth:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What completes a run: one row of `simulation_results_summary` and the digest of its events."""
+    """What completes a run: one row of `simulation_results_summary` and the digest of its events.
+
+    `data_quality` is the verdict on the candles that the run read. `attempt` is the claim's: an attempt whose rows
+    were removed as those of a dead one can't complete the run; None completes it whatever was removed.
+    """
 
     run_id: int
     events_digest: str
@@ -288,6 +293,9 @@ class RunSummary:
     average_holding_minutes: float | None
     max_holding_minutes: float | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    data_quality: str = "unknown"
+    data_quality_details: Mapping[str, Any] = field(default_factory=dict)
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

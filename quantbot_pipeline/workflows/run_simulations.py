@@ -20,6 +20,7 @@ from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.run_totals import RunTotals
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import DataError, ServerError, SimulationError, StorageError
+from quantbot_pipeline.ingest.run_quality import ReadCandles, RunQuality, quality_of_run
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, StrategyRow
@@ -27,6 +28,7 @@ from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strate
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_identity import document_sha256, events_digest, run_key_of
+from quantbot_pipeline.workflows.run_quality import read_candles_of
 from quantbot_pipeline.workflows.simulate_together import SimulatedWindow, markets_of, simulate_together
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
 from quantbot_pipeline.workflows.stage_times import StageTimes
@@ -101,6 +103,7 @@ class _Result:
     events: pa.Table
     aggregates: pa.Table
     digest: str
+    quality: RunQuality
 
 
 def plan_backtests(
@@ -316,9 +319,11 @@ def _compute(claim: RunClaim, request: RunRequest, window: SimulatedWindow | Non
     events: list[pa.Table] = []
     aggregates: list[dict[str, Any]] = []
     totals = RunTotals()
+    read: list[ReadCandles] = []
     for part in request.inputs:
         [simulated] = [window] if window is not None else simulate_together([part], request.strategy)
         totals.add(simulated.run)
+        read.append(read_candles_of(part.candles, simulated.run))
         events.append(_with_run_columns(simulated.events, claim.run_id, part.token))
         aggregates.append(_aggregate(claim.run_id, part.token, simulated.run.metrics()))
     all_events = pa.concat_tables(events)
@@ -329,7 +334,15 @@ def _compute(claim: RunClaim, request: RunRequest, window: SimulatedWindow | Non
             f"key: digest {digest}, stored {claim.events_digest}; the engine's results depend on something "
             "outside the run key, or the stored rows were changed"
         )
-    return _Result(claim, request, totals.metrics(), all_events, pa.Table.from_pylist(aggregates, _AGGREGATES), digest)
+    return _Result(
+        claim,
+        request,
+        totals.metrics(),
+        all_events,
+        pa.Table.from_pylist(aggregates, _AGGREGATES),
+        digest,
+        quality_of_run(read),
+    )
 
 
 def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore, stages: StageTimes) -> None:
@@ -462,7 +475,15 @@ def _summary(result: _Result) -> RunSummary:
     values = asdict(result.metrics)
     fields = {name: values.pop(name) for name in _SUMMARY_FIELDS}
     values["event_count"] = result.events.num_rows
-    return RunSummary(run_id=result.claim.run_id, events_digest=result.digest, metadata=values, **fields)
+    return RunSummary(
+        run_id=result.claim.run_id,
+        events_digest=result.digest,
+        metadata=values,
+        data_quality=result.quality.verdict.value,
+        data_quality_details=result.quality.details,
+        attempt=result.claim.attempt,
+        **fields,
+    )
 
 
 def _with_run_columns(events: pa.Table, run_id: int, token: TokenKey) -> pa.Table:

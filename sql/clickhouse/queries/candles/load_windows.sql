@@ -32,7 +32,8 @@ select
     c.high as high,
     c.low as low,
     c.close as close,
-    c.volume as volume
+    c.volume as volume,
+    c.flags as flags
 from ohlcv_candles as c final
 inner join windows
     on c.chain = windows.chain and c.token_address = windows.token_address and c.interval = windows.interval

@@ -14,7 +14,8 @@ select
     toInt64(toUInt32(window_end)) as window_end,
     is_current,
     toInt64(trade_count) as trade_count,
-    toInt64(toUInt32(completed_at)) as completed_at
+    toInt64(toUInt32(completed_at)) as completed_at,
+    toString(data_quality) as data_quality
 from published_runs as p final
 where p.simulation_run_id > {after_id:Int64} and p.simulation_run_id <= {last_id:Int64}
 order by p.simulation_run_id

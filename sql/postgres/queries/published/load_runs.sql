@@ -16,6 +16,7 @@ select
     runs.superseded_by is null as is_current,
     summary.trade_count,
     runs.completed_at,
+    runs.data_quality,
     (extract(epoch from runs.updated_at) * 1000000)::bigint as row_version
 from simulation_runs as runs
 inner join simulation_results_summary as summary on runs.id = summary.simulation_run_id

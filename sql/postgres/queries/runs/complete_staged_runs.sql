@@ -6,6 +6,8 @@ set
     completed_at = clock_timestamp(),
     events_digest = staged.events_digest,
     error_message = null,
+    data_quality = staged.data_quality,
+    data_quality_json = staged.data_quality_json,
     superseded_by = nullif(successors.id, runs.id),
     superseded_at = case when successors.id <> runs.id then clock_timestamp() end
 from staged_summaries as staged, staged_successors as successors

@@ -15,5 +15,8 @@ copy staged_summaries (
     ladder_exits_used,
     average_holding_minutes,
     max_holding_minutes,
-    metadata_json
+    metadata_json,
+    data_quality,
+    data_quality_json,
+    attempt
 ) from stdin

@@ -16,5 +16,8 @@ create temporary table staged_summaries (
     ladder_exits_used bigint not null,
     average_holding_minutes double precision,
     max_holding_minutes double precision,
-    metadata_json jsonb not null
+    metadata_json jsonb not null,
+    data_quality text not null,
+    data_quality_json jsonb not null,
+    attempt integer
 ) on commit drop

@@ -14,7 +14,8 @@ select
     floor(extract(epoch from runs.window_end))::bigint as window_end,
     runs.superseded_by is null as is_current,
     summary.trade_count,
-    floor(extract(epoch from runs.completed_at))::bigint as completed_at
+    floor(extract(epoch from runs.completed_at))::bigint as completed_at,
+    runs.data_quality
 from simulation_runs as runs
 inner join simulation_results_summary as summary on runs.id = summary.simulation_run_id
 inner join strategies on runs.strategy_id = strategies.id
