@@ -56,6 +56,8 @@ def test_all_commands_are_known_here() -> None:
         "strategies validate",
         "strategies schema",
         "backfill",
+        "backup",
+        "restore",
         "simulate",
         "check-lookahead",
         "optimize",
