@@ -7,20 +7,26 @@ from typing import Any
 import dagster as dg
 
 from quantbot_pipeline.defs.alert_assets import build_alert_assets
+from quantbot_pipeline.defs.automation import build_automation_sensor
 from quantbot_pipeline.defs.checks import (
     alert_counts_add_up,
     build_candle_quality_check,
     every_alert_has_its_call,
 )
+from quantbot_pipeline.defs.failure_sensor import run_failure_sensor
+from quantbot_pipeline.defs.fetch_job import fetch_candles_job
 from quantbot_pipeline.defs.file_jobs import candle_inbox_job, ingest_alerts_job
 from quantbot_pipeline.defs.ingest_assets import build_candle_asset, strategies
-from quantbot_pipeline.defs.jobs import (
-    nightly_report,
-    refresh_report_job,
-    simulate_job,
-)
+from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
 from quantbot_pipeline.defs.resources import ClickHouseResource, PostgresResource
+from quantbot_pipeline.defs.schedules import (
+    daily_candles,
+    nightly_report,
+    nightly_simulations,
+    weekly_search,
+    weekly_training,
+)
 from quantbot_pipeline.defs.search_assets import optimize
 from quantbot_pipeline.defs.sensors import alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor
 from quantbot_pipeline.defs.simulation_assets import build_simulation_assets
@@ -58,9 +64,23 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             build_report_asset(),
         ],
         asset_checks=[alert_counts_add_up, every_alert_has_its_call, candle_quality],
-        jobs=[ingest_alerts_job, candle_inbox_job, simulate_job, refresh_report_job],
-        schedules=[nightly_report],
-        sensors=[alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor],
+        jobs=[
+            ingest_alerts_job,
+            candle_inbox_job,
+            fetch_candles_job,
+            simulate_job,
+            refresh_report_job,
+            search_job,
+            train_job,
+        ],
+        schedules=[daily_candles, nightly_simulations, nightly_report, weekly_search, weekly_training],
+        sensors=[
+            alert_inbox_sensor,
+            candle_inbox_sensor,
+            new_imports_sensor,
+            build_automation_sensor(),
+            run_failure_sensor,
+        ],
         # Importing the package and starting a process cost more than most steps: parallelism is in the engine.
         executor=dg.in_process_executor,
         resources={

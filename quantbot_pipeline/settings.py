@@ -6,7 +6,7 @@ Everything else gets a `Settings` object. Nothing here opens a connection or a f
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -35,6 +35,10 @@ class Settings(BaseSettings):
         birdeye_url: Where Birdeye's data API is.
         birdeye_requests_per_second: Limit of the key's plan; the smallest plan has 1.
         geckoterminal_url: Where GeckoTerminal's public API is.
+        candle_source: Which source the daily job asks for candles, `geckoterminal` or `birdeye`; none when unset.
+        candle_source_interval: Interval of the candles that it asks for.
+        candle_source_days: How many days back calls are looked at whose candles may be missing.
+        alert_webhook_url: Where failed runs are told to, as JSON by POST; nowhere but the log when unset.
     """
 
     model_config = SettingsConfigDict(env_prefix="QUANTBOT_", frozen=True, extra="ignore", env_ignore_empty=True)
@@ -54,6 +58,11 @@ class Settings(BaseSettings):
     birdeye_url: str = "https://public-api.birdeye.so"
     birdeye_requests_per_second: float = Field(default=1.0, gt=0, le=100)
     geckoterminal_url: str = "https://api.geckoterminal.com/api/v2"
+    candle_source: Literal["geckoterminal", "birdeye"] | None = None
+    candle_source_interval: str = "5m"
+    candle_source_days: int = Field(default=14, ge=1, le=3650)
+    # A secret: whoever knows the address of a webhook can write to it.
+    alert_webhook_url: SecretStr | None = None
 
     @field_validator("first_month")
     @classmethod

@@ -132,16 +132,16 @@ def _record(report: "FetchReport", stores: "OpenStores") -> None:
 
 
 def _open_source(name: SourceName, settings: "Settings", *, is_asked: bool) -> "CandleSource":
-    from pydantic import SecretStr
+    from quantbot_pipeline.sources.configured import open_source
 
-    from quantbot_pipeline.sources.birdeye import Birdeye
-    from quantbot_pipeline.sources.geckoterminal import GeckoTerminal
-
-    if name is SourceName.GECKOTERMINAL:
-        return GeckoTerminal(base_url=settings.geckoterminal_url)
-    # A plan needs no key; one that is missing is named before anything is asked.
-    key = settings.birdeye_api_key if is_asked else SecretStr("none")
-    return Birdeye(key, base_url=settings.birdeye_url, requests_per_second=settings.birdeye_requests_per_second)
+    return open_source(
+        name.value,
+        geckoterminal_url=settings.geckoterminal_url,
+        birdeye_url=settings.birdeye_url,
+        birdeye_api_key=settings.birdeye_api_key,
+        birdeye_requests_per_second=settings.birdeye_requests_per_second,
+        is_asked=is_asked,
+    )
 
 
 def _strategies(state: "StateStore") -> "list[Strategy]":

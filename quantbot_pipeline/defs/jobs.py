@@ -1,4 +1,4 @@
-"""Jobs that sensors and schedules start, and the schedules."""
+"""Jobs of assets that sensors, schedules and people start; those that take files or fetch are beside this module."""
 
 import dagster as dg
 
@@ -17,10 +17,14 @@ refresh_report_job = dg.define_asset_job(
     description="Apply the views, write the report, and check that the counts of alerts and calls add up.",
 )
 
-nightly_report = dg.ScheduleDefinition(
-    name="nightly_report",
-    job=refresh_report_job,
-    cron_schedule="0 2 * * *",
-    execution_timezone="UTC",
-    description="Views and report, every night at 02:00 UTC.",
+search_job = dg.define_asset_job(
+    "search_job",
+    selection=dg.AssetSelection.assets("optimization_jobs", "optimization_trials"),
+    description="Search over strategy parameters.",
+)
+
+train_job = dg.define_asset_job(
+    "train_job",
+    selection=dg.AssetSelection.assets("ml_features", "ml_models"),
+    description="Make features and train a model.",
 )

@@ -3,19 +3,15 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
 from quantbot_pipeline.defs.file_jobs import candle_inbox_job, ingest_alerts_job
 from quantbot_pipeline.defs.jobs import simulate_job
-from quantbot_pipeline.defs.partitions import (
-    cover_with_boxes,
-    token_key,
-    token_month_key,
-    token_partitions,
-)
+from quantbot_pipeline.defs.partitions import token_key, token_partitions
+from quantbot_pipeline.defs.range_requests import range_requests
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.inbox import (
@@ -28,7 +24,7 @@ from quantbot_pipeline.workflows.inbox import (
     watch,
 )
 from quantbot_pipeline.workflows.new_imports import SeenImports, find_new_token_months, newest_import
-from quantbot_pipeline.workflows.token_months import TokenMonth, parse_token
+from quantbot_pipeline.workflows.token_months import parse_token
 
 # One tick has 60 seconds; more files or imports than this wait for the next one.
 _FILES_PER_TICK = 20
@@ -132,21 +128,10 @@ def new_imports_sensor(
     new = sorted({token_key(key.token) for key in keys} - set(known))
     additions = [token_partitions.build_add_request(new)] if new else []
     return dg.SensorResult(
-        run_requests=_range_requests(keys, [*known, *new], found.seen),
+        run_requests=range_requests(keys, [parse_token(key) for key in [*known, *new]], salt=_seen_text(found.seen)),
         dynamic_partitions_requests=additions,
         cursor=_seen_text(found.seen),
     )
-
-
-def _range_requests(keys: set[TokenMonth], partitions: Sequence[str], seen: SeenImports) -> list[dg.RunRequest]:
-    boxes = cover_with_boxes(keys, [parse_token(key) for key in partitions])
-    requests = []
-    for box in boxes:
-        first, last = str(token_month_key(box.first)), str(token_month_key(box.last))
-        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-        key = hashlib.sha256(json.dumps([_seen_text(seen), first, last]).encode()).hexdigest()
-        requests.append(dg.RunRequest(run_key=key, tags=tags))
-    return requests
 
 
 def _seen_text(seen: SeenImports) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import dagster as dg
 
+from quantbot_pipeline.defs.automation import simulations_are_due
 from quantbot_pipeline.defs.ingest_assets import OWNERS
 from quantbot_pipeline.defs.partitions import (
     parse_token_month_key,
@@ -60,6 +61,8 @@ def build_simulation_assets(settings: Settings) -> dg.AssetsDefinition:
                 owners=OWNERS,
                 code_version=ENGINE_VERSION,
                 partitions_def=token_month_partitions(settings),
+                # One step writes all four: what asks for the runs asks for the others.
+                automation_condition=simulations_are_due() if name == "simulation_runs" else None,
             )
             for name in SIMULATION_ASSETS
         ],

@@ -428,40 +428,42 @@ def _store_page(
     left_out = candles.num_rows - wanted.num_rows
     outcome.received += page.row_count
     outcome.left_out += left_out
-    changed, new_count = _changed(wanted, history, plan.interval)
-    options_key = "|".join([plan.source, *given.values(), str(page.start), str(page.end)])
-    known = state.find_import("candles", page.sha256, options_key)
-    if known is not None:
-        # Stored by a run that died before it could say so, or fetched again on purpose after its rows were removed.
+    # Between comparing with what is stored and storing: two at once would both count a candle as new.
+    with state.exclusive_import():
+        changed, new_count = _changed(wanted, history, plan.interval)
+        options_key = "|".join([plan.source, *given.values(), str(page.start), str(page.end)])
+        known = state.find_import("candles", page.sha256, options_key)
+        if known is not None:
+            # Stored by a run that died before it could say so, or fetched again on purpose after its rows were removed.
+            if changed.num_rows:
+                history.insert_candles(changed)
+            outcome.duplicates += page.row_count - left_out - len(checked.quarantined)
+            outcome.quarantined += len(checked.quarantined)
+            return ImportOutcome(known, is_known=True)
+        record = state.begin_import(
+            ImportRecord(
+                kind="candles",
+                file=page.rows.file,
+                sha256=page.sha256,
+                options_key=options_key,
+                rows_read=page.row_count - left_out,
+                rows_stored=new_count,
+                rows_duplicate=wanted.num_rows - new_count + checked.duplicates + checked.conflicts,
+                rows_quarantined=len(checked.quarantined),
+                details={
+                    "conflicts_in_file": checked.conflicts,
+                    "rows_left_out": left_out,
+                    "pool_address": market.pool_address,
+                    "token_months": [
+                        [key.token.chain, key.token.address, key.month] for key in sorted(token_months_of(wanted))
+                    ],
+                },
+                quarantined=checked.quarantined,
+            )
+        )
         if changed.num_rows:
             history.insert_candles(changed)
-        outcome.duplicates += page.row_count - left_out - len(checked.quarantined)
-        outcome.quarantined += len(checked.quarantined)
-        return ImportOutcome(known, is_known=True)
-    record = state.begin_import(
-        ImportRecord(
-            kind="candles",
-            file=page.rows.file,
-            sha256=page.sha256,
-            options_key=options_key,
-            rows_read=page.row_count - left_out,
-            rows_stored=new_count,
-            rows_duplicate=wanted.num_rows - new_count + checked.duplicates + checked.conflicts,
-            rows_quarantined=len(checked.quarantined),
-            details={
-                "conflicts_in_file": checked.conflicts,
-                "rows_left_out": left_out,
-                "pool_address": market.pool_address,
-                "token_months": [
-                    [key.token.chain, key.token.address, key.month] for key in sorted(token_months_of(wanted))
-                ],
-            },
-            quarantined=checked.quarantined,
-        )
-    )
-    if changed.num_rows:
-        history.insert_candles(changed)
-    state.complete_import(record)
+        state.complete_import(record)
     outcome.stored += record.rows_stored
     outcome.duplicates += record.rows_duplicate
     outcome.quarantined += record.rows_quarantined

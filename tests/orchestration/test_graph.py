@@ -99,9 +99,17 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
     assert [sensor.name for sensor in repository.sensor_defs] == [
         "alert_inbox_sensor",
         "candle_inbox_sensor",
+        "due_simulations_sensor",
         "new_imports_sensor",
+        "run_failure_sensor",
     ]
-    assert [schedule.name for schedule in repository.schedule_defs] == ["nightly_report"]
+    assert [schedule.name for schedule in repository.schedule_defs] == [
+        "daily_candles",
+        "nightly_report",
+        "nightly_simulations",
+        "weekly_search",
+        "weekly_training",
+    ]
     checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
     assert checks == {"alert_counts_add_up", "every_alert_has_its_call", "candle_quality"}
 

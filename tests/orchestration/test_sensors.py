@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from quantbot_pipeline.defs.jobs import nightly_report
+from quantbot_pipeline.defs.schedules import nightly_report
 from quantbot_pipeline.defs.sensors import alert_inbox_sensor, candle_inbox_sensor
 from quantbot_pipeline.settings import Settings, load_settings
 

@@ -28,6 +28,7 @@ class Request:
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,9 @@ class SourceServer:
             def do_GET(self) -> None:
                 server.reply(self)
 
+            def do_POST(self) -> None:
+                server.reply(self, self.rfile.read(int(self.headers.get("content-length", 0))))
+
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""
 
@@ -96,10 +100,13 @@ class SourceServer:
         self._http.server_close()
         self._thread.join()
 
-    def reply(self, handler: BaseHTTPRequestHandler) -> None:
+    def reply(self, handler: BaseHTTPRequestHandler, body: bytes = b"") -> None:
         parts = urlsplit(handler.path)
         request = Request(
-            parts.path, dict(parse_qsl(parts.query)), {name.lower(): text for name, text in handler.headers.items()}
+            parts.path,
+            dict(parse_qsl(parts.query)),
+            {name.lower(): text for name, text in handler.headers.items()},
+            body,
         )
         self.requests.append(request)
         answer = self.queued.pop(0) if self.queued else self.answer(request)
