@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.metrics import NO_SPREAD
@@ -22,6 +23,9 @@ Measure = Literal["mean", "sharpe"]
 
 _MAX_BLOCKS = 20
 _SPLITS_AT_ONCE = 256
+
+_ONE_THREAD = 1
+"""Threads of matrix products: with an inner size of the number of blocks they only wait for each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +84,21 @@ def overfitting_estimate(
     # The other half of a split is a split itself: half of them, each read both ways.
     halves = np.array([(0, *others) for others in itertools.combinations(range(1, block_count), block_count // 2 - 1)])
     logits, chosen, other = [], [], []
-    for at in range(0, len(halves), _SPLITS_AT_ONCE):
-        batch = halves[at : at + _SPLITS_AT_ONCE]
-        is_taken = np.zeros((len(batch), block_count))
-        np.put_along_axis(is_taken, batch, 1.0, axis=1)
-        first, second = blocks.measure(is_taken, measure), blocks.measure(1 - is_taken, measure)
-        for choosing, testing in ((first, second), (second, first)):
-            best = choosing.argmax(axis=1)[:, None]
-            tested = np.take_along_axis(testing, best, axis=1)
-            below = np.count_nonzero(testing < tested, axis=1)
-            equal = np.count_nonzero(testing == tested, axis=1)
-            rank = (below + (equal + 1) / 2) / (trial_count + 1)
-            logits.append(np.log(rank / (1 - rank)))
-            chosen.append(np.take_along_axis(choosing, best, axis=1)[:, 0])
-            other.append(tested[:, 0])
+    with threadpool_limits(limits=_ONE_THREAD):
+        for at in range(0, len(halves), _SPLITS_AT_ONCE):
+            batch = halves[at : at + _SPLITS_AT_ONCE]
+            is_taken = np.zeros((len(batch), block_count))
+            np.put_along_axis(is_taken, batch, 1.0, axis=1)
+            first, second = blocks.measure(is_taken, measure), blocks.measure(1 - is_taken, measure)
+            for choosing, testing in ((first, second), (second, first)):
+                best = choosing.argmax(axis=1)[:, None]
+                tested = np.take_along_axis(testing, best, axis=1)
+                below = np.count_nonzero(testing < tested, axis=1)
+                equal = np.count_nonzero(testing == tested, axis=1)
+                rank = (below + (equal + 1) / 2) / (trial_count + 1)
+                logits.append(np.log(rank / (1 - rank)))
+                chosen.append(np.take_along_axis(choosing, best, axis=1)[:, 0])
+                other.append(tested[:, 0])
     all_logits, all_chosen, all_other = np.concatenate(logits), np.concatenate(chosen), np.concatenate(other)
     return OverfittingEstimate(
         probability=float(np.mean(all_logits <= 0)),

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit, walk_forward_splits
@@ -57,6 +58,9 @@ class SearchWorld:
         market_share: Share of the common variance that all calls of a day have alike.
         wavelength: Distance over which results of neighbours differ, in units of the space.
         sampler: `random` lays trials out beforehand; `climbing` starts with 40 and goes on around the best.
+        searches_inside: Whether a climbing search runs anew inside each training window; otherwise windows choose among
+            the trials of the one search that saw all calls.
+        laid_out_share: Trials laid out beforehand that are tested besides those of a climbing search, per trial of it.
     """
 
     call_count: int = 300
@@ -70,6 +74,8 @@ class SearchWorld:
     market_share: float = 0.1
     wavelength: float = 0.5
     sampler: Sampler = "random"
+    searches_inside: bool = True
+    laid_out_share: float = 1.0
 
 
 class MadeUpMarket:
@@ -152,6 +158,12 @@ def made_up_verdict(world: SearchWorld, seed: int, *, draws: int = 499, overfitt
         draws: Resamples of each test.
         overfitting_blocks: Blocks of the overfitting estimate.
     """
+    # Small matrices: threads would wait for each other.
+    with threadpool_limits(limits=1):
+        return _verdict(world, seed, draws, overfitting_blocks)
+
+
+def _verdict(world: SearchWorld, seed: int, draws: int, overfitting_blocks: int) -> Verdict:
     rng = np.random.default_rng(seed)
     market = MadeUpMarket(world, rng)
     first, last = int(market.signal_timestamp[0]), int(market.signal_timestamp[-1])
@@ -165,12 +177,14 @@ def made_up_verdict(world: SearchWorld, seed: int, *, draws: int = 499, overfitt
     everything = np.arange(world.call_count)
     places = _searched(world, market, everything, rng)
     trials = market.results(places)
-    if world.sampler == "random":
-        unseen = walk_forward_results(trials.pnl, trials.is_bought, splits, searched_inside=True)
+    if world.sampler == "random" or not world.searches_inside:
+        inside = world.sampler == "random"
+        unseen = walk_forward_results(trials.pnl, trials.is_bought, splits, searched_inside=inside)
     else:
         unseen = _searched_in_windows(world, market, splits, rng)
+    if world.sampler == "climbing":
         # What a learning sampler never tried is a chance as well: trials laid out beforehand stand for it.
-        laid_out = market.results(rng.random((world.trial_count, world.parameter_count)))
+        laid_out = market.results(rng.random((round(world.laid_out_share * world.trial_count), world.parameter_count)))
         trials = TrialResults(np.hstack([trials.pnl, laid_out.pnl]), np.hstack([trials.is_bought, laid_out.is_bought]))
     winner = int(mean_over_deviation(trials.pnl).argmax())
     return review_search(

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray
 from quantbot_pipeline.errors import EvidenceError
@@ -26,6 +27,10 @@ MIN_ACTIVE_PERIODS = 20
 """A trial that earned or lost something in fewer periods is not tested: resampling so few says nothing."""
 
 _COLUMNS_AT_ONCE = 512
+
+_ONE_THREAD = 1
+"""Threads of matrix products: they are small, so threads wait for each other, thrice as long on two busy cores; and the
+last digit of a sum depends on their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,8 @@ class RealityCheck:
         if not np.isfinite(returns).all():
             raise EvidenceError("results hold values that are not finite; a call that was not bought has the result 0")
         columns = returns.shape[1]
-        batches = [self._add(returns[:, at : at + _COLUMNS_AT_ONCE]) for at in range(0, columns, _COLUMNS_AT_ONCE)]
+        with threadpool_limits(limits=_ONE_THREAD):
+            batches = [self._add(returns[:, at : at + _COLUMNS_AT_ONCE]) for at in range(0, columns, _COLUMNS_AT_ONCE)]
         return np.concatenate(batches) if batches else np.empty(0)
 
     def test(self, statistic: float) -> WinnerTest | None:

@@ -125,3 +125,44 @@ def test_scores_that_are_missing_are_never_the_best() -> None:
     assert best_of_trials_test(np.array([np.nan, 9.0]), shuffled, 1).p_value == pytest.approx(1 / 4)
     with pytest.raises(EvidenceError, match="winner 0 has no score"):
         best_of_trials_test(np.array([np.nan, 9.0]), shuffled, 0)
+
+
+def chance_of_an_alarm(*, together: bool, informed: float = 0.0) -> float:
+    """Return how often calls in bursts on ten tokens of one market look timed at the level of 5 %.
+
+    A burst calls all tokens in the same minute; what each earns is its price's change over the next ten minutes, of
+    which the market makes most. `informed` is added to the return of the minute after each call.
+    """
+    alarms, searches = 0, 200
+    for seed in range(searches):
+        rng = np.random.default_rng(seed)
+        market = rng.standard_normal(1000)
+        moves = 0.9 * market + 0.4 * rng.standard_normal((10, 1000))
+        place = np.repeat(rng.integers(1000, size=3), 10)
+        token = np.tile(np.arange(10), 3)
+        moves[token, (place + 1) % 1000] += informed
+        # The change over the next ten minutes, on a ring: ends do not matter here.
+        ahead = sum(np.roll(moves, -minute, axis=1) for minute in range(1, 11))
+        shuffle = CallTimeShuffle(MINUTES[place], token, [MINUTES] * 10, seed=seed, together=together)
+        test = SequentialPermutationTest(float(ahead[token, place].mean()), stop_after=10, at_most=59)
+        index = 0
+        while not test.is_done:
+            drawn = (shuffle.draw(index) - JANUARY) // 60
+            test.add(float(ahead[token, drawn].mean()))
+            index += 1
+        alarms += test.result().p_value <= 0.05
+    return alarms / searches
+
+
+def test_bursts_of_calls_on_one_market_are_one_chance_when_tokens_turn_together() -> None:
+    # 10 expected, deviation 3.1.
+    assert chance_of_an_alarm(together=True) <= 0.085
+
+
+def test_bursts_taken_apart_look_timed_far_too_often() -> None:
+    """The reason why tokens turn together unless told otherwise."""
+    assert chance_of_an_alarm(together=False) > 0.2
+
+
+def test_calls_that_know_when_are_found() -> None:
+    assert chance_of_an_alarm(together=True, informed=6.0) > 0.8

@@ -9,7 +9,7 @@ ALL_TAILS: tuple[Tails, ...] = ("student", "moonshots", "rugs", "normal")
 
 
 def yes_count(world: SearchWorld, seeds: range) -> int:
-    return sum(made_up_verdict(world, seed).answer is Answer.DISTINGUISHABLE for seed in seeds)
+    return sum(made_up_verdict(world, seed, draws=299).answer is Answer.DISTINGUISHABLE for seed in seeds)
 
 
 def test_noise_is_taken_for_an_edge_in_at_most_one_of_twenty_searches() -> None:
