@@ -11,6 +11,7 @@ from quantbot_pipeline.defs.automation import build_automation_sensor
 from quantbot_pipeline.defs.checks import (
     alert_counts_add_up,
     build_candle_quality_check,
+    candles_cover_calls,
     every_alert_has_its_call,
 )
 from quantbot_pipeline.defs.failure_sensor import run_failure_sensor
@@ -20,6 +21,7 @@ from quantbot_pipeline.defs.ingest_assets import build_candle_asset, strategies
 from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
 from quantbot_pipeline.defs.resources import ClickHouseResource, PostgresResource
+from quantbot_pipeline.defs.rule_checks import build_rule_checks
 from quantbot_pipeline.defs.schedules import (
     daily_candles,
     nightly_report,
@@ -63,7 +65,13 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             build_view_assets(),
             build_report_asset(),
         ],
-        asset_checks=[alert_counts_add_up, every_alert_has_its_call, candle_quality],
+        asset_checks=[
+            alert_counts_add_up,
+            every_alert_has_its_call,
+            candles_cover_calls,
+            candle_quality,
+            *build_rule_checks(),
+        ],
         jobs=[
             ingest_alerts_job,
             candle_inbox_job,

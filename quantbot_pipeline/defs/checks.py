@@ -1,13 +1,17 @@
 """Asset checks: sums that must hold, and candles that are worth a look."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
 from quantbot_pipeline.defs.partitions import parse_token_month_key, token_month_key, token_month_partitions
+from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.ingest.candle_quality import Verdict
+from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.storage.records import CallRow
 from quantbot_pipeline.workflows.candle_quality import MonthQuality, measure_candle_quality
 from quantbot_pipeline.workflows.token_months import TokenMonth
 
@@ -27,6 +31,11 @@ Judged is the finest interval of the month, which simulations read. What to do:
 from where on a month is what.
 """
 
+_COVERAGE_DESCRIPTION = """\
+Calls that open trades lie within the candles of their token. A warning: calls without candles are skipped by
+simulations, and told as such. What to do: `quantbot fetch candles --calls-since DATE` fetches what is missing.
+"""
+
 
 @dg.asset_check(asset="alerts", description="Rows read = rows stored + duplicates + quarantined, over all imports.")
 def alert_counts_add_up(state_store: dg.ResourceParam[StateStore]) -> dg.AssetCheckResult:
@@ -44,6 +53,47 @@ def every_alert_has_its_call(state_store: dg.ResourceParam[StateStore]) -> dg.As
     return dg.AssetCheckResult(
         passed=counts["alerts"] == counts["calls"],
         metadata={"alerts": counts["alerts"], "calls": counts["calls"]},
+    )
+
+
+@dg.asset_check(asset="calls", description=_COVERAGE_DESCRIPTION)
+def candles_cover_calls(
+    state_store: dg.ResourceParam[StateStore],
+    history_store: dg.ResourceParam[HistoryStore],
+) -> dg.AssetCheckResult:
+    """Hold the calls that open trades against the time of which their tokens have candles."""
+    return judge_coverage(state_store.load_calls(), history_store.load_coverage().to_pylist())
+
+
+def judge_coverage(calls: Iterable[CallRow], coverage: Iterable[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    """Return how many calls that open trades lie outside the candles of their token.
+
+    Args:
+        calls: Calls in force.
+        coverage: Rows of `HistoryStore.load_coverage`.
+    """
+    spans: dict[TokenKey, tuple[int, int]] = {}
+    for row in coverage:
+        token = TokenKey(row["chain"], row["token_address"])
+        first, last = spans.get(token, (row["first_s"], row["last_s"]))
+        spans[token] = (min(first, row["first_s"]), max(last, row["last_s"]))
+    counts = dict.fromkeys(("covered", "before_candles", "after_candles", "without_candles"), 0)
+    for call in calls:
+        if call.side is not Side.BUY or call.signal_type is not SignalType.ENTRY:
+            continue
+        if call.token not in spans:
+            counts["without_candles"] += 1
+            continue
+        first, last = spans[call.token]
+        called_at = call.signal_timestamp.timestamp()
+        place = "before_candles" if called_at < first else "after_candles" if called_at > last else "covered"
+        counts[place] += 1
+    missing = sum(counts.values()) - counts["covered"]
+    return dg.AssetCheckResult(
+        passed=missing == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"{missing} of {sum(counts.values())} calls have no candles of their time",
+        metadata=dict(counts),
     )
 
 

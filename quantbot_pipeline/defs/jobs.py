@@ -2,19 +2,22 @@
 
 import dagster as dg
 
+from quantbot_pipeline.defs.rule_checks import rule_check_keys
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS
 
 simulate_job = dg.define_asset_job(
     "simulate_job",
-    selection=dg.AssetSelection.assets(*SIMULATION_ASSETS),
+    # Checks look at everything that is stored: once a night, before those who read it, and not in every run.
+    selection=dg.AssetSelection.assets(*SIMULATION_ASSETS).without_checks(),
     description="Simulate token-months.",
 )
 
 refresh_report_job = dg.define_asset_job(
     "refresh_report_job",
     selection=dg.AssetSelection.groups("views_postgres", "views_clickhouse", "report")
-    | dg.AssetSelection.checks_for_assets(dg.AssetKey("alerts"), dg.AssetKey("calls")),
-    description="Apply the views, write the report, and check that the counts of alerts and calls add up.",
+    | dg.AssetSelection.checks_for_assets(dg.AssetKey("alerts"), dg.AssetKey("calls"))
+    | dg.AssetSelection.checks(*rule_check_keys()),
+    description="Count again what is stored; where that is right, apply the views and write the report.",
 )
 
 search_job = dg.define_asset_job(

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from quantbot_pipeline.definitions import build_definitions
+from quantbot_pipeline.defs.rule_checks import RULE_CHECKS
 from quantbot_pipeline.settings import load_settings
 
 SNAPSHOT = Path(__file__).with_name("graph_snapshot.json")
@@ -111,11 +112,27 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
         "weekly_training",
     ]
     checks = {check.name for check in definitions.resolve_asset_graph().asset_check_keys}
-    assert checks == {"alert_counts_add_up", "every_alert_has_its_call", "candle_quality"}
+    assert checks == {
+        "alert_counts_add_up",
+        "every_alert_has_its_call",
+        "candles_cover_calls",
+        "candle_quality",
+        *RULE_CHECKS,
+    }
 
 
 def test_a_bad_inbox_file_can_not_turn_the_checks_of_good_data_red(definitions: dg.Definitions) -> None:
     """One unreadable file failed its run, and with it the checks of alerts and calls; they run nightly instead."""
     assert not definitions.resolve_job_def("ingest_alerts_job").asset_layer.asset_graph.asset_check_keys
     nightly = definitions.resolve_job_def("refresh_report_job").asset_layer.asset_graph.asset_check_keys
-    assert {key.name for key in nightly} == {"alert_counts_add_up", "every_alert_has_its_call"}
+    assert {key.name for key in nightly} == {
+        "alert_counts_add_up",
+        "every_alert_has_its_call",
+        "candles_cover_calls",
+        *RULE_CHECKS,
+    }
+
+
+def test_runs_of_sensors_count_nothing_again(definitions: dg.Definitions) -> None:
+    """Each check looks at all that is stored: once a night is enough."""
+    assert not definitions.resolve_job_def("simulate_job").asset_layer.asset_graph.asset_check_keys
