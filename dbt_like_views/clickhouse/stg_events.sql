@@ -1,11 +1,11 @@
 -- Everything that happened in simulated trades, each event once.
--- grain: one row per event; also of runs that readers must not see (see int_trades for those they may)
+-- grain: one row per event of a completed run, superseded ones included
 -- keys: simulation_run_id, call_id, seq
 -- units: event_time in UTC; price in quote currency; size = cash spent by a buy (a trade's capital is 1), share of
 --   what the cycle bought for a sell; remaining_position a fraction of what the cycle bought; pnl_so_far a
 --   fraction of the trade's capital
--- upstream: simulation_events
--- depends: simulation_events
+-- upstream: simulation_events of the runs in published_runs: what a dead attempt wrote is not shown
+-- depends: simulation_events, published_runs
 -- test: unique(simulation_run_id, call_id, seq)
 -- test: accepted(event_type, entry, ladder_entry, scale_in, re_entry, target_hit, stop_loss, trailing_stop, signal_exit, time_exit, final_exit, stop_moved, entry_skipped)
 -- test: holds(isFinite(pnl_so_far))
@@ -25,3 +25,4 @@ select
     event_type in ('target_hit', 'stop_loss', 'trailing_stop', 'signal_exit', 'time_exit', 'final_exit')
         as is_sell
 from simulation_events final
+where simulation_run_id in (select published.simulation_run_id from published_runs as published)

@@ -2,22 +2,29 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, progress_bar
 from quantbot_pipeline.cli.help_text import flowing
 
+if TYPE_CHECKING:
+    from quantbot_pipeline.workflows.collect_garbage import Garbage
+
 _HELP = flowing(
-    """Remove what dead attempts left behind in ClickHouse.
+    """Remove what dead attempts left behind; nothing that anybody can see.
 
 A run that was begun and not completed is shown nowhere; its next attempt replaces what it stored. Where none comes,
-this removes its events and aggregates. Runs that were begun within the last hours are left alone, because a process
-may work on them. The runs' rows in Postgres stay: they say what was attempted, and can be taken up again.
+this removes its events and aggregates. Also removed are rows in ClickHouse of runs that Postgres does not know, and
+model files of processes that died while they wrote. Runs that another process works on are left alone, so this may
+run at any time. The runs' rows in Postgres stay: they say what was attempted, and can be taken up again. What was
+completed and not yet mirrored to ClickHouse is mirrored.
 
 Examples:
-  quantbot gc
-  quantbot gc --older-than-hours 0 --json
+  quantbot gc --dry-run
+  quantbot gc --json
+  quantbot gc --older-than-hours 6
 """
 )
 
@@ -28,32 +35,46 @@ def register(app: typer.Typer) -> None:
     @app.command("gc", help=_HELP)
     def collect(
         older_than_hours: float = typer.Option(
-            6.0, min=0.0, max=87_600.0, help="Age from which a run counts as dead; 0 only when nothing else runs."
+            0.0, min=0.0, max=87_600.0, help="Leave runs alone that were begun within these hours, dead or not."
         ),
         *,
+        dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be removed, and remove nothing."),
         as_json: bool = typer.Option(False, "--json", help="Print what was removed as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.workflows.collect_garbage import collect_garbage
 
-        now = datetime.now(UTC)
         with open_stores() as stores, progress_bar("dead runs") as listen:
             found = collect_garbage(
                 stores.state,
                 stores.history,
-                begun_before=now - timedelta(hours=older_than_hours),
-                now=now,
+                now=datetime.now(UTC),
+                leave_younger_than=timedelta(hours=older_than_hours),
+                folders=[stores.settings.models_directory],
+                dry_run=dry_run,
                 on_progress=listen,
             )
         if as_json:
-            print_json(asdict(found))
-            return
-        dead = found.runs_running + found.runs_failed
+            print_json({**asdict(found), "dry_run": dry_run})
+        else:
+            _print_garbage(found, older_than_hours, "would remove" if dry_run else "removed")
+
+
+def _print_garbage(found: "Garbage", older_than_hours: float, removed: str) -> None:
+    dead = found.runs_running + found.runs_failed
+    if not (dead or found.runs_unknown or found.files):
+        print_line("nothing to remove: no run was begun and left")
+    if dead:
         print_line(
-            f"{dead:,} runs were begun and not completed ({found.runs_running:,} died, {found.runs_failed:,} failed): "
-            f"removed their {found.events:,} events and their aggregates"
-            if dead
-            else "nothing to remove: no run was begun and left"
+            f"{dead:,} runs were begun and not completed ({found.runs_running:,} died, {found.runs_failed:,} failed)"
         )
-        if found.runs_young:
-            print_line(f"{found.runs_young:,} runs were begun within {older_than_hours:g} hours and are left alone")
+    if found.runs_unknown:
+        print_line(f"{found.runs_unknown:,} runs have rows in ClickHouse and are not known to Postgres")
+    if dead or found.runs_unknown:
+        print_line(f"{removed} their {found.events:,} events and {found.aggregates:,} aggregates")
+    for path in found.files:
+        print_line(f"{removed} {path}")
+    if found.runs_working:
+        print_line(f"{found.runs_working:,} runs are being worked on and are left alone")
+    if found.runs_young:
+        print_line(f"{found.runs_young:,} runs were begun within {older_than_hours:g} hours and are left alone")

@@ -1,7 +1,7 @@
 """`PostgresStore`: the state store. Each method is one transaction."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -247,6 +247,26 @@ class PostgresStore:
             StorageError: a run does not exist.
         """
         self._connections.run(lambda t: postgres_runs.fail_runs(t, failures))
+
+    def idle_runs(self, names: Collection[str]) -> AbstractContextManager[frozenset[str]]:
+        """Hold, without waiting, those of the names that no other process holds, and yield them."""
+        return self._connections.holding_idle(names)
+
+    def find_same_attempts(self, attempts: Mapping[int, int]) -> list[int]:
+        """Return those runs (id → attempt) that are not completed and were not begun again since."""
+        return self._connections.run(lambda t: postgres_runs.find_same_attempts(t, attempts))
+
+    def clear_attempts(self, attempts: Mapping[int, int]) -> list[int]:
+        """Let these attempts (run id → attempt) complete their runs no more, and return those it was in time for."""
+        return self._connections.run(lambda t: postgres_runs.clear_attempts(t, attempts))
+
+    @contextmanager
+    def unknown_runs(self, run_ids: Collection[int]) -> Iterator[list[int]]:
+        """Yield those ids that no run has; while the context lasts, nobody begins or changes a run."""
+        with self._connections.transaction() as transaction:
+            transaction.execute("runs/lock_runs_table")
+            known = {row["id"] for row in transaction.fetch_rows("runs/find_runs", run_ids=list(run_ids))}
+            yield sorted(set(run_ids) - known)
 
     def exclusive_runs(
         self, names: Collection[str], on_wait: Callable[[], None] = lambda: None

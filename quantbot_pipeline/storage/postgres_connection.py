@@ -258,6 +258,34 @@ class PostgresConnections:
             raise
         self._put_back(connection)
 
+    @contextmanager
+    def holding_idle(self, names: Iterable[str]) -> Iterator[frozenset[str]]:
+        """Hold the locks of those names that no other session holds while the context lasts; yields these names."""
+        connection = self._take()
+        transaction = PostgresTransaction(connection, self._server)
+        try:
+            tried = transaction.fetch_rows("locks/try_locks", names=sorted(set(names)))
+            yield frozenset(row["name"] for row in tried if row["is_held"])
+            transaction.execute("locks/unlock_all")
+        except BaseException:
+            # Closing gives the locks back too, whatever state the connection is in.
+            connection.close()
+            raise
+        self._put_back(connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[PostgresTransaction]:
+        """Yield a transaction that lasts as long as the context; unlike `run`, it is tried once."""
+        connection = self._take()
+        transaction = PostgresTransaction(connection, self._server)
+        try:
+            with connection.transaction():
+                yield transaction
+        except psycopg.Error as error:
+            raise transaction.translated(error, "commit") from error
+        finally:
+            self._put_back(connection)
+
     def close(self) -> None:
         """Close idle connections; those in use close when their transaction ends."""
         while self._idle:

@@ -178,6 +178,25 @@ def fail_runs(transaction: PostgresTransaction, failures: Mapping[int, str]) -> 
     )
 
 
+def find_same_attempts(transaction: PostgresTransaction, attempts: Mapping[int, int]) -> list[int]:
+    """Return runs that are not completed and were not begun again; see `StateStore.find_same_attempts`."""
+    rows = transaction.fetch_rows("runs/find_same_attempts", **_attempts(attempts))
+    return [row["id"] for row in rows]
+
+
+def clear_attempts(transaction: PostgresTransaction, attempts: Mapping[int, int]) -> list[int]:
+    """Let attempts complete their runs no more; see `StateStore.clear_attempts`."""
+    run_ids = [row["id"] for row in transaction.fetch_rows("runs/lock_same_attempts", **_attempts(attempts))]
+    if run_ids:
+        transaction.execute("runs/clear_attempts", run_ids=run_ids)
+    return run_ids
+
+
+def _attempts(attempts: Mapping[int, int]) -> dict[str, list[int]]:
+    run_ids = sorted(attempts)
+    return {"run_ids": run_ids, "attempts": [attempts[run_id] for run_id in run_ids]}
+
+
 def stamp_runs(transaction: PostgresTransaction, stamps: Mapping[int, str]) -> None:
     """Record what completed runs were known to read; see `StateStore.stamp_runs`."""
     if stamps:

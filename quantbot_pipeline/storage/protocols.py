@@ -208,6 +208,25 @@ class StateStore(Protocol):
         """Set `failed` with the error message for runs that are not complete."""
         ...
 
+    def idle_runs(self, names: Collection[str]) -> AbstractContextManager[frozenset[str]]:
+        """Hold, without waiting, those of the names that no other process holds, and yield them."""
+        ...
+
+    def find_same_attempts(self, attempts: Mapping[int, int]) -> list[int]:
+        """Return those runs (id → attempt) that are not completed and were not begun again since."""
+        ...
+
+    def clear_attempts(self, attempts: Mapping[int, int]) -> list[int]:
+        """Let these attempts (run id → attempt) complete their runs no more, and return those it was in time for.
+
+        What they wrote may then be removed by who holds what the runs are about.
+        """
+        ...
+
+    def unknown_runs(self, run_ids: Collection[int]) -> AbstractContextManager[list[int]]:
+        """Yield those ids that no run has; while the context lasts, none gets one."""
+        ...
+
     def exclusive_runs(
         self, names: Collection[str], on_wait: Callable[[], None] = lambda: None
     ) -> AbstractContextManager[bool]:

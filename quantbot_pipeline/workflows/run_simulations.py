@@ -172,7 +172,12 @@ def lock_name(request: RunRequest) -> str:
     """Return what a process must hold (`StateStore.exclusive_runs`) that claims and computes a run."""
     if request.token_id is not None:
         return token_lock_name(request.inputs[0].token)
-    return f"quantbot runs {request.run_type} {scope_key_of(request)}"
+    return scope_lock_name(request.run_type, scope_key_of(request))
+
+
+def scope_lock_name(run_type: str, scope_key: str) -> str:
+    """Return what a process must hold that computes runs of one scope over many tokens."""
+    return f"quantbot runs {run_type} {scope_key}"
 
 
 def token_lock_name(token: TokenKey) -> str:

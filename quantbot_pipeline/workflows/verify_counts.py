@@ -20,7 +20,7 @@ from quantbot_pipeline.workflows.verify_findings import (
 )
 
 _LAST_ID = 2**63 - 1
-_SHOWING_VIEWS = frozenset({"stg_runs", "int_current_backtests", "mart_runs_ranked"})
+_SHOWING_VIEWS = frozenset({"stg_runs", "stg_events", "stg_aggregates", "int_current_backtests", "mart_runs_ranked"})
 
 
 def check_migrations(stores: VerifiedStores) -> Finding:

@@ -207,25 +207,24 @@ def test_gc_removes_what_an_interrupted_simulation_left(
     left = rows_of(databases)["simulation_events"] - before["simulation_events"]
     assert left > 0
 
-    # It may still be at work, as far as gc knows.
-    young = stocked("gc", "--json").document
+    # Begun a moment ago; nobody works on it, which gc knows too.
+    young = stocked("gc", "--older-than-hours", "6", "--json").document
     assert (young["runs_running"], young["events"]) == (0, 0)
     assert young["runs_young"] > 0
 
-    removed = stocked("gc", "--older-than-hours", "0", "--json").document
-    assert removed == {
-        "runs_running": young["runs_young"],
-        "runs_failed": 0,
-        "runs_young": 0,
-        "events": left,
-    }
+    would_remove = stocked("gc", "--dry-run", "--json").document
+    removed = stocked("gc", "--json").document
+    assert removed == would_remove | {"dry_run": False}
+    assert (removed["runs_running"], removed["events"]) == (young["runs_young"], left)
+    assert {removed[name] for name in ("runs_failed", "runs_working", "runs_young", "runs_unknown")} == {0}
     counts = ("simulation_events", "simulation_aggregates")
     assert {name: rows_of(databases)[name] for name in counts} == {name: before[name] for name in counts}
-    assert stocked("gc", "--older-than-hours", "0", "--json").document["events"] == 0
+    assert stocked("gc", "--json").document["events"] == 0
 
     done = stocked("backfill", "--strategy", "trailing-stop-20pct", "--json").document
     assert (done["computed"], done["new_events"]) == (done["runs"], left)
-    assert "nothing to remove" in stocked("gc", "--older-than-hours", "0").out
+    assert "nothing to remove" in stocked("gc").out
+    assert "rules hold" in stocked("verify", "--quick").out
 
 
 def test_sample_is_the_same_for_the_same_seed(quantbot: Quantbot, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_all_commands_are_known_here() -> None:
         "views",
         "views apply",
         "views test",
+        "verify",
         "gc",
         "bench",
         "bench engine",

@@ -8,6 +8,14 @@ from
     where simulation_run_id > {after_id:Int64}
     union all
     select simulation_run_id
+    from stg_events
+    where simulation_run_id > {after_id:Int64}
+    union all
+    select simulation_run_id
+    from stg_aggregates
+    where simulation_run_id > {after_id:Int64}
+    union all
+    select simulation_run_id
     from int_current_backtests
     where simulation_run_id > {after_id:Int64}
     union all
