@@ -109,3 +109,13 @@ def test_trends_over_periods_widen_the_interval() -> None:
 @pytest.mark.parametrize("pnl", [[0.1] * 30, [0.0] * 30, [0.5]])
 def test_results_that_do_not_vary_have_no_interval(pnl: list[float]) -> None:
     assert mean_result(np.array(pnl), each_its_own(len(pnl)), seed=1) is None
+
+
+def test_busy_days_are_not_taken_for_good_days() -> None:
+    """A day of nine trades earns nine times as much as a day of one; the mean of a trade is none the less certain."""
+    row = np.repeat(np.arange(60), 1 + np.arange(60) % 9)
+    pnl = 10 + np.random.default_rng(0).standard_normal(len(row))
+    found = mean_result(pnl, Periods(row=row, count=60, seconds=DAY, block_rows=1), seed=1)
+    assert found is not None
+    assert found.standard_error == pytest.approx(1 / len(row) ** 0.5, rel=0.2)
+    assert found.high - found.low == pytest.approx(2 * 1.67 / len(row) ** 0.5, rel=0.2)

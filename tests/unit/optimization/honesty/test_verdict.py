@@ -173,5 +173,13 @@ def test_the_same_seed_gives_the_same_verdict() -> None:
     assert made_up_verdict(world, 3).document() == made_up_verdict(world, 3).document()
 
 
+def test_the_interval_and_the_test_of_unseen_trades_are_at_one_level() -> None:
+    unseen = made_up_verdict(SearchWorld(call_count=100, trial_count=20), 1).evidence.unseen
+    assert unseen is not None
+    assert unseen.confidence == 1 - DecisionRule().level
+    # Above 0 for certain if and only if luck is rejected.
+    assert (unseen.low > 0) == (unseen.p_value <= 0.05)
+
+
 def test_a_real_verdict_is_json() -> None:
     assert json.dumps(made_up_verdict(SearchWorld(call_count=100, trial_count=20), 1).document(), allow_nan=False)
