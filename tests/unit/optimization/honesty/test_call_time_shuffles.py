@@ -63,6 +63,17 @@ def test_calls_of_one_hour_stay_together_unless_told_otherwise() -> None:
     assert any(np.ptp((apart.draw(index) - calls) % 60_000) > 0 for index in range(20))
 
 
+def test_each_month_turns_by_a_share_of_its_own() -> None:
+    candles = np.concatenate([JANUARY + 60 * np.arange(1000), FEBRUARY + 60 * np.arange(1000)])
+    first, second = JANUARY + 60 * 5, FEBRUARY + 60 * 5
+    shuffle = CallTimeShuffle(np.array([first, second, first, second]), np.array([0, 0, 1, 1]), [candles] * 2, seed=1)
+    for index in range(10):
+        times = shuffle.draw(index)
+        assert times[0] == times[2]
+        assert times[1] == times[3]
+        assert times[1] - times[0] != second - first
+
+
 def test_calls_without_candles_stay_and_are_counted() -> None:
     calls = np.array([FEBRUARY + 5, MINUTES[3]])
     shuffle = CallTimeShuffle(calls, np.array([0, 1]), [MINUTES, MINUTES], seed=1)

@@ -57,6 +57,8 @@ def test_trials_near_differ_in_no_parameter_by_more_than_the_radius() -> None:
     is_kind = np.array([False, True, False])
     assert trials_near(places, 0, is_kind=is_kind).tolist() == [1]
     assert trials_near(places, 5, is_kind=is_kind).tolist() == []
+    # However wide the radius, another kind is not near.
+    assert trials_near(places, 0, is_kind=is_kind, radius=1.0).tolist() == [1, 3]
 
 
 def test_places_around_step_along_each_parameter_and_stay_in_range() -> None:
