@@ -1,6 +1,7 @@
 """Copies of ClickHouse's tables as Parquet files, and tables filled from them.
 
-Only rows that the state of Postgres accounts for are copied: of completed runs, of calls and models that are there.
+Only rows that the state of Postgres accounts for are copied: of completed runs, of calls and models that are there,
+candles as they were when it was seen.
 The mirror of the state (`published_*`) is not copied, it is written again from Postgres.
 """
 
@@ -30,6 +31,9 @@ COPIED_TABLES = ("ohlcv_candles", *RUN_TABLES, "ml_features", "ml_scores")
 
 ALL_TABLES = (*COPIED_TABLES, *MIRROR_TABLES, "schema_migrations")
 """Every table that migrations make."""
+
+CANDLES_CLONE = "backup_of_ohlcv_candles"
+"""What candles are copied from; one that a killed backup left is replaced by the next one."""
 
 # A piece is in memory as a whole, here and in the server: some 60 MB of candles or events.
 _CANDLES_PER_PIECE = 500_000
@@ -94,6 +98,16 @@ class ClickHouseBackup:
         """Return the tables that keep rows, and about how many they have."""
         rows = self._read("backup/list_tables").to_pylist()
         return {row["table_name"]: row["total_rows"] for row in rows}
+
+    def clone_candles(self) -> None:
+        """Hold on to the candles of now under a second name, from which `copy_table` reads them.
+
+        Raises:
+            StorageError: the server refuses: before version 24.10, it can't.
+        """
+        self.drop_tables([CANDLES_CLONE])
+        name = "backup/clone_candles"
+        self._connection.command(load_sql("clickhouse", name), name=name, parameters={"clone": CANDLES_CLONE})
 
     def copy_table(self, table: str, file: Path, bounds: HistoryBounds, on_rows: RowListener) -> int:
         """Write a table's rows to a Parquet file and return how many they are.
@@ -169,7 +183,7 @@ class ClickHouseBackup:
 
     def _candle_pieces(self) -> Iterator[_Piece]:
         counts: dict[str, dict[str, int]] = {}
-        for row in self._read("backup/count_partition_tokens").to_pylist():
+        for row in self._read("backup/count_partition_tokens", table=CANDLES_CLONE).to_pylist():
             counts.setdefault(row["partition_id"], {})[row["token_address"]] = row["candle_count"]
         small = {}
         for partition_id, tokens in counts.items():
@@ -179,12 +193,14 @@ class ClickHouseBackup:
             for group in _packed(tokens, _CANDLES_PER_PIECE, len(tokens)):
                 yield _Piece(
                     "backup/load_partition_tokens",
-                    {"partition_id": partition_id, "token_addresses": group},
+                    {"table": CANDLES_CLONE, "partition_id": partition_id, "token_addresses": group},
                     sum(tokens[token] for token in group),
                 )
         for group in _packed(small, _CANDLES_PER_PIECE, _PARTITIONS_PER_PIECE):
             yield _Piece(
-                "backup/load_partitions", {"partition_ids": group}, sum(small[partition] for partition in group)
+                "backup/load_partitions",
+                {"table": CANDLES_CLONE, "partition_ids": group},
+                sum(small[partition] for partition in group),
             )
 
     def _run_pieces(self, table: str, bounds: HistoryBounds) -> Iterator[_Piece]:
@@ -240,6 +256,8 @@ def _open_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
         file,
         schema,
         compression="zstd",
-        # Dictionaries serve names that repeat; numbers that rarely do only fill them up in vain.
+        # Dictionaries serve names that repeat; numbers that rarely do only fill them up in vain. Their bytes, each
+        # place by itself, are smaller by a sixth.
         use_dictionary=texts,
+        use_byte_stream_split=[field.name for field in schema if pa.types.is_floating(field.type)],
     )

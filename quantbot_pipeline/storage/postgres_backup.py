@@ -12,6 +12,7 @@ from psycopg import sql
 
 from quantbot_pipeline.storage.postgres_connection import (
     Connection,
+    PostgresConnections,
     PostgresTransaction,
     connect,
     describe_server,
@@ -58,6 +59,26 @@ class PostgresSnapshot:
         """Return the newest ids of calls and models."""
         row = self._transaction.fetch_row("backup/load_newest_ids") or {"call_id": 0, "model_id": 0}
         return NewestIds(row["call_id"], row["model_id"])
+
+
+@contextmanager
+def backing_up(url: str) -> Iterator[None]:
+    """Hold the turn at backing up a database; another process's backup is waited for."""
+    with _locked(url, "backup/lock_backups", "backup/unlock_backups"):
+        yield
+
+
+@contextmanager
+def no_candle_import(url: str) -> Iterator[None]:
+    """Keep imports of candles waiting; one that is at work is waited for."""
+    with _locked(url, "imports/lock_imports", "imports/unlock_imports"):
+        yield
+
+
+@contextmanager
+def _locked(url: str, lock: str, unlock: str) -> Iterator[None]:
+    with closing(PostgresConnections(url)) as connections, connections.locked(lock, unlock):
+        yield
 
 
 @contextmanager

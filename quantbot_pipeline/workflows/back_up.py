@@ -7,15 +7,16 @@ What is claimed is copied after who claims it, so that every claim in the backup
    completed (rule 2 of docs/data-model.md), and are never changed or removed afterwards.
 3. ClickHouse. It has moved on since the snapshot, so only rows are copied that the snapshot accounts for. Runs that
    were completed or begun later are left out: after a restore Postgres would give their ids to other runs, whose
-   events would then mix with theirs. Candles are copied as they are: none refers to an id, and a candle that came
-   after the snapshot is one that the next import of its file finds there. The mirror of the state is left out, for
-   its newer rows would win over the restored state; it is written again from Postgres.
+   events would then mix with theirs. Candles refer to no id, but imports count them: for the moment of the snapshot no
+   import is at work, and a clone of their table, which costs nothing, holds on to them. The mirror of the state is
+   left out, for its newer rows would win over the restored state; it is written again from Postgres.
 4. Files of models, which are written before their row and never change.
 
 Copied the other way round, ClickHouse first, a run that completes in between would be completed without its events.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,9 +27,15 @@ from quantbot_pipeline.errors import MigrationError
 from quantbot_pipeline.servers.postgres_dump import dump_database
 from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
-from quantbot_pipeline.storage.clickhouse_backup import ALL_TABLES, COPIED_TABLES, ClickHouseBackup, HistoryBounds
+from quantbot_pipeline.storage.clickhouse_backup import (
+    ALL_TABLES,
+    CANDLES_CLONE,
+    COPIED_TABLES,
+    ClickHouseBackup,
+    HistoryBounds,
+)
 from quantbot_pipeline.storage.migrations import applied_migrations, check_migrations
-from quantbot_pipeline.storage.postgres_backup import open_snapshot
+from quantbot_pipeline.storage.postgres_backup import backing_up, no_candle_import, open_snapshot
 from quantbot_pipeline.workflows.backup_folder import (
     FORMAT_VERSION,
     CopiedMigration,
@@ -96,22 +103,28 @@ def back_up(
     migrations = applied_migrations(urls.postgres, urls.clickhouse)
     if not all(migrations.values()):
         raise MigrationError("the databases have no schema, so there is nothing to back up; run 'quantbot migrate'")
-    with new_backup_folder(target) as folder:
+    with backing_up(urls.postgres), new_backup_folder(target) as folder:
         try:
             (folder / HISTORY_FOLDER).mkdir(mode=0o700)
             (folder / "postgres").mkdir(mode=0o700)
             dagster_rows = _copy_dagster(urls, folder, on_stage)
-            on_stage("state", 0, 1)
-            with open_snapshot(urls.postgres) as state:
-                taken_at = datetime.now(UTC)
-                name = state.name()
+            with ExitStack() as opened:
+                history = opened.enter_context(ClickHouseBackup(urls.clickhouse))
+                on_stage("waiting for imports", 0, 1)
+                with no_candle_import(urls.postgres):
+                    state = opened.enter_context(open_snapshot(urls.postgres))
+                    name = state.name()
+                    taken_at = datetime.now(UTC)
+                    history.clone_candles()
+                    opened.callback(history.drop_tables, [CANDLES_CLONE])
+                on_stage("waiting for imports", 1, 1)
+                on_stage("state", 0, 1)
                 newest = state.newest_ids()
                 bounds = HistoryBounds(state.completed_run_ids(), newest.call_id, newest.model_id)
                 state_rows = state.count_rows()
                 postgres_version = state.server_version()
                 dump_database(urls.postgres, folder / STATE_DUMP, snapshot=name)
-            on_stage("state", 1, 1)
-            with ClickHouseBackup(urls.clickhouse) as history:
+                on_stage("state", 1, 1)
                 present = history.tables()
                 clickhouse_version = history.server_version()
                 history_rows = _copy_history(history, present, bounds, folder, on_stage)
@@ -147,7 +160,7 @@ def back_up(
         folder=target.absolute(),
         manifest=manifest,
         bytes=sum(copied.bytes for copied in manifest.files.values()),
-        left_out=tuple(table for table, rows in present.items() if rows and table not in ALL_TABLES),
+        left_out=tuple(table for table, rows in present.items() if rows and table not in (*ALL_TABLES, CANDLES_CLONE)),
     )
 
 

@@ -18,7 +18,7 @@ from quantbot_pipeline.servers.processes import write_atomically
 from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
-from quantbot_pipeline.storage.clickhouse_backup import ALL_TABLES, ClickHouseBackup
+from quantbot_pipeline.storage.clickhouse_backup import ALL_TABLES, CANDLES_CLONE, ClickHouseBackup
 from quantbot_pipeline.storage.migrations import create_history, migrate, read_migrations
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.postgres_backup import (
@@ -200,7 +200,7 @@ def _contents(urls: ServerUrls) -> dict[str, int]:
 
 def _restore_history(folder: Path, manifest: Manifest, urls: ServerUrls, on_stage: StageListener) -> None:
     with ClickHouseBackup(urls.clickhouse) as history:
-        history.drop_tables(ALL_TABLES)
+        history.drop_tables([*ALL_TABLES, CANDLES_CLONE])
         create_history(urls.clickhouse, newest=max(item.number for item in manifest.migrations["clickhouse"]))
         for table, expected in manifest.clickhouse_rows.items():
             if expected == 0:

@@ -3,6 +3,6 @@ select
     _partition_id as partition_id,
     token_address,
     toInt64(count()) as candle_count
-from ohlcv_candles
+from {table:Identifier}
 group by partition_id, token_address
 order by partition_id, token_address

@@ -1,0 +1,2 @@
+-- End the turn of this connection at backing up.
+select pg_advisory_unlock(hashtextextended('quantbot backups', 0))
