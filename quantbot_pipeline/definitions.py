@@ -8,6 +8,7 @@ import dagster as dg
 
 from quantbot_pipeline.defs.alert_assets import build_alert_assets
 from quantbot_pipeline.defs.automation import build_automation_sensor
+from quantbot_pipeline.defs.backfills import backfill_job
 from quantbot_pipeline.defs.checks import (
     alert_counts_add_up,
     build_candle_quality_check,
@@ -77,6 +78,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             candle_inbox_job,
             fetch_candles_job,
             simulate_job,
+            backfill_job,
             refresh_report_job,
             search_job,
             train_job,

@@ -1,30 +1,57 @@
-"""`quantbot backfill`."""
+"""`quantbot backfill`: arguments, progress and answers; what is done lives in the workflows."""
 
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from quantbot_pipeline.cli.console import print_json, print_rows, print_warning, progress_bar, waiting
+from quantbot_pipeline.cli import interrupts
+from quantbot_pipeline.cli.console import (
+    QUIET_SECONDS,
+    messages,
+    print_json,
+    print_line,
+    print_rows,
+    print_warning,
+    waiting,
+)
 from quantbot_pipeline.cli.help_text import flowing
 
 if TYPE_CHECKING:
-    from quantbot_pipeline.ingest.tokens import TokenKey
-    from quantbot_pipeline.storage.protocols import StateStore
-    from quantbot_pipeline.workflows.token_months import TokenMonth
+    from quantbot_pipeline.cli.stores import OpenStores
+    from quantbot_pipeline.workflows.backfill import BackfillCounts
+    from quantbot_pipeline.workflows.backfill_plan import PlannedRun
+    from quantbot_pipeline.workflows.backfill_records import SelectedBackfill
+    from quantbot_pipeline.workflows.backfill_selection import Selection
+    from quantbot_pipeline.workflows.stage_times import StageTimes
 
 _HELP = flowing(
-    """Simulate strategies on the stored calls; runs that are complete are reused.
+    """Simulate strategies on the stored calls, computing only what is stale.
 
-Without --strategy and --file, all stored strategies are simulated. This writes runs without Dagster; the demo and the
-Dagster UI record materialisations too.
+A run is stale when a candle or call that it can read, its strategy, or the engine changed; all others are reused
+without reading candles. One token or run that fails costs no other: the good ones are stored, the bad ones are
+listed (exit code 4), and --resume goes on with those that failed or that a stopped backfill never came to. Everything
+is recorded in one Dagster run.
+
+Selectors take lists with commas, are repeatable, and may be globs; months may be ranges. A selector that matches
+nothing is refused.
 
 Examples:
   quantbot backfill
-  quantbot backfill --strategy conservative-24h --token binance:BONK_USDT --month 2025-03
-  quantbot backfill --file mine.json --json
+  quantbot backfill --tokens 'binance:*' --months 2025-01..2025-06 --strategies conservative-24h,'basic-*'
+  quantbot backfill --file mine.json --jobs 2 --json
+  quantbot backfill --resume
+  quantbot backfill --dry-run
 """
 )
+
+_SHOWN = 20
+_SECONDS_BETWEEN_LINES = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -32,74 +59,246 @@ def register(app: typer.Typer) -> None:
 
     @app.command(help=_HELP)
     def backfill(
-        names: list[str] = typer.Option(
-            [], "--strategy", help="Name of a stored strategy or preset; repeatable.", metavar="NAME"
-        ),
-        files: list[Path] = typer.Option([], "--file", help="Strategy file to store and simulate; repeatable."),
         tokens: list[str] = typer.Option(
-            [], "--token", help="Tokens; repeatable. All with calls without it.", metavar="CHAIN:ADDRESS"
+            [], "--tokens", help="Tokens CHAIN:ADDRESS, globs such as 'binance:*', or all.", metavar="SELECTOR"
         ),
         months: list[str] = typer.Option(
-            [], "--month", help="Months; repeatable. All with calls without it.", metavar="YYYY-MM"
+            [], "--months", help="Months YYYY-MM, ranges A..B, globs such as '2025-0*', or all.", metavar="SELECTOR"
         ),
+        strategies: list[str] = typer.Option(
+            [], "--strategies", help="Names of stored strategies and presets, globs, or all.", metavar="SELECTOR"
+        ),
+        files: list[Path] = typer.Option([], "--file", help="Strategy file to store and simulate; repeatable."),
+        jobs: int = typer.Option(1, "--jobs", min=1, max=256, help="Threads of the engine; changes no result."),
         *,
+        resume: bool = typer.Option(
+            False, "--resume", help="Go on with what failed, or never came, of the last backfill of this selection."
+        ),
         force: bool = typer.Option(False, "--force", help="Compute complete runs anew; the rows must be identical."),
+        is_dry: bool = typer.Option(False, "--dry-run", help="Say what is stale and why; compute nothing."),
         as_json: bool = typer.Option(False, "--json", help="Print the counts as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.errors import SimulationError
         from quantbot_pipeline.strategy.model import load_strategy
-        from quantbot_pipeline.workflows.run_simulations import failed, plan_backtests, run_simulations
+        from quantbot_pipeline.workflows.backfill_records import select_backfill
+        from quantbot_pipeline.workflows.backfill_selection import Selection
         from quantbot_pipeline.workflows.store_strategies import store_strategies
-        from quantbot_pipeline.workflows.token_months import month_start, parse_token
 
-        wanted_tokens = {parse_token(text) for text in tokens}
-        wanted_months = {f"{month_start(month):%Y-%m}" for month in months}
-        file_names = [load_strategy(file).name for file in files]
+        began = time.perf_counter()
+        names = [*strategies, *(load_strategy(file).name for file in files)]
+        selection = Selection.of(tokens, months, names)
+        check_selectors(selection)
         with open_stores() as stores:
-            _refuse_unknown(names, {*file_names, *(row.name for row in stores.state.load_strategies())})
+            known = {row.name for row in stores.state.load_strategies()}
+            check_strategies(selection, known | {load_strategy(file).name for file in files})
             store_strategies(stores.state, files)
-            keys = _token_months(stores.state, wanted_tokens, wanted_months)
-            rows = stores.state.load_strategies([*names, *file_names] or None)
-            with waiting("loading calls and candles"):
-                requests = plan_backtests(keys, rows, stores.state, stores.history)
-            with progress_bar("simulations") as listen:
-                listen(0, len(requests), "")
-                outcomes = run_simulations(requests, stores.state, stores.history, force=force, on_progress=listen)
-        counts = {
-            "token_months": len(keys),
-            "runs": len(outcomes),
-            "computed": sum(outcome.status == "computed" for outcome in outcomes),
-            "reused": sum(outcome.status == "reused" for outcome in outcomes),
-            "failed": len(failed(outcomes)),
-            "new_events": sum(outcome.event_count for outcome in outcomes),
-        }
-        if as_json:
-            print_json(counts)
-        else:
-            print_rows("Backfilled", [counts])
-        if not keys:
-            print_warning("no call is stored of what was asked for: 'quantbot ingest alerts' stores calls")
-        elif not requests:
-            print_warning("no candles are stored around these calls: 'quantbot ingest candles' stores them")
-        if failed(outcomes):
-            lines = [f"run {outcome.run_id}: {outcome.error}" for outcome in failed(outcomes)[:10]]
-            raise SimulationError("\n".join([f"{counts['failed']} runs failed, the others are stored:", *lines]))
+            selected = select_backfill(selection, stores.state, resume=resume)
+            if is_dry:
+                _explain(selected, stores, force=force, as_json=as_json)
+                return
+            counts, stages = _run(selected, stores, force=force, jobs=jobs)
+        seconds = time.perf_counter() - began
+        _answer(selected, counts, stages, seconds, as_json=as_json)
 
 
-def _refuse_unknown(names: list[str], stored: set[str]) -> None:
-    from quantbot_pipeline.errors import InputError
+def check_selectors(selection: "Selection") -> None:
+    """Refuse malformed tokens and months before anything is opened."""
+    from quantbot_pipeline.workflows.backfill_selection import check_form
+
+    check_form(selection)
+
+
+def check_strategies(selection: "Selection", stored: set[str]) -> None:
+    """Refuse names of strategies that are neither stored nor shipped, before anything is stored."""
     from quantbot_pipeline.strategy.presets import preset_names
+    from quantbot_pipeline.workflows.backfill_selection import select_strategies
 
-    known = stored | set(preset_names())
-    for name in names:
-        if name not in known:
-            raise InputError(f"--strategy: {name!r} is not stored; there are {', '.join(sorted(known))}")
+    select_strategies(selection, stored | set(preset_names()))
 
 
-def _token_months(state: "StateStore", tokens: "set[TokenKey]", months: set[str]) -> "list[TokenMonth]":
-    """Return the token-months that have calls, of some tokens and months or of all, sorted."""
-    from quantbot_pipeline.workflows.token_months import TokenMonth, month_of
+# --- computing ---
 
-    keys = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()}
-    return sorted(key for key in keys if (not tokens or key.token in tokens) and (not months or key.month in months))
+
+def _run(
+    selected: "SelectedBackfill", stores: "OpenStores", *, force: bool, jobs: int
+) -> "tuple[BackfillCounts, StageTimes]":
+    from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener
+    from quantbot_pipeline.workflows.stage_times import StageTimes
+
+    stages = StageTimes()
+    if not selected.keys:
+        return BackfillCounts(total=0), stages
+    with waiting("opening Dagster"):
+        from quantbot_pipeline.defs.backfills import backfill_here
+
+    with _progress() as (on_progress, on_message):
+        counts = backfill_here(
+            selected,
+            stores.state,
+            stores.history,
+            stores.settings,
+            stores.urls,
+            force=force,
+            jobs=jobs,
+            listener=BackfillListener(on_progress=on_progress, on_message=on_message),
+            stages=stages,
+        )
+    return counts, stages
+
+
+@contextmanager
+def _progress() -> "Iterator[tuple[Callable[[BackfillCounts], None], Callable[[str], None]]]":
+    """Show how far a backfill is; yields what to tell counts and messages to."""
+    began = time.monotonic()
+    if not messages.is_terminal:
+        spoke_at = began
+
+        def tell_line(counts: "BackfillCounts") -> None:
+            nonlocal spoke_at
+            interrupts.check()
+            now = time.monotonic()
+            if now - spoke_at >= (QUIET_SECONDS if counts.done == counts.total else _SECONDS_BETWEEN_LINES):
+                spoke_at = now
+                text = f"{counts.done:,} of {counts.total:,} token-months, {_figures(counts, now - began)}"
+                messages.print(text, markup=False, soft_wrap=True)
+
+        yield tell_line, lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True)
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=messages, transient=True) as display:
+        task = display.add_task("token-months", total=None, figures="")
+
+        def tell_bar(counts: "BackfillCounts") -> None:
+            interrupts.check()
+            what = "waiting for another process" if counts.waiting else "token-months"
+            figures = _figures(counts, time.monotonic() - began)
+            display.update(task, description=what, completed=counts.done, total=counts.total, figures=figures)
+
+        yield tell_bar, lambda message: display.update(task, description=message)
+
+
+def _figures(counts: "BackfillCounts", seconds: float) -> str:
+    rate = counts.candles / max(seconds, 0.1)
+    return f"{counts.computed:,} runs, {counts.reused:,} reused, {counts.failed:,} failed, {rate:,.0f} candles/s"
+
+
+# --- answering ---
+
+
+def _answer(
+    selected: "SelectedBackfill", counts: "BackfillCounts", stages: "StageTimes", seconds: float, *, as_json: bool
+) -> None:
+    from quantbot_pipeline.errors import SimulationError
+    from quantbot_pipeline.workflows.backfill_plan import Staleness
+
+    summary = {
+        "token_months": counts.done,
+        "runs": counts.computed + counts.reused + counts.failed,
+        "computed": counts.computed,
+        "reused": counts.reused,
+        "failed": counts.failed,
+        "new_events": counts.new_events,
+    }
+    if as_json:
+        print_json(
+            summary
+            | {
+                "candles": counts.candles,
+                "done_before": selected.done,
+                "why": {str(why): count for why, count in counts.why.items()},
+                "failures": [_failure(key.token, key.month, reason) for key, reason in counts.failures],
+                "seconds": round(seconds, 2),
+                "stages": {name: round(value, 3) for name, value in stages.seconds.items()},
+            }
+        )
+    else:
+        print_rows("Backfilled", [summary])
+        stale = {why: count for why, count in counts.why.items() if why is not Staleness.UP_TO_DATE}
+        if stale:
+            print_line("why: " + ", ".join(f"{count:,} {why}" for why, count in stale.items()))
+    if counts.why[Staleness.NEW_ENGINE]:
+        print_warning(f"{counts.why[Staleness.NEW_ENGINE]:,} runs were stale because the engine's version is new")
+    if not selected.keys:
+        _say_nothing_to_do(selected)
+    if counts.failed:
+        shown = [f"{row['token']} {row['month']}: {row['reason']}" for row in _failures(counts)[:_SHOWN]]
+        if counts.months_failed > len(shown):
+            shown.append(f"and {counts.months_failed - len(shown):,} more: --json lists them")
+        raise SimulationError(
+            "\n".join(
+                [
+                    f"{counts.failed:,} failures in {counts.months_failed:,} token-months, the others are stored; "
+                    "the same command with --resume tries these again:",
+                    *shown,
+                ]
+            )
+        )
+
+
+def _say_nothing_to_do(selected: "SelectedBackfill") -> None:
+    if selected.done:
+        print_line(f"nothing to resume: all {selected.done:,} token-months are done")
+    else:
+        print_warning("no call is stored of what was asked for: 'quantbot ingest alerts' stores calls")
+
+
+def _failures(counts: "BackfillCounts") -> list[dict[str, str]]:
+    return [_failure(key.token, key.month, reason) for key, reason in counts.failures]
+
+
+def _failure(token: Any, month: str, reason: str) -> dict[str, str]:
+    from quantbot_pipeline.workflows.token_months import format_token
+
+    return {"token": format_token(token), "month": month, "reason": reason}
+
+
+def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool, as_json: bool) -> None:
+    from quantbot_pipeline.workflows.backfill import explain_backfill
+    from quantbot_pipeline.workflows.backfill_plan import Staleness
+
+    why: Counter[str] = Counter()
+    stale: list[dict[str, str]] = []
+    with waiting("comparing with what is stored"):
+        runs: Iterator[PlannedRun] = explain_backfill(
+            selected.keys, selected.strategies, stores.state, stores.history, force=force
+        )
+        for run in runs:
+            interrupts.check()
+            why[str(run.staleness)] += 1
+            if run.staleness is not Staleness.UP_TO_DATE:
+                stale.append(_stale(run))
+    if as_json:
+        print_json({"token_months": len(selected.keys), "runs": why.total(), "why": dict(why), "stale": stale})
+        return
+    print_rows("What a backfill would do", [{"why": name, "runs": count} for name, count in why.most_common()])
+    if stale:
+        _print_first(stale)
+    if not selected.keys:
+        _say_nothing_to_do(selected)
+
+
+def _stale(run: "PlannedRun") -> dict[str, str]:
+    from quantbot_pipeline.workflows.token_months import format_token
+
+    return {
+        "token": format_token(run.key.token),
+        "month": run.key.month,
+        "strategy": run.strategy.row.name,
+        "why": str(run.staleness),
+    }
+
+
+def _print_first(stale: Sequence[dict[str, str]]) -> None:
+    print_rows("Stale", list(islice(stale, _SHOWN)))
+    if len(stale) > _SHOWN:
+        print_line(f"and {len(stale) - _SHOWN:,} more: --json lists them")

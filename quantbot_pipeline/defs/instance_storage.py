@@ -4,12 +4,17 @@
 Dagster command that is started in the project works as it is.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import sqlalchemy.exc
 from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres.utils import DagsterPostgresException
 
+from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import load_settings
 
@@ -42,3 +47,14 @@ class HomePostgresStorage(DagsterPostgresStorage):
                 max_overflow=_MAX_OVERFLOW,
             )
         return storage
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn what Dagster's storage raises when Postgres goes away into this project's error."""
+    try:
+        yield
+    except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        raise ServerError(
+            "Postgres went away while Dagster recorded a run; run the same command again: what was finished is kept"
+        ) from error

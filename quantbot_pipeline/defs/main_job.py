@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import sqlalchemy.exc
-from dagster_postgres.utils import DagsterPostgresException
 from dagster_shared.error import SerializableErrorInfo
 
 from quantbot_pipeline import errors
 from quantbot_pipeline.definitions import build_definitions
+from quantbot_pipeline.defs.backfills import backfill_run, recorded_backfill
+from quantbot_pipeline.defs.instance_storage import storage_errors
 from quantbot_pipeline.defs.partitions import (
     check_months,
     cover_with_boxes,
@@ -22,14 +22,18 @@ from quantbot_pipeline.defs.partitions import (
     token_month_key,
     token_partitions,
 )
-from quantbot_pipeline.errors import QuantbotError, ServerError, SimulationError
+from quantbot_pipeline.defs.simulation_assets import failure_text
+from quantbot_pipeline.errors import QuantbotError, SimulationError
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
 from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
-from quantbot_pipeline.storage.protocols import StateStore
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.workflows.backfill import BackfillListener
+from quantbot_pipeline.workflows.backfill_records import select_backfill
+from quantbot_pipeline.workflows.backfill_selection import Selection
 from quantbot_pipeline.workflows.import_candles import token_months_of
-from quantbot_pipeline.workflows.token_months import TokenMonth, month_of, parse_token
+from quantbot_pipeline.workflows.token_months import TokenMonth, parse_token
 
 # A run's log is in its event log; on the terminal it would bury the progress display.
 _QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
@@ -48,12 +52,14 @@ class MainJob:
         instance: Where runs and materialisations are recorded.
         on_stage: Told the stage's name and how many of its runs are done, of how many.
         seconds: Time of each stage that ran.
+        jobs: Threads of the engine.
     """
 
     settings: Settings
     instance: dg.DagsterInstance
     on_stage: StageListener
     seconds: dict[str, float] = field(default_factory=dict)
+    jobs: int = 1
 
     def __post_init__(self) -> None:
         self._job = build_definitions(settings=self.settings).resolve_implicit_global_asset_job_def()
@@ -72,6 +78,7 @@ class MainJob:
         candle_files: Sequence[Path],
         alert_files: Sequence[Path],
         state: StateStore,
+        history: HistoryStore,
         *,
         source: str = "file",
     ) -> None:
@@ -93,7 +100,7 @@ class MainJob:
                 {"take_alert_files": {"paths": [str(file) for file in alert_files], "source": source}},
             )
         self._materialize_candles(files_of, token_months)
-        self._materialize_simulations(state)
+        self._materialize_simulations(state, history)
         for name, assets in {
             "parameter search": ["optimization_jobs", "optimization_trials"],
             "features and model": ["ml_features", "ml_models"],
@@ -113,21 +120,18 @@ class MainJob:
                 self._execute_range(["ohlcv_candles"], box.first, box.last, {"ohlcv_candles": {"paths": paths}})
                 tell(done)
 
-    def _materialize_simulations(self, state: StateStore) -> None:
-        keys = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()}
-        check_months(keys, self.settings)
-        register_tokens(self.instance, keys)
-        boxes = cover_with_boxes(keys, self._token_order())
-        assets = [
-            "simulation_runs",
-            "simulation_events",
-            "simulation_aggregates",
-            "simulation_results_summary",
-        ]
-        with self.stage("simulations", len(boxes)) as tell:
-            for done, box in enumerate(boxes, start=1):
-                self._execute_range(assets, box.first, box.last, {})
-                tell(done)
+    def _materialize_simulations(self, state: StateStore, history: HistoryStore) -> None:
+        selected = select_backfill(Selection(), state)
+        check_months(selected.keys, self.settings)
+        with self.stage("simulations", len(selected.keys)) as tell:
+            if not selected.keys:
+                return
+            listener = BackfillListener(on_progress=lambda counts: tell(counts.done))
+            with backfill_run(self.instance, selected, jobs=self.jobs) as (recorder, finish):
+                counts = recorded_backfill(selected, state, history, recorder, jobs=self.jobs, listener=listener)
+                finish(counts)
+        if counts.failed:
+            raise SimulationError(failure_text(counts))
 
     def _token_order(self) -> list[Any]:
         return [parse_token(key) for key in self.instance.get_dynamic_partitions(str(token_partitions.name))]
@@ -174,7 +178,7 @@ def open_main_job(settings: Settings, urls: ServerUrls, on_stage: StageListener)
     prepare_dagster_home(settings, urls)
     # Dagster reads this at each event: in a range run, events of partitions are then stored by the batch.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_PER_BATCH))
-    with _storage_errors(), dg.DagsterInstance.get() as instance:
+    with storage_errors(), dg.DagsterInstance.get() as instance:
         yield MainJob(settings, instance, on_stage)
 
 
@@ -185,17 +189,6 @@ def discover(paths: Sequence[Path], on_file: Callable[[int], None]) -> dict[Path
         found[path] = token_months_of(read_candle_file(path).candles)
         on_file(done)
     return found
-
-
-@contextmanager
-def _storage_errors() -> Iterator[None]:
-    """Turn what Dagster's storage raises when Postgres goes away into this project's error."""
-    try:
-        yield
-    except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
-        raise ServerError(
-            "Postgres went away while Dagster recorded a run; run the same command again: what was finished is kept"
-        ) from error
 
 
 def raise_if_failed(result: dg.ExecuteInProcessResult) -> None:

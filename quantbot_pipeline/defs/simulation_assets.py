@@ -1,7 +1,6 @@
 """Assets of simulation: runs, events, aggregates and summaries, partitioned by token and month."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -16,8 +15,8 @@ from quantbot_pipeline.defs.partitions import (
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.workflows.run_simulations import RunOutcome, RunStatus, plan_backtests, run_simulations
-from quantbot_pipeline.workflows.token_months import TokenMonth
+from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener, MonthOutcome, run_backfill
+from quantbot_pipeline.workflows.token_months import format_token
 
 SIMULATION_ASSETS = (
     "simulation_runs",
@@ -25,6 +24,8 @@ SIMULATION_ASSETS = (
     "simulation_aggregates",
     "simulation_results_summary",
 )
+
+_FAILURES_SHOWN = 20
 
 _DESCRIPTIONS = {
     "simulation_runs": "Runs. Grain: one row per run key; for a partition, one current run per strategy with calls.",
@@ -78,46 +79,40 @@ def build_simulation_assets(settings: Settings) -> dg.AssetsDefinition:
         """Simulate every strategy on the calls of each token-month; runs that are complete are reused."""
         keys = [parse_token_month_key(key) for key in context.partition_keys]
         rows = state_store.load_strategies(config.strategies or None)
-        requests = plan_backtests(keys, rows, state_store, history_store)
-        outcomes = run_simulations(requests, state_store, history_store, force=config.force)
-        by_key = group_by_token_month(outcomes)
-        broken = {key for key, found in by_key.items() if any(o.status is RunStatus.FAILED for o in found)}
-        for key in keys:
-            metadata = _metadata(by_key.get(key, []))
-            if broken and key not in broken:
+        outcomes: list[MonthOutcome] = []
+        listener = BackfillListener(on_months=outcomes.extend, on_message=context.log.info)
+        counts = run_backfill(keys, rows, state_store, history_store, force=config.force, listener=listener)
+        for outcome in outcomes:
+            partition, metadata = token_month_key(outcome.key), month_metadata(outcome)
+            if counts.failed and outcome.reason is None:
                 # The step is about to fail for the broken keys: the good ones count all the same.
                 for name in SIMULATION_ASSETS:
-                    context.log_event(dg.AssetMaterialization(name, partition=token_month_key(key), metadata=metadata))
-            elif not broken:
+                    context.log_event(dg.AssetMaterialization(name, partition=partition, metadata=metadata))
+            elif not counts.failed:
                 # On the runs alone: each (asset, partition) that gets metadata costs some six milliseconds.
-                context.add_asset_metadata(metadata, asset_key="simulation_runs", partition_key=token_month_key(key))
-        if broken:
-            raise dg.Failure(_failure_text(outcomes))
+                context.add_asset_metadata(metadata, asset_key="simulation_runs", partition_key=partition)
+        if counts.failed:
+            raise dg.Failure(failure_text(counts))
         for name in SIMULATION_ASSETS:
             yield dg.MaterializeResult(asset_key=name)
 
     return simulate_token_months
 
 
-def group_by_token_month(outcomes: Iterable[RunOutcome]) -> dict[TokenMonth, list[RunOutcome]]:
-    """Return the outcomes of backtests by the token-month that they cover."""
-    grouped: dict[TokenMonth, list[RunOutcome]] = defaultdict(list)
-    for outcome in outcomes:
-        request = outcome.request
-        grouped[TokenMonth(request.inputs[0].token, f"{request.window_start:%Y-%m}")].append(outcome)
-    return grouped
-
-
-def _metadata(outcomes: list[RunOutcome]) -> dict[str, int]:
-    statuses = [outcome.status for outcome in outcomes]
-    return {
-        "runs_computed": statuses.count(RunStatus.COMPUTED),
-        "runs_reused": statuses.count(RunStatus.REUSED),
-        "new_events": sum(outcome.event_count for outcome in outcomes),
+def month_metadata(outcome: MonthOutcome) -> dict[str, int | float]:
+    """Return what is shown of a token-month: counts, and the mean result of its runs as a fraction of the capital."""
+    counts: dict[str, int | float] = {
+        "runs_computed": outcome.computed,
+        "runs_reused": outcome.reused,
+        "new_events": outcome.new_events,
+        "trades": outcome.trade_count,
     }
+    return counts if outcome.final_pnl is None else counts | {"mean_final_pnl": outcome.final_pnl}
 
 
-def _failure_text(outcomes: Iterable[RunOutcome]) -> str:
-    broken = [outcome for outcome in outcomes if outcome.status is RunStatus.FAILED]
-    lines = [f"run {outcome.run_id}, {outcome.request.strategy_row.name}: {outcome.error}" for outcome in broken[:20]]
-    return "\n".join([f"{len(broken)} runs failed, the others are stored:", *lines])
+def failure_text(counts: BackfillCounts) -> str:
+    """Return what is told of a backfill with failures: how many, and the first ones."""
+    shown = [f"{format_token(key.token)} {key.month}: {reason}" for key, reason in counts.failures[:_FAILURES_SHOWN]]
+    more = counts.months_failed - len(shown)
+    lines = [f"{counts.failed} failures in {counts.months_failed} token-months, the others are stored:", *shown]
+    return "\n".join([*lines, f"and {more} more"] if more else lines)

@@ -219,6 +219,14 @@ class StoredInputs:
         ]
         return hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest()
 
+    def imported(self, token: TokenKey) -> dict[tuple[str, str], int]:
+        """Return the numbers that no import leaves as they are, by month and name of the interval."""
+        return {
+            (month.month, _INTERVAL_NAMES[interval]): month.imported
+            for interval in {seconds for by_month in self._intervals.get(token, {}).values() for seconds in by_month}
+            for month in self.months[token, interval]
+        }
+
     def count_candles(self, token: TokenKey, month: str) -> int:
         """Return how many candles of all intervals a month of a token has."""
         return sum(

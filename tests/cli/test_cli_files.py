@@ -164,7 +164,7 @@ def test_unknown_strategy_is_refused_before_a_file_is_stored(
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(document))
     before = count_rows()
-    quantbot("backfill", "--file", path, "--strategy", "nope").refuses("'nope'", "conservative-24h", "of-a-file")
+    quantbot("backfill", "--file", path, "--strategies", "nope").refuses("'nope'", "conservative-24h", "of-a-file")
     assert count_rows() == before
 
 

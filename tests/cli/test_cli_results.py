@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import clickhouse_connect
 import psycopg
@@ -11,7 +12,9 @@ import pytest
 from conftest import WIDTH, Databases, Quantbot, rows_of
 
 from quantbot_pipeline.cli import console
+from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.sample.generate import SampleFiles
+from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
 
 Counts = Callable[[], dict[str, int]]
@@ -23,7 +26,7 @@ def stocked(quantbot: Quantbot, databases: Databases, sample: SampleFiles) -> Qu
     for arguments in (
         ("ingest", "candles", sample.candle_files[0].parent),
         ("ingest", "alerts", *sample.alert_files),
-        ("backfill", "--strategy", "conservative-24h"),
+        ("backfill", "--strategies", "conservative-24h"),
     ):
         answer = quantbot(*arguments)
         assert answer.code == 0, answer.err
@@ -94,19 +97,75 @@ def test_file_of_bad_rows_alone_is_kept_in_quarantine_with_a_warning(
 @pytest.mark.server
 def test_simulating_again_reuses_runs_and_forcing_gives_the_same_rows(stocked: Quantbot, databases: Databases) -> None:
     before = rows_of(databases)
-    again = stocked("backfill", "--strategy", "conservative-24h", "--json").document
+    again = stocked("backfill", "--strategies", "conservative-24h", "--json").document
     assert again["runs"] == again["reused"] > 0
     assert (again["computed"], again["failed"], again["new_events"]) == (0, 0, 0)
-    forced = stocked("backfill", "--strategy", "conservative-24h", "--force", "--json").document
+    forced = stocked("backfill", "--strategies", "conservative-24h", "--force", "--json").document
     assert forced["computed"] == again["runs"]
     assert rows_of(databases) == before
 
 
 @pytest.mark.server
-def test_simulating_what_has_no_calls_warns(stocked: Quantbot) -> None:
-    answer = stocked("backfill", "--month", "2031-01", "--json")
-    assert (answer.code, answer.document["runs"]) == (0, 0)
-    assert "warning: no call is stored" in answer.err
+def test_simulating_what_has_no_calls_is_refused(stocked: Quantbot) -> None:
+    stocked("backfill", "--months", "2031-01", "--json").refuses("--months", "'2031-01'", "there are 2025-01")
+    stocked("backfill", "--tokens", "binance:NONE*").refuses("--tokens", "'binance:NONE*'", "matches nothing")
+
+
+@pytest.mark.server
+def test_a_dry_run_says_what_is_stale_and_why(stocked: Quantbot) -> None:
+    names = "conservative-24h,buy-the-dip-30pct"
+    told = stocked("backfill", "--strategies", names, "--dry-run", "--json").document
+    assert told["why"] == {"up to date": told["runs"] // 2, "never run": told["runs"] // 2}
+    assert {row["strategy"] for row in told["stale"]} == {"buy-the-dip-30pct"}
+    assert len(told["stale"]) == told["runs"] // 2
+    assert "never run" in stocked("backfill", "--strategies", names, "--dry-run").out
+    assert stocked("backfill", "--strategies", names, "--dry-run", "--json").document == told
+
+
+@pytest.mark.server
+def test_a_backfill_is_resumed_where_it_stopped_and_recorded_in_dagster(
+    stocked: Quantbot, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stocked("backfill", "--strategies", "aggressive-multi-tp", "--resume").refuses("no backfill of this selection")
+    with monkeypatch.context() as patch:
+        patch.setattr("quantbot_pipeline.workflows.backfill.CANDLES_PER_BATCH", 1)
+        insert, inserted = ClickHouseStore.insert_events, []
+
+        def break_second(self: ClickHouseStore, events: Any) -> None:
+            inserted.append(events)
+            if len(inserted) == 2:
+                raise DataError("a number is out of range")
+            insert(self, events)
+
+        patch.setattr(ClickHouseStore, "insert_events", break_second)
+        # Tried by itself once more, the run is stored: nothing failed.
+        answer = stocked("backfill", "--strategies", "aggressive-multi-tp", "--json")
+        assert (answer.code, answer.document["failed"]) == (0, 0)
+
+        def break_always(self: ClickHouseStore, events: Any) -> None:
+            if events["token_address"][0].as_py() == first:
+                raise DataError("a number is out of range")
+            insert(self, events)
+
+        first = inserted[0]["token_address"][0].as_py()
+        patch.setattr(ClickHouseStore, "insert_events", break_always)
+        answer = stocked("backfill", "--strategies", "laddered-dip-with-re-entry", "--json")
+    assert answer.code == 4
+    document = answer.document
+    assert document["failed"] == len(document["failures"]) > 0
+    assert all(row["token"].endswith(first) for row in document["failures"])
+    assert f"{document['failures'][0]['token']} {document['failures'][0]['month']}: " in answer.err
+    assert "--resume" in answer.err
+    resumed = stocked("backfill", "--strategies", "laddered-dip-with-re-entry", "--resume", "--json").document
+    assert (resumed["token_months"], resumed["computed"]) == (document["failed"], document["failed"])
+    assert resumed["done_before"] == document["token_months"] - document["failed"]
+    again = stocked("backfill", "--strategies", "laddered-dip-with-re-entry", "--resume")
+    assert (again.code, "nothing to resume" in again.out) == (0, True)
+    with psycopg.connect(urlunsplit(urlsplit(databases.postgres)._replace(path="/dagster"))) as dagster:
+        [(failed,)] = dagster.execute(
+            "select count(*) from runs where pipeline_name = 'backfill_job' and status = 'FAILURE'"
+        ).fetchall()
+    assert failed >= 1
 
 
 @pytest.mark.server
@@ -115,7 +174,7 @@ def test_strategy_file_is_stored_and_only_it_is_simulated(stocked: Quantbot, tmp
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(document))
     assert stocked("strategies", "validate", path, "--json").document[0]["name"] == "mine"
-    token_months = stocked("backfill", "--strategy", "conservative-24h", "--json").document["token_months"]
+    token_months = stocked("backfill", "--strategies", "conservative-24h", "--json").document["token_months"]
     answer = stocked("backfill", "--file", path, "--json")
     assert answer.code == 0, answer.err
     assert answer.document["runs"] == answer.document["computed"] == token_months
@@ -201,7 +260,7 @@ def test_gc_removes_what_an_interrupted_simulation_left(
 
     with monkeypatch.context() as patch:
         patch.setattr(PostgresStore, "complete_runs", interrupt)
-        stopped = stocked("backfill", "--strategy", "trailing-stop-20pct")
+        stopped = stocked("backfill", "--strategies", "trailing-stop-20pct")
     assert (stopped.code, stopped.out) == (130, "")
     assert stopped.err.splitlines()[-1].startswith("stopped; ")
     left = rows_of(databases)["simulation_events"] - before["simulation_events"]
@@ -221,7 +280,7 @@ def test_gc_removes_what_an_interrupted_simulation_left(
     assert {name: rows_of(databases)[name] for name in counts} == {name: before[name] for name in counts}
     assert stocked("gc", "--json").document["events"] == 0
 
-    done = stocked("backfill", "--strategy", "trailing-stop-20pct", "--json").document
+    done = stocked("backfill", "--strategies", "trailing-stop-20pct", "--json").document
     assert (done["computed"], done["new_events"]) == (done["runs"], left)
     assert "nothing to remove" in stocked("gc").out
     assert "rules hold" in stocked("verify", "--quick").out
