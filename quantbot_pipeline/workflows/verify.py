@@ -66,7 +66,7 @@ class RuleOutcome:
 
 
 _RESTORE = "restore a backup from before (docs/operations.md), and tell what happened since"
-_SIMULATE = "simulate these runs anew: 'quantbot simulate' with --force for their tokens and months"
+_SIMULATE = "write their rows again: 'quantbot backfill --force' for their tokens and months"
 _PUBLISH = "mirror anew: 'quantbot gc', or the next simulation"
 
 RULES: tuple[Rule, ...] = (
@@ -108,13 +108,13 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "completed-runs",
         "a run has a summary and a digest when, and only when, it is completed",
-        _SIMULATE,
+        _RESTORE,
         verify_runs.check_completed_runs,
     ),
     Rule(
         "current-runs",
         "a scope has at most one current run, and the others lead to it",
-        _SIMULATE,
+        _RESTORE,
         verify_runs.check_current_runs,
     ),
     Rule(
@@ -142,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "summaries",
         "events of completed runs add up to their summaries",
-        _SIMULATE,
+        _RESTORE,
         verify_runs.check_summaries,
         is_quick=False,
     ),
@@ -152,9 +152,7 @@ RULES: tuple[Rule, ...] = (
         _SIMULATE,
         verify_runs.check_aggregates,
     ),
-    Rule(
-        "published-runs", "ClickHouse's mirror holds the completed runs", _PUBLISH, verify_counts.check_published_runs
-    ),
+    Rule("published-runs", "ClickHouse mirrors the completed runs", _PUBLISH, verify_counts.check_published_runs),
     Rule("published-calls", "ClickHouse mirrors the calls", _PUBLISH, verify_counts.check_published_calls),
     Rule("views", "views show completed runs alone", "run 'quantbot views apply'", verify_counts.check_views),
     Rule(
