@@ -123,7 +123,8 @@ def run_search(
         if plan.pruning is not None and plan.pruning.kind == "median":
             raise SearchSpaceError("a search that prunes by the median needs its stored records; found batches to skip")
         study.skip(skip_batches)
-    study.restore(_told(record) for record in records)
+    else:
+        study.restore(_told(record) for record in records)
     for record in records:
         tally.add(record)
         # An incomplete batch decides with its own scores once it is asked for again.

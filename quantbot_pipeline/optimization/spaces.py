@@ -19,7 +19,6 @@ parameters are is in `parameters.py`, constraints are in `constraints.py`, the p
 `grid_points.py`, what proposes values in `study.py`. `docs/optimize.md` is the reference for users.
 """
 
-import copy
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -198,11 +197,11 @@ class SearchSpace(BaseModel):
         Raises:
             SearchSpaceError: a path does not fit the template.
         """
-        document: dict[str, Any] = copy.deepcopy(self.template)
+        document: dict[str, Any] = _copy_json(self.template)
         removed: list[str] = []
         for k, parameter in enumerate(self.parameters):
             if parameter.path in params:
-                set_at_path(document, parameter.path, copy.deepcopy(params[parameter.path]))
+                set_at_path(document, parameter.path, _copy_json(params[parameter.path]))
             elif parameter.otherwise == "remove" and not self._lies_in_other(k):
                 removed.append(parameter.path)
         # From the last item of a list to the first, so that no position changes meanwhile.
@@ -354,10 +353,10 @@ def apply_parameters(template: Mapping[str, Any], params: Mapping[str, Any]) -> 
         SearchSpaceError: a path does not fit the template, or names the strategy's identity (name,
             version, category, description), which never varies.
     """
-    document: dict[str, Any] = copy.deepcopy(dict(template))
+    document: dict[str, Any] = _copy_json(dict(template))
     for path, value in params.items():
         _refuse_identity(path)
-        set_at_path(document, path, copy.deepcopy(value))
+        set_at_path(document, path, _copy_json(value))
     return document
 
 
@@ -430,7 +429,7 @@ def _parse_shape(document: Mapping[str, Any], template: Mapping[str, Any], sourc
         raise _refusal(source, [_shape_fault(fault) for fault in e.errors()]) from e
     if not checked.parameters:
         raise _refusal(source, ["parameters: found an empty list; allowed is at least one parameter"])
-    return checked.model_copy(update={"template": copy.deepcopy(dict(template))})
+    return checked.model_copy(update={"template": _copy_json(dict(template))})
 
 
 def _shape_fault(fault: Any) -> str:
@@ -752,6 +751,15 @@ def _probe_faults(space: SearchSpace) -> Iterator[str]:
                 f"{path}: none of {_PROBE_COUNT} combinations meets its condition {_shown(own[path].when)}; "
                 "allowed are conditions that can hold together"
             )
+
+
+def _copy_json(value: Any) -> Any:
+    """Return a copy that shares nothing; `copy.deepcopy` takes five times as long, for every trial."""
+    if isinstance(value, dict):
+        return {key: _copy_json(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copy_json(child) for child in value]
+    return value
 
 
 def _first_value(parameter: Parameter) -> Any:

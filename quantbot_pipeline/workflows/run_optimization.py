@@ -280,7 +280,8 @@ def _run_trials(
         for row in rows:
             # A refused trial was told to the study when it was proposed.
             if row.trial_index in outcomes:
-                study.tell(row.trial_index, row.score)
+                found = plan.objective.evaluate(row.metrics)
+                study.tell(row.trial_index, found.values, violation=found.violation)
         state.store_trials(job_id, rows)
         stored += len(rows)
         on_progress(stored, plan.trial_count, f"trial {stored} of {plan.trial_count}")

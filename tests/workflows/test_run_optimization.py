@@ -9,7 +9,7 @@ import pytest
 from quantbot_pipeline.engine.calls import SignalType
 from quantbot_pipeline.errors import InputError, SimulationError
 from quantbot_pipeline.storage.records import StrategyRow
-from quantbot_pipeline.workflows import run_simulations as simulations
+from quantbot_pipeline.workflows import simulate_together as together
 from quantbot_pipeline.workflows.run_optimization import OptimizationPlan, plan_optimization, run_optimization
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
 
@@ -162,7 +162,7 @@ def test_a_failing_trial_fails_the_job_and_the_next_attempt_completes_it(
         raise ZeroDivisionError("a price was 0")
 
     with monkeypatch.context() as patched:
-        patched.setattr(simulations, "iterate_runs", fail)
+        patched.setattr(together, "iterate_runs", fail)
         with pytest.raises(SimulationError, match=r"trial 0 .*a price was 0"):
             run_optimization(plan(scene), scene.state, scene.history)
     [(_, status, message)] = jobs(scene)
