@@ -18,6 +18,7 @@ from quantbot_pipeline.defs.checks import (
 from quantbot_pipeline.defs.failure_sensor import run_failure_sensor
 from quantbot_pipeline.defs.fetch_job import fetch_candles_job
 from quantbot_pipeline.defs.file_jobs import candle_inbox_job, ingest_alerts_job
+from quantbot_pipeline.defs.freshness import with_freshness
 from quantbot_pipeline.defs.ingest_assets import build_candle_asset, strategies
 from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
@@ -57,15 +58,18 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
         ]
         candle_quality = build_candle_quality_check(settings)
     return dg.Definitions(
-        assets=[
-            strategies,
-            *partitioned,
-            optimize,
-            ml_features,
-            ml_models,
-            build_view_assets(),
-            build_report_asset(),
-        ],
+        assets=dg.map_asset_specs(
+            with_freshness,
+            [
+                strategies,
+                *partitioned,
+                optimize,
+                ml_features,
+                ml_models,
+                build_view_assets(),
+                build_report_asset(),
+            ],
+        ),
         asset_checks=[
             alert_counts_add_up,
             every_alert_has_its_call,

@@ -1,12 +1,14 @@
 """Assets of the views, one per view file, and of the report."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Literal
 
 import dagster as dg
 
 from quantbot_pipeline.defs.ingest_assets import OWNERS
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS
+from quantbot_pipeline.report.small_plots import plot_bars, plot_lines
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -92,6 +94,36 @@ def build_report_asset() -> dg.AssetsDefinition:
         from quantbot_pipeline.workflows.write_report import write_current_report  # plotly is slow to import
 
         path = write_current_report(state_store, history_store, settings.reports_directory)
-        return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(path), "bytes": path.stat().st_size})
+        return dg.MaterializeResult(
+            metadata={
+                "path": dg.MetadataValue.path(path),
+                "bytes": path.stat().st_size,
+                **report_plots(history_store),
+            }
+        )
 
     return report
+
+
+def report_plots(history: HistoryStore) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return small plots of what the report holds: equity by strategy over the days, coverage by month."""
+    daily = history.read("report/load_daily_pnl").to_pylist()
+    days = sorted({row["day"] for row in daily})
+    changes: dict[str, dict[str, float]] = {}
+    for row in daily:
+        name = f"{row['strategy_name']} {row['strategy_version']}"
+        changes.setdefault(name, {})[row["day"]] = row["pnl"]
+    equity = {name: list(accumulate(of_day.get(day, 0.0) for day in days)) for name, of_day in changes.items()}
+    best = dict(sorted(equity.items(), key=lambda item: -item[1][-1]))
+    tokens: dict[str, set[tuple[str, str]]] = {}
+    for row in history.load_coverage().to_pylist():
+        tokens.setdefault(row["month"], set()).add((row["chain"], row["token_address"]))
+    first, last = (days[0], days[-1]) if days else ("", "")
+    return {
+        "equity": dg.MetadataValue.md(
+            plot_lines(best, title="Sum of trade results by strategy, each on capital 1", first=first, last=last)
+        ),
+        "coverage": dg.MetadataValue.md(
+            plot_bars({month: len(tokens[month]) for month in sorted(tokens)}, title="Tokens with candles by month")
+        ),
+    }

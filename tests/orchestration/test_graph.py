@@ -136,3 +136,12 @@ def test_a_bad_inbox_file_can_not_turn_the_checks_of_good_data_red(definitions: 
 def test_runs_of_sensors_count_nothing_again(definitions: dg.Definitions) -> None:
     """Each check looks at all that is stored: once a night is enough."""
     assert not definitions.resolve_job_def("simulate_job").asset_layer.asset_graph.asset_check_keys
+
+
+def test_what_comes_by_itself_says_when_it_has_stopped_coming(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    with_policy = {
+        key.to_user_string() for key in assets.get_all_asset_keys() if assets.get(key).freshness_policy is not None
+    }
+    # The others change when a person changes them; views show what is there.
+    assert with_policy == TABLE_ASSETS - {"strategies", "tokens", "callers"}
