@@ -45,10 +45,11 @@ def register(app: typer.Typer) -> None:
                 there = ", ".join(known) or "none: run 'quantbot backfill' first"
                 raise InputError(f"--strategy: {strategy!r} is not stored; stored are {there}")
             with waiting("loading the libraries") as tell:
-                from quantbot_pipeline.workflows.learn import ModelPlan, store_features, train_and_register
+                from quantbot_pipeline.workflows.build_features import FeaturePlan, build_stored_features
+                from quantbot_pipeline.workflows.learn import ModelPlan, train_and_register
 
                 tell("building features")
-                store_features(strategy, stores.state, stores.history)
+                build_stored_features(FeaturePlan(strategy), stores.state, stores.history)
                 tell("training and testing the model")
                 plan = ModelPlan(strategy=strategy, threshold=threshold, model_type=model, seed=seed)
                 outcome = train_and_register(plan, stores.state, stores.history, stores.settings.models_directory)

@@ -20,9 +20,10 @@ class ModelConfig(dg.Config):
 
 
 class FeatureConfig(dg.Config):
-    """Whose finished trades are a caller's record."""
+    """Whose finished trades are a caller's record, and further features from the alerts' columns."""
 
     strategy: str = "conservative-24h"
+    attributes: list[str] = []
 
 
 @dg.asset(
@@ -30,7 +31,7 @@ class FeatureConfig(dg.Config):
     group_name="learning",
     kinds={"clickhouse"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def ml_features(
     config: FeatureConfig,
@@ -38,10 +39,22 @@ def ml_features(
     history_store: dg.ResourceParam[HistoryStore],
 ) -> dg.MaterializeResult[None]:
     """Features known at the time of each call. Grain: one row per (feature set, call)."""
-    from quantbot_pipeline.workflows.learn import store_features  # scikit-learn is slow to import
+    from quantbot_pipeline.workflows.build_features import (
+        FeaturePlan,
+        build_stored_features,
+    )  # its kernels are slow to import
 
-    features = store_features(config.strategy, state_store, history_store)
-    return dg.MaterializeResult(metadata={"dagster/row_count": features.num_rows, "features": features.num_columns - 1})
+    plan = FeaturePlan(config.strategy, tuple(config.attributes))
+    counts = build_stored_features(plan, state_store, history_store)
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": counts.calls,
+            "feature_set": counts.feature_set,
+            "features": len(plan.names),
+            "built": counts.built,
+            "up_to_date": counts.up_to_date,
+        }
+    )
 
 
 @dg.asset(

@@ -13,14 +13,15 @@ from quantbot_pipeline.errors import LearningError
 
 @dataclass(frozen=True, slots=True)
 class PastTrade:
-    """One simulated trade.
+    """One simulated trade that came to its end, not to that of the data.
 
     Attributes:
         call_id: The call that it came of.
         caller_id: Who made the call.
         strategy: Name of the strategy that traded.
         signal_timestamp: When the call was made, seconds since the epoch, UTC.
-        done_at: When the trade's last event happened, seconds; its result is known from then on.
+        known_at: When its result was known, seconds: the end of the candle of its last event. An event inside a candle
+            bears the candle's open time, but nobody knew of it before.
         pnl: Net result on capital 1; None for a trade that never bought.
     """
 
@@ -28,7 +29,7 @@ class PastTrade:
     caller_id: int
     strategy: str
     signal_timestamp: int
-    done_at: int
+    known_at: int
     pnl: float | None
 
 
@@ -38,7 +39,7 @@ PAST_TRADE_SCHEMA = pa.schema(
         pa.field("caller_id", pa.int64(), nullable=False),
         pa.field("strategy", pa.string(), nullable=False),
         pa.field("signal_timestamp", pa.int64(), nullable=False),
-        pa.field("done_at", pa.int64(), nullable=False),
+        pa.field("known_at", pa.int64(), nullable=False),
         pa.field("pnl", pa.float64()),
     ]
 )

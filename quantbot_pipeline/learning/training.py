@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.errors import LearningError
-from quantbot_pipeline.learning.features import refuse_outcome_columns
+from quantbot_pipeline.learning.hindsight import refuse_outcome_columns
 from quantbot_pipeline.learning.past_trades import float_column, integer_column
 from quantbot_pipeline.learning.splits import split_by_time
 

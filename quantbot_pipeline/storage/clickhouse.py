@@ -76,9 +76,10 @@ FEATURE_SCHEMA = pa.schema(
         pa.field("token_address", pa.string(), nullable=False),
         pa.field("signal_timestamp", pa.int64(), nullable=False),
         pa.field("values", pa.map_(pa.string(), pa.float64()), nullable=False),
+        pa.field("inputs_stamp", pa.string(), nullable=False),
     ]
 )
-"""One call of one feature set per row; a feature that is unknown is NaN."""
+"""One call of one feature set per row; a feature that is unknown is NaN; `inputs_stamp` is of what it was made of."""
 
 SCORE_SCHEMA = pa.schema(
     [

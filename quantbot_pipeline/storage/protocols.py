@@ -403,7 +403,7 @@ class HistoryStore(Protocol):
         ...
 
     def insert_features(self, features: pa.Table) -> None:
-        """Insert rows of `ml_features`: feature_set, call_id, chain, token_address, signal_timestamp, values."""
+        """Insert rows of `ml_features`: feature_set, call_id, chain, token_address, signal_timestamp, values, stamp."""
         ...
 
     def insert_scores(self, scores: pa.Table) -> None:

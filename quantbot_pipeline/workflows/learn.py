@@ -1,28 +1,23 @@
-"""Features, models and scores: from calls and past trades to a registered model."""
+"""Models and scores: from stored features and past trades to a registered model."""
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.errors import LearningError
-from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.learning.features import FEATURE_SET, FeatureCall, build_features
-from quantbot_pipeline.learning.labels import LabelDefinition, build_labels
+from quantbot_pipeline.learning.labels import PnlAbove
 from quantbot_pipeline.learning.model_files import load_model, save_model
-from quantbot_pipeline.learning.past_trades import PastTrade
 from quantbot_pipeline.learning.scoring import score_calls
 from quantbot_pipeline.learning.training import ModelType, TrainingResult, train_model
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.storage.records import CallRow, NewModel
+from quantbot_pipeline.storage.records import NewModel
+from quantbot_pipeline.workflows.build_features import FeaturePlan, load_features
+from quantbot_pipeline.workflows.build_labels import load_labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,38 +49,6 @@ class ModelOutcome:
     scored_calls: int
 
 
-def store_features(strategy: str, state: StateStore, history: HistoryStore) -> pa.Table:
-    """Build the features of all entry calls, store them in `ml_features` and return them.
-
-    Args:
-        strategy: The strategy whose finished trades are a caller's record.
-        state: Where calls are.
-        history: Where candles, trades and features are.
-    """
-    calls = [call for call in state.load_calls() if call.signal_type is SignalType.ENTRY]
-    features = build_features(
-        [_feature_call(call) for call in calls],
-        _load_candles(calls, history),
-        _load_trades(calls, history, strategy),
-    )
-    names = [name for name in features.column_names if name != "call_id"]
-    stored = pa.table(
-        {
-            "feature_set": pa.array([FEATURE_SET] * len(calls), pa.string()),
-            "call_id": features["call_id"],
-            "chain": pa.array([call.token.chain for call in calls], pa.string()),
-            "token_address": pa.array([call.token.address for call in calls], pa.string()),
-            "signal_timestamp": pa.array([_second(call) for call in calls], pa.int64()),
-            "values": pa.array(
-                [list(row.items()) for row in features.select(names).to_pylist()],
-                pa.map_(pa.string(), pa.float64()),
-            ),
-        }
-    )
-    history.insert_features(stored)
-    return features
-
-
 def train_and_register(
     plan: ModelPlan, state: StateStore, history: HistoryStore, models_directory: Path
 ) -> ModelOutcome:
@@ -97,12 +60,11 @@ def train_and_register(
     Raises:
         LearningError: there are no features, too few labelled calls, or the loaded model scores otherwise.
     """
-    features = _read_features(history)
+    features = load_features(FeaturePlan(plan.strategy), history)
     if not features.num_rows:
         raise LearningError("no features are stored; build them first (asset ml_features)")
-    calls = state.load_calls()
-    label = LabelDefinition(name=f"pnl_above_{plan.threshold:g}", strategy=plan.strategy, threshold=plan.threshold)
-    labels = build_labels(label, _load_trades(calls, history, plan.strategy))
+    label = PnlAbove(name=f"pnl_above_{plan.threshold:g}", strategy=plan.strategy, threshold=plan.threshold)
+    labels = load_labels(label, state, history)
     result = train_model(features, labels, model_type=plan.model_type, seed=plan.seed)
     version = _version(plan, features, labels)
     uri, sha256 = save_model(result.pipeline, models_directory, plan.name, version)
@@ -132,47 +94,6 @@ def train_and_register(
     if not is_ready:
         state.register_model(model)
     return ModelOutcome(model_id, version, result, scores.num_rows)
-
-
-def _feature_call(call: CallRow) -> FeatureCall:
-    return FeatureCall(call.call_id, call.token, call.caller_id, _second(call), call.alert_price, call.alert_market_cap)
-
-
-def _second(call: CallRow) -> int:
-    return ceil(call.signal_timestamp.timestamp())
-
-
-def _load_candles(calls: Sequence[CallRow], history: HistoryStore) -> dict[TokenKey, Candles]:
-    """Return each token's candles from its first one on (a token's age counts from there) to its last call."""
-    last: dict[TokenKey, int] = {}
-    for call in calls:
-        last[call.token] = max(last.get(call.token, 0), _second(call))
-    return history.load_candles({token: (0, end + 1) for token, end in last.items()})
-
-
-def _load_trades(calls: Sequence[CallRow], history: HistoryStore, strategy: str) -> list[PastTrade]:
-    # Only entry calls trade; a scale-in that found nothing to scale leaves an event that is no trade.
-    callers = {call.call_id: call.caller_id for call in calls if call.signal_type is SignalType.ENTRY}
-    return [
-        PastTrade(
-            call_id=row["call_id"],
-            caller_id=callers[row["call_id"]],
-            strategy=row["strategy_name"],
-            signal_timestamp=row["signal_timestamp"],
-            done_at=row["done_at"],
-            pnl=row["pnl"] if row["has_bought"] else None,
-        )
-        for row in history.read("trades/load_trades").to_pylist()
-        if row["strategy_name"] == strategy and row["call_id"] in callers
-    ]
-
-
-def _read_features(history: HistoryStore) -> pa.Table:
-    rows = history.read("features/load_features", feature_set=FEATURE_SET).to_pylist()
-    values = [dict(row["values"]) for row in rows]
-    names = list(values[0]) if values else []
-    columns = {name: pa.array([row[name] for row in values], pa.float64()) for name in names}
-    return pa.table({"call_id": pa.array([row["call_id"] for row in rows], pa.int64()), **columns})
 
 
 def _version(plan: ModelPlan, features: pa.Table, labels: pa.Table) -> str:

@@ -380,6 +380,7 @@ def test_features_and_scores_keep_the_newest_insert(history: ClickHouseStore) ->
             "token_address": BONK.address,
             "signal_timestamp": MARCH_SECOND,
             "values": [("market cap 🚀", value), ("hour", float("nan"))],
+            "inputs_stamp": f"{value}",
         }
         return pa.Table.from_pylist([row], schema=FEATURE_SCHEMA)
 
@@ -391,6 +392,7 @@ def test_features_and_scores_keep_the_newest_insert(history: ClickHouseStore) ->
     values = dict(row["values"])
     assert row["call_id"] == 5
     assert values["market cap 🚀"] == 1e-15
+    assert history.read("features/load_stamps", feature_set="v1")["inputs_stamp"].to_pylist() == ["1e-15"]
     assert math.isnan(values["hour"])
     assert history.read("features/load_scores", model_id=1)["score"].to_pylist() == [1e-15]
     assert history.read("features/load_features", feature_set="v2").num_rows == 0

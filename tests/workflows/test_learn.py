@@ -9,9 +9,9 @@ import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
 from quantbot_pipeline.errors import LearningError
-from quantbot_pipeline.learning.features import FEATURE_SET
 from quantbot_pipeline.learning.model_files import load_model
-from quantbot_pipeline.workflows.learn import ModelPlan, store_features, train_and_register
+from quantbot_pipeline.workflows.build_features import FeaturePlan, store_features
+from quantbot_pipeline.workflows.learn import ModelPlan, train_and_register
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
 
@@ -34,7 +34,7 @@ def bits(value: float) -> bytes:
 def test_features_are_read_back_bit_for_bit(scene: Scene) -> None:
     simulate_calls(scene)
     features = store_features("plain", scene.state, scene.history)
-    stored = scene.history.read("features/load_features", feature_set=FEATURE_SET).to_pylist()
+    stored = scene.history.read("features/load_features", feature_set=FeaturePlan("plain").feature_set).to_pylist()
     assert len(stored) == features.num_rows == 60
     for computed, row in zip(features.to_pylist(), stored, strict=True):
         values = {name: bits(value) for name, value in row["values"]}

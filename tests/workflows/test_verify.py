@@ -108,6 +108,7 @@ def fill(scene: Scene, folder: Path) -> None:
                 "token_address": [BONK.address],
                 "signal_timestamp": [int(MARCH.timestamp())],
                 "values": pa.array([[("a", 1.0)]], pa.map_(pa.string(), pa.float64())),
+                "inputs_stamp": ["0" * 64],
             }
         )
     )

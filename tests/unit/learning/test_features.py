@@ -10,13 +10,10 @@ import pytest
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.learning.features import (
-    FEATURE_NAMES,
-    FEATURES,
-    FeatureCall,
-    build_features,
-    refuse_outcome_columns,
-)
+from quantbot_pipeline.learning.call_features import FeatureCall
+from quantbot_pipeline.learning.feature_registry import FAMILIES, FEATURE_NAMES, FEATURES, names_from
+from quantbot_pipeline.learning.features import build_features
+from quantbot_pipeline.learning.hindsight import refuse_outcome_columns
 from quantbot_pipeline.learning.past_trades import PastTrade
 
 MIDNIGHT = 1_704_067_200  # 2024-01-01 00:00 UTC
@@ -67,7 +64,9 @@ def test_every_feature_documents_itself() -> None:
         assert feature.meaning.endswith(".")
         assert feature.unit
         assert feature.dtype == "float64"
-        assert set(feature.source.split(", ")) <= {"candles", "trades", "calls", "alert", "clock"}
+        assert feature.unknown
+        assert feature.sources
+        assert feature.family in FAMILIES
     refuse_outcome_columns(FEATURE_NAMES)
 
 
@@ -169,12 +168,10 @@ def test_token_without_closed_candles_has_no_candle_features() -> None:
 
     for call_id in (1, 2):
         found = row(features, call_id)
-        for feature in FEATURES:
-            if "candles" in feature.source:
-                assert math.isnan(found[feature.name]), feature.name
+        assert [name for name in names_from("candles") if not math.isnan(found[name])] == []
 
 
-def test_caller_record_counts_trades_that_were_done_at_the_signal() -> None:
+def test_caller_record_counts_trades_that_were_known_at_the_signal() -> None:
     def trade(call_id: int, hour: int, pnl: float | None, caller_id: int = 1) -> PastTrade:
         return PastTrade(call_id, caller_id, "basic", MIDNIGHT, MIDNIGHT + hour * HOUR, pnl)
 
@@ -208,14 +205,14 @@ def test_mean_pnl_is_the_same_in_whatever_order_trades_of_one_second_are_given()
 
 
 def test_trades_are_read_from_a_table_with_timestamps_too() -> None:
-    done_at = pa.array([MIDNIGHT * 1000], pa.timestamp("ms", "UTC"))
+    known_at = pa.array([MIDNIGHT * 1000], pa.timestamp("ms", "UTC"))
     trades = pa.table(
         {
             "call_id": [10],
             "caller_id": [1],
             "strategy": ["basic"],
-            "signal_timestamp": done_at,
-            "done_at": done_at,
+            "signal_timestamp": known_at,
+            "known_at": known_at,
             "pnl": [0.5],
             "more": ["is left alone"],
         }
@@ -290,14 +287,14 @@ def test_call_that_is_given_twice_is_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop_columns(["done_at"]), "lacks done_at"),
-        (lambda table: table.set_column(4, "done_at", pa.array([None], pa.int64())), "holds 1 nulls"),
-        (lambda table: table.set_column(4, "done_at", pa.array(["soon"])), "'done_at' of past trades is not int64"),
+        (lambda table: table.drop_columns(["known_at"]), "lacks known_at"),
+        (lambda table: table.set_column(4, "known_at", pa.array([None], pa.int64())), "holds 1 nulls"),
+        (lambda table: table.set_column(4, "known_at", pa.array(["soon"])), "'known_at' of past trades is not int64"),
     ],
 )
 def test_table_that_holds_no_past_trades_is_refused(change: Any, message: str) -> None:
     trades = pa.table(
-        {"call_id": [1], "caller_id": [1], "strategy": ["s"], "signal_timestamp": [1], "done_at": [1], "pnl": [0.1]}
+        {"call_id": [1], "caller_id": [1], "strategy": ["s"], "signal_timestamp": [1], "known_at": [1], "pnl": [0.1]}
     )
 
     with pytest.raises(LearningError, match=message):

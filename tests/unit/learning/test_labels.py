@@ -5,10 +5,10 @@ import pytest
 from pydantic import ValidationError
 
 from quantbot_pipeline.errors import LearningError
-from quantbot_pipeline.learning.labels import LABEL_SCHEMA, LabelDefinition, build_labels
+from quantbot_pipeline.learning.labels import LABEL_SCHEMA, PnlAbove, build_labels
 from quantbot_pipeline.learning.past_trades import PastTrade
 
-TEN_PERCENT = LabelDefinition(name="win-10", strategy="basic", threshold=0.1)
+TEN_PERCENT = PnlAbove(name="win-10", strategy="basic", threshold=0.1)
 
 
 def trade(call_id: int, signal: int, pnl: float | None, strategy: str = "basic") -> PastTrade:
@@ -45,11 +45,11 @@ def test_two_trades_of_one_call_are_refused() -> None:
 
 
 def test_definition_goes_through_json_and_refuses_what_it_does_not_know() -> None:
-    assert LabelDefinition.model_validate_json(TEN_PERCENT.model_dump_json()) == TEN_PERCENT
+    assert PnlAbove.model_validate_json(TEN_PERCENT.model_dump_json()) == TEN_PERCENT
     with pytest.raises(ValidationError):
-        LabelDefinition.model_validate({"name": "a", "strategy": "b", "kind": "triple_barrier"})
+        PnlAbove.model_validate({"name": "a", "strategy": "b", "kind": "triple_barrier"})
     with pytest.raises(ValidationError):
-        LabelDefinition(name="a", strategy="b", threshold=float("nan"))
+        PnlAbove(name="a", strategy="b", threshold=float("nan"))
 
 
 def test_labels_are_read_from_a_table() -> None:
@@ -59,7 +59,7 @@ def test_labels_are_read_from_a_table() -> None:
             "caller_id": [1],
             "strategy": ["basic"],
             "signal_timestamp": [10],
-            "done_at": [20],
+            "known_at": [20],
             "pnl": pa.array([0.5], pa.float32()),
         }
     )
