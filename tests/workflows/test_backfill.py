@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from quantbot_pipeline.engine.calls import Side, SignalType
+from quantbot_pipeline.engine.events_table import events_to_arrow
+from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.errors import InputError, ServerError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
@@ -27,6 +29,7 @@ from quantbot_pipeline.workflows.backfill import (
 )
 from quantbot_pipeline.workflows.backfill_records import begin_backfill, record_months, select_backfill
 from quantbot_pipeline.workflows.backfill_selection import Selection
+from quantbot_pipeline.workflows.run_identity import events_digest
 from quantbot_pipeline.workflows.run_simulations import plan_backtests
 from quantbot_pipeline.workflows.token_months import TokenMonth
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, Urls, alert, candle_rows
@@ -150,6 +153,23 @@ def test_runs_of_a_backfill_are_those_that_are_planned_one_by_one(scene: Scene) 
     counts, _ = fill(scene)
     assert (counts.computed, counts.reused) == (0, 8)
     assert (results(scene), why(scene)) == (before, {"up to date": 8})
+
+
+def test_calls_that_a_month_reads_of_another_are_reported_by_that_one_alone(scene: Scene) -> None:
+    """Both months of a token are simulated together, and April reads the last call of March, which blocks its first."""
+    four_token_months(scene)
+    scene.call(alert(50, APRIL + 10 * MINUTE))
+    row = scene.strategy("skipping", overlap="skip", horizon_seconds=1800, exits={})
+    fill(scene)
+    requests = plan_backtests(keys(scene), [row], scene.state, scene.history)
+    assert any(len(request.inputs[0].calls) > len(request.inputs[0].reported_call_ids) for request in requests)
+    claims = scene.state.claim_runs([run_simulations._new_run(request) for request in requests])
+    for claim, request in zip(claims, requests, strict=True):
+        [part] = request.inputs
+        found = simulate_reference(part.candles, part.calls, request.strategy, report_call_ids=part.reported_call_ids)
+        events = run_simulations._with_run_columns(events_to_arrow(found), claim.run_id, part.token)
+        assert claim.events_digest == events_digest(events)
+        assert {event["call_id"] for event in events.to_pylist()} == part.reported_call_ids
 
 
 @pytest.mark.parametrize(
