@@ -6,6 +6,7 @@ one process may open it.
 
 import contextlib
 import re
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import Any
 from chdb import _chdb
 
 from quantbot_pipeline.servers.clickhouse_bodies import (
+    NOT_ENOUGH_SPACE,
     SESSION_IS_LOCKED,
     SYNTAX_ERROR,
     TOO_MANY_SIMULTANEOUS_QUERIES,
@@ -80,13 +82,15 @@ class Engine:
 
     Args:
         directory: Data directory; created when missing.
+        spool_directory: Where the rows of an insert are until the engine has them.
 
     Raises:
         ClickHouseError: another process has it open, or it is damaged.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, spool_directory: Path) -> None:
         self._directory = str(directory)
+        self._spool_directory = spool_directory
         self._keeper = self._open_when_unlocked()  # keeps the engine loaded while no request runs
         self._slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
         self._sessions: dict[str, Session] = {}
@@ -122,7 +126,7 @@ class Engine:
         try:
             if session_id is None:
                 handle = _open_handle(self._directory)
-                request = EngineRequest(handle, None)
+                request = EngineRequest(handle, None, self._spool_directory)
                 try:
                     yield request
                 finally:
@@ -130,7 +134,7 @@ class Engine:
                     handle.close()
             else:
                 with self._locked_session(session_id, session_timeout_seconds) as session:
-                    request = EngineRequest(session.handle, session)
+                    request = EngineRequest(session.handle, session, self._spool_directory)
                     try:
                         yield request
                     finally:
@@ -194,9 +198,10 @@ class Engine:
 class EngineRequest:
     """One request's use of a handle. Not for use by several threads."""
 
-    def __init__(self, handle: Any, session: Session | None) -> None:
+    def __init__(self, handle: Any, session: Session | None, spool_directory: Path) -> None:
         self._handle = handle
         self._session = session
+        self._spool_directory = spool_directory
         self._settings_to_restore: list[str] = []
         self._tables_to_drop: list[str] = []
         self._stream: Any = None
@@ -314,31 +319,51 @@ class EngineRequest:
             changed = self._run("select name, value from system.settings where changed").splitlines()
             self._session.chosen_settings = dict(line.split("\t", 1) for line in changed)
 
-    def insert(self, head: bytes, input_format: str, pieces: Iterator[bytes]) -> None:
+    def insert(self, head: bytes, input_format: str, pieces: Iterator[bytes], settings: bytes = b"") -> None:
         """Insert rows from pieces of a body.
 
-        Rows count as inserted once this returns. When a piece can't be had or read, blocks of about a
-        million rows that were complete before stay inserted, as with any ClickHouse.
+        Rows count as inserted once this returns. When a piece can't be had, nothing is inserted; when one can't be
+        read or stored, blocks of about a million rows that were complete before stay, as with any ClickHouse.
+
+        The engine takes them from a file. It can take them piece by piece as well, but then says of rows that it could
+        not store, because the disk is full, that they were inserted.
+
+        Args:
+            head: The statement up to its settings: `INSERT INTO t (a, b)`.
+            input_format: Name of the rows' format.
+            pieces: The rows.
+            settings: The statement's SETTINGS clause.
 
         Raises:
-            ClickHouseError: the engine refuses the statement or a piece.
+            ClickHouseError: the engine refuses the statement or a piece, or there is no room.
         """
-        try:
-            inserter = self._handle.send_insert(head.decode("utf-8", "surrogateescape"), input_format)
-        except RuntimeError as error:
-            raise ClickHouseError.from_engine(error) from error
-        is_open = True
-        try:
-            for piece in pieces:
-                self._handle.insert_append(inserter, piece)
-            is_open = False
-            result = self._handle.insert_done(inserter)
-        except RuntimeError as error:
-            raise ClickHouseError.from_engine(error) from error
-        finally:
-            if is_open:
-                self._handle.insert_cancel(inserter)
+        with self._collected(pieces) as path:
+            source = f" from infile {_quote_text(path)} compression 'none' ".encode()
+            statement = head + source + settings + f" format {input_format}".encode()
+            self.is_read_only(statement)  # refuses several statements
+            try:
+                result = self._handle.query(statement, "TSV", params={})
+            except RuntimeError as error:
+                raise ClickHouseError.from_engine(error) from error
         self._count(result)
+
+    @contextmanager
+    def _collected(self, pieces: Iterator[bytes]) -> Iterator[str]:
+        """Write pieces to a file that is gone once this process ends, however; yield how the engine gets at it."""
+        has_descriptors = Path("/proc/self/fd").is_dir()
+        make = tempfile.TemporaryFile if has_descriptors else tempfile.NamedTemporaryFile
+        with make(dir=self._spool_directory, buffering=0) as spool:
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    try:
+                        left = left[spool.write(left) :]
+                    except OSError as error:
+                        raise ClickHouseError(
+                            NOT_ENOUGH_SPACE, f"the rows can't be kept in {self._spool_directory}: {error.strerror}"
+                        ) from error
+            # The engine would take signs such as * in a path for a pattern; in this one there are none.
+            yield f"/proc/self/fd/{spool.fileno()}" if has_descriptors else spool.name
 
     def restore(self) -> bool:
         """Take back what only this request was to have, for the session's next one; tell whether it worked.

@@ -12,6 +12,7 @@ import json
 import logging
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -121,7 +122,12 @@ class ClickHouseServer(ThreadingHTTPServer):
     def handle_error(self, request: socket.socket | tuple[bytes, socket.socket], client_address: object) -> None:
         """Log what a handler did not catch; the server goes on."""
         del request, client_address
-        logger.exception("a connection ended by an unexpected error")
+        error = sys.exception()
+        if isinstance(error, ConnectionError):
+            # Between two requests, or before it had its answer: the client died or was cut off.
+            logger.info("a client went away: %s", error)
+        else:
+            logger.exception("a connection ended by an unexpected error")
 
 
 @dataclass(slots=True)
@@ -298,7 +304,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
                 self._refuse_unless_post()
                 request.apply_settings(arguments.settings)
                 request.bind_parameters(arguments.parameters)
-                request.insert(insert.head, insert.input_format, rows)
+                request.insert(insert.head, insert.input_format, rows, insert.settings)
                 self._send_result(iter(()), None, request, arguments)
                 return
             keyword = first_keyword(statement)

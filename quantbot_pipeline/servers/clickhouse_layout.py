@@ -24,7 +24,7 @@ class ClickHouseLayout:
 
     @property
     def spool_directory(self) -> Path:
-        """Unnamed temporary files of large answers."""
+        """Unnamed temporary files of inserts and large answers."""
         return self.directory / "spool"
 
     @property

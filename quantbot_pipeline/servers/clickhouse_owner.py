@@ -30,7 +30,7 @@ def main(directory: Path) -> int:
     layout = ClickHouseLayout(directory)
     stop = threading.Event()
     try:
-        engine = Engine(layout.data_directory)
+        engine = Engine(layout.data_directory, layout.spool_directory)
     except ClickHouseError as error:
         # Its text says all; the trace of this program adds nothing.
         logger.error("the engine does not open %s: %s", layout.data_directory, error.text)  # noqa: TRY400

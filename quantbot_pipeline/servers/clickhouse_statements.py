@@ -43,12 +43,14 @@ class InlineInsert:
     """An insert whose rows follow the statement.
 
     Attributes:
-        head: The statement without its FORMAT clause and rows: `INSERT INTO t (a, b) SETTINGS …`.
+        head: The statement up to its settings and rows: `INSERT INTO t (a, b)`.
+        settings: Its SETTINGS clause, empty without one.
         input_format: Name of the rows' format; `Values` for a VALUES clause.
         rows_at: Offset of the first byte of the rows in the buffer that was split.
     """
 
     head: bytes
+    settings: bytes
     input_format: str
     rows_at: int
 
@@ -80,6 +82,7 @@ def _split_insert(statement: bytes, *, is_complete: bool) -> InlineInsert | None
     is_first = True
     has_name = False
     position = 0
+    settings_at: int | None = None
     while True:
         token = _next_token(statement, position, is_complete=is_complete)
         if token is None:
@@ -104,8 +107,10 @@ def _split_insert(statement: bytes, *, is_complete: bool) -> InlineInsert | None
             has_name = word not in words_before_name
         elif word in (b"SELECT", b"WITH", b"FROM", b"WATCH"):
             return None
+        elif word == b"SETTINGS":
+            settings_at = token.start
         elif word == b"VALUES":
-            return InlineInsert(statement[: token.start], "Values", token.end)
+            return _inline_insert(statement, settings_at, token.start, "Values", token.end)
         elif word == b"FORMAT":
             name = _next_token(statement, token.end, is_complete=is_complete)
             if name is None and not is_complete:
@@ -113,7 +118,15 @@ def _split_insert(statement: bytes, *, is_complete: bool) -> InlineInsert | None
             if name is None or name.kind is not _Kind.WORD:
                 return None
             rows_at = _skip_to_rows(statement, name.end, is_complete=is_complete)
-            return InlineInsert(statement[: token.start], statement[name.start : name.end].decode(), rows_at)
+            input_format = statement[name.start : name.end].decode()
+            return _inline_insert(statement, settings_at, token.start, input_format, rows_at)
+
+
+def _inline_insert(
+    statement: bytes, settings_at: int | None, end: int, input_format: str, rows_at: int
+) -> InlineInsert:
+    head_end = end if settings_at is None else settings_at
+    return InlineInsert(statement[:head_end], statement[head_end:end], input_format, rows_at)
 
 
 def _skip_to_rows(statement: bytes, position: int, *, is_complete: bool) -> int:

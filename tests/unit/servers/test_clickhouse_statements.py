@@ -20,7 +20,6 @@ from quantbot_pipeline.servers.clickhouse_statements import (
         (b"insert into t (a) values (1)", b"insert into t (a) ", "Values", b" (1)"),
         (b"insert into t(a)values(1)", b"insert into t(a)", "Values", b"(1)"),
         (b"insert into function null('a Int8') format CSV\n1", b"insert into function null('a Int8') ", "CSV", b"1"),
-        (b"insert into t settings a = 1 format CSV\n1", b"insert into t settings a = 1 ", "CSV", b"1"),
         (b"-- format A\ninsert /*values*/ t format CSV\n1", b"-- format A\ninsert /*values*/ t ", "CSV", b"1"),
     ],
 )  # fmt: skip
@@ -29,6 +28,25 @@ def test_an_insert_is_split_before_its_rows(statement: bytes, head: bytes, input
 
     assert insert is not None
     assert (insert.head, insert.input_format, statement[insert.rows_at :]) == (head, input_format, rows)
+
+
+@pytest.mark.parametrize(
+    ("statement", "head", "settings"),
+    [
+        (b"insert into t settings a = 1 format CSV\n1", b"insert into t ", b"settings a = 1 "),
+        (b"insert into settings (settings) values (1)", b"insert into settings (settings) ", b""),
+        (
+            b"insert into t (a) settings a = 1, b = 'values' values (1)",
+            b"insert into t (a) ",
+            b"settings a = 1, b = 'values' ",
+        ),
+    ],
+)
+def test_the_settings_of_an_insert_are_told_apart_from_its_head(statement: bytes, head: bytes, settings: bytes) -> None:
+    insert = split_inline_insert(statement, is_complete=True)
+
+    assert insert is not None
+    assert (insert.head, insert.settings) == (head, settings)
 
 
 @pytest.mark.parametrize(
