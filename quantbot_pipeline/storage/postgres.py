@@ -30,6 +30,7 @@ from quantbot_pipeline.storage.records import (
     ImportKey,
     ImportRecord,
     InsertCounts,
+    JobResult,
     ModelRow,
     NewAlert,
     NewCall,
@@ -339,8 +340,13 @@ class PostgresStore:
         search_space: Mapping[str, Any],
         objective: str,
         job_key: str,
+        plan: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> tuple[int, bool]:
-        """Insert a job as `running` or take over the one with this key: (job id, is complete already)."""
+        """Insert a job as `running` or take over the one with this key: (job id, is complete already).
+
+        One that was completed with a note, because it is shorter than what was asked for, is taken over too.
+        """
         return self._connections.run(
             lambda t: postgres_research.create_job(
                 t,
@@ -349,6 +355,8 @@ class PostgresStore:
                 search_space=search_space,
                 objective=objective,
                 job_key=job_key,
+                plan=plan or {},
+                data=data or {},
             )
         )
 
@@ -356,14 +364,20 @@ class PostgresStore:
         """Store trials; a trial index that is stored already counts as duplicate."""
         return self._connections.run(lambda t: postgres_research.store_trials(t, job_id, trials))
 
-    def finish_job(self, job_id: int, *, status: str, error_message: str | None = None) -> None:
+    def store_tally(self, job_id: int, tally: Mapping[str, Any]) -> None:
+        """Keep how far a running job is."""
+        self._connections.run(lambda t: postgres_research.store_tally(t, job_id, tally))
+
+    def finish_job(
+        self, job_id: int, *, status: str, error_message: str | None = None, result: JobResult | None = None
+    ) -> None:
         """Set a job `completed` or `failed` (which needs a message); a completed one stays so.
 
         Raises:
             StorageError: the job does not exist, or the status is another one.
         """
         self._connections.run(
-            lambda t: postgres_research.finish_job(t, job_id, status=status, error_message=error_message)
+            lambda t: postgres_research.finish_job(t, job_id, status=status, error_message=error_message, result=result)
         )
 
     # --- models -------------------------------------------------------------------------------------

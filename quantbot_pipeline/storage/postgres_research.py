@@ -6,7 +6,7 @@ from typing import Any
 from quantbot_pipeline.errors import StorageError
 from quantbot_pipeline.storage.json_text import storable_text, to_json_text
 from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
-from quantbot_pipeline.storage.records import InsertCounts, ModelRow, NewModel, NewTrial
+from quantbot_pipeline.storage.records import InsertCounts, JobResult, ModelRow, NewModel, NewTrial
 
 FINAL_JOB_STATUSES = ("completed", "failed")
 
@@ -19,6 +19,8 @@ def create_job(
     search_space: Mapping[str, Any],
     objective: str,
     job_key: str,
+    plan: Mapping[str, Any],
+    data: Mapping[str, Any],
 ) -> tuple[int, bool]:
     """Insert a job or take it over; see `StateStore.create_job`."""
     transaction.execute(
@@ -27,6 +29,8 @@ def create_job(
         strategy_template_id=strategy_template_id,
         search_space_json=to_json_text(search_space),
         objective=objective,
+        plan_json=to_json_text(plan),
+        data_json=to_json_text(data),
         job_key=job_key,
     )
     row = transaction.fetch_row("optimization/load_job", job_key=job_key)
@@ -50,6 +54,11 @@ def store_trials(transaction: PostgresTransaction, job_id: int, trials: Sequence
                 trial.simulation_run_id,
                 to_json_text(trial.metrics),
                 trial.score,
+                trial.state or _state_of(trial),
+                _optional_json(trial.scores),
+                trial.violation,
+                storable_text(trial.reason),
+                _optional_json(trial.look_scores or None),
             )
             for trial in trials
         ),
@@ -58,8 +67,30 @@ def store_trials(transaction: PostgresTransaction, job_id: int, trials: Sequence
     return InsertCounts(stored=stored, duplicates=len(trials) - stored)
 
 
-def finish_job(transaction: PostgresTransaction, job_id: int, *, status: str, error_message: str | None) -> None:
-    """Set a job completed or failed, unless it is completed already."""
+def _state_of(trial: NewTrial) -> str:
+    if trial.score is not None:
+        return "scored"
+    return "refused" if trial.simulation_run_id is None else "unscored"
+
+
+def _optional_json(value: Any) -> str | None:
+    return None if value is None else to_json_text(value)
+
+
+def store_tally(transaction: PostgresTransaction, job_id: int, tally: Mapping[str, Any]) -> None:
+    """Keep how far a job is."""
+    transaction.execute("optimization/store_tally", job_id=job_id, tally_json=to_json_text(tally))
+
+
+def finish_job(
+    transaction: PostgresTransaction,
+    job_id: int,
+    *,
+    status: str,
+    error_message: str | None,
+    result: JobResult | None = None,
+) -> None:
+    """Set a job completed or failed, with what came of it, unless it is completed already."""
     if status not in FINAL_JOB_STATUSES:
         raise StorageError(
             f"optimization job {job_id} can't be finished as {status!r}; allowed are {', '.join(FINAL_JOB_STATUSES)}"
@@ -69,6 +100,11 @@ def finish_job(transaction: PostgresTransaction, job_id: int, *, status: str, er
         job_id=job_id,
         status=status,
         error_message=None if error_message is None else storable_text(error_message),
+        tally_json=None if result is None else to_json_text(result.tally),
+        verdict_json=None if result is None else _optional_json(result.verdict),
+        evidence_json=None if result is None else _optional_json(result.evidence),
+        times_json=None if result is None else to_json_text(result.times),
+        note=None if result is None or result.note is None else storable_text(result.note),
     )
     if not finished and transaction.fetch_row("optimization/find_job_status", job_id=job_id) is None:
         raise StorageError(f"optimization job {job_id} does not exist; create_job comes before finish_job")

@@ -28,6 +28,7 @@ from quantbot_pipeline.storage.records import (
     ImportKey,
     ImportRecord,
     InsertCounts,
+    JobResult,
     ModelRow,
     NewAlert,
     NewCall,
@@ -280,17 +281,31 @@ class StateStore(Protocol):
 
     # --- optimization ----------------------------------------------------------------------------------
     def create_job(
-        self, *, name: str, strategy_template_id: int, search_space: Mapping[str, Any], objective: str, job_key: str
+        self,
+        *,
+        name: str,
+        strategy_template_id: int,
+        search_space: Mapping[str, Any],
+        objective: str,
+        job_key: str,
+        plan: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
     ) -> tuple[int, bool]:
-        """Insert a job as `running` or take over the one with this key: (job id, is complete already)."""
+        """Insert a job as `running` or take over the one with this key: (job id, is complete as it was asked for)."""
         ...
 
     def store_trials(self, job_id: int, trials: Sequence[NewTrial]) -> InsertCounts:
         """Store trials by COPY; a trial index that is stored already counts as duplicate."""
         ...
 
-    def finish_job(self, job_id: int, *, status: str, error_message: str | None = None) -> None:
-        """Set a job `completed` or `failed`."""
+    def store_tally(self, job_id: int, tally: Mapping[str, Any]) -> None:
+        """Keep how far a running job is."""
+        ...
+
+    def finish_job(
+        self, job_id: int, *, status: str, error_message: str | None = None, result: JobResult | None = None
+    ) -> None:
+        """Set a job `completed` or `failed`, with what came of it."""
         ...
 
     # --- models ------------------------------------------------------------------------------------------

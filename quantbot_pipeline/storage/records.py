@@ -4,7 +4,7 @@ Times are tz-aware UTC datetimes here; the engine's int seconds and Arrow's colu
 border. Bulk rows of ClickHouse travel as Arrow tables, see `protocols.py`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -374,13 +374,50 @@ class ImportCompletion:
 
 @dataclass(frozen=True, slots=True)
 class NewTrial:
-    """One trial of an optimization job; a trial whose parameters make no valid strategy has no run."""
+    """One trial of an optimization job.
+
+    Attributes:
+        trial_index: Position within the job, from 0.
+        params: Path → value.
+        simulation_run_id: The run that measured it; None for one that was not run over all calls.
+        metrics: Of the run; of a pruned trial over the calls that it saw.
+        score: Of the first goal, higher is better; None without one.
+        state: scored, unscored, pruned, refused or failed; None: by score and run.
+        scores: One per goal; None without any.
+        violation: How far it is from having a score, at least 0.
+        reason: Why it has none.
+        look_scores: Scores at the early looks of pruning; None where it had none.
+    """
 
     trial_index: int
     params: Mapping[str, Any]
     simulation_run_id: int | None
     metrics: Mapping[str, Any]
     score: float | None
+    state: str | None = None
+    scores: Sequence[float] | None = None
+    violation: float = 0.0
+    reason: str = ""
+    look_scores: Sequence[Sequence[float] | None] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What is stored of a search when it ends; see docs/optimize.md, "What is stored".
+
+    Attributes:
+        tally: Counts, best trials, front and a sample of scores.
+        verdict: Whether the winner is luck; None without a scored trial.
+        evidence: What the verdict was made of; None without a scored trial.
+        times: Seconds by stage.
+        note: Why the job is not what was asked for; None if it is.
+    """
+
+    tally: Mapping[str, Any]
+    verdict: Mapping[str, Any] | None
+    evidence: Mapping[str, Any] | None
+    times: Mapping[str, float]
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+METRICS_ONLY = "metrics-only"
+"""Stands in the place of a digest for a trial of a search that was measured without events: it has no trace."""
+
 
 def document_sha256(document: Any) -> str:
     """Return the SHA-256 of a JSON document, hex; the order of its keys changes nothing."""

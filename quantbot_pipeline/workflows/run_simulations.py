@@ -27,7 +27,7 @@ from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, Stra
 from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
-from quantbot_pipeline.workflows.run_identity import document_sha256, events_digest, run_key_of
+from quantbot_pipeline.workflows.run_identity import METRICS_ONLY, document_sha256, events_digest, run_key_of
 from quantbot_pipeline.workflows.run_quality import read_candles_of
 from quantbot_pipeline.workflows.simulate_together import SimulatedWindow, markets_of, simulate_together
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
@@ -231,7 +231,8 @@ class SimulatedBatch:
         for claim, request in zip(claims, requests, strict=True):
             if claim.run_id not in found:
                 found[claim.run_id] = RunOutcome(request, claim.run_id, RunStatus.REUSED)
-                if force or not claim.is_complete:
+                # A trial that was measured without events gets its trace now.
+                if force or not claim.is_complete or claim.events_digest == METRICS_ONLY:
                     wanted.append((claim, request))
         with stages.measure("simulate"):
             simulated = _simulate_together(wanted, threads)
@@ -333,7 +334,7 @@ def _compute(claim: RunClaim, request: RunRequest, window: SimulatedWindow | Non
         aggregates.append(_aggregate(claim.run_id, part.token, simulated.run.metrics()))
     all_events = pa.concat_tables(events)
     digest = events_digest(all_events)
-    if claim.is_complete and claim.events_digest != digest:
+    if claim.is_complete and claim.events_digest not in (digest, METRICS_ONLY):
         raise SimulationError(
             f"run {claim.run_id} ({_describe(request)}) gives other events than those stored under the same "
             f"key: digest {digest}, stored {claim.events_digest}; the engine's results depend on something "

@@ -15,7 +15,7 @@ from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, EventType
 from quantbot_pipeline.engine.metrics import Metrics, TradeResults, metrics_of_results
 from quantbot_pipeline.errors import StrategyError
 from quantbot_pipeline.strategy.model import config_hash, parse_strategy
-from quantbot_pipeline.workflows.run_identity import events_digest, run_key_of
+from quantbot_pipeline.workflows.run_identity import METRICS_ONLY, events_digest, run_key_of
 from quantbot_pipeline.workflows.verify_findings import Finding, FindingCounter, VerifiedStores, finding_of, state_pages
 
 EVENTS_PER_BATCH = 200_000
@@ -118,10 +118,10 @@ def check_configs(stores: VerifiedStores) -> Finding:
 
 
 def check_event_counts(stores: VerifiedStores) -> Finding:
-    """Every completed run has as many events as it wrote."""
+    """Every completed run has as many events as it wrote; trials that were measured without events are left out."""
     found = FindingCounter()
     for rows in state_pages(stores, "verify/load_completed_runs", "id"):
-        runs = [_stored_run(row) for row in rows]
+        runs = _traced_runs(rows)
         answer = stores.history.read("verify/count_events", run_ids=[run.run_id for run in runs])
         counts = dict(zip(answer["simulation_run_id"].to_pylist(), answer["event_count"].to_pylist(), strict=True))
         for run in runs:
@@ -161,7 +161,7 @@ def check_aggregates(stores: VerifiedStores) -> Finding:
     """
     found = FindingCounter()
     for rows in state_pages(stores, "verify/load_completed_runs", "id"):
-        runs = {row["id"]: _stored_run(row) for row in rows}
+        runs = {run.run_id: run for run in _traced_runs(rows)}
         by_run: dict[int, list[dict[str, Any]]] = {run_id: [] for run_id in runs}
         for row in stores.history.read("aggregates/load_aggregates", run_ids=list(runs)).to_pylist():
             by_run[row["simulation_run_id"]].append(row)
@@ -212,19 +212,27 @@ def _stored_run(row: Mapping[str, Any]) -> _StoredRun:
     )
 
 
+def _traced_runs(rows: Sequence[Mapping[str, Any]]) -> list[_StoredRun]:
+    """Return the runs that kept a trace; trials that were measured without events have none to be looked at.
+
+    What such a trial has in ClickHouse was written by an attempt at its trace that did not end, and counts for nothing.
+    """
+    return [run for row in rows if (run := _stored_run(row)).digest != METRICS_ONLY]
+
+
 def _runs_with_events(stores: VerifiedStores) -> Iterator[tuple[list[_StoredRun], pa.Table]]:
     """Yield completed runs, some at a time, with their events in the order in which the run wrote them."""
     for rows in state_pages(stores, "verify/load_completed_runs", "id"):
         waiting: list[_StoredRun] = []
         held = 0
-        for row in rows:
-            run = _stored_run(row)
+        for run in _traced_runs(rows):
             if waiting and held + run.event_count > EVENTS_PER_BATCH:
                 yield waiting, _load_events(stores, waiting)
                 waiting, held = [], 0
             waiting.append(run)
             held += run.event_count
-        yield waiting, _load_events(stores, waiting)
+        if waiting:
+            yield waiting, _load_events(stores, waiting)
 
 
 def _load_events(stores: VerifiedStores, runs: Sequence[_StoredRun]) -> pa.Table:

@@ -1,9 +1,11 @@
--- grain: one row: inserted as running, or taken over unless it is completed
+-- grain: one row: inserted as running, or taken over unless it is completed as it was asked for
 insert into optimization_jobs (
     strategy_template_id,
     name,
     search_space_json,
     objective,
+    plan_json,
+    data_json,
     job_key,
     status,
     started_at
@@ -13,6 +15,8 @@ values (
     %(name)s,
     %(search_space_json)s,
     %(objective)s,
+    %(plan_json)s,
+    %(data_json)s,
     %(job_key)s,
     'running',
     clock_timestamp()
@@ -21,5 +25,9 @@ on conflict (job_key) do update
 set
     status = 'running',
     started_at = clock_timestamp(),
-    error_message = null
-where optimization_jobs.status <> 'completed'
+    completed_at = null,
+    error_message = null,
+    note = null,
+    verdict_json = null,
+    evidence_json = null
+where optimization_jobs.status <> 'completed' or optimization_jobs.note is not null

@@ -4,5 +4,10 @@ copy staged_trials (
     trial_params_json,
     simulation_run_id,
     metrics_json,
-    score
+    score,
+    state,
+    scores_json,
+    violation,
+    reason,
+    look_scores_json
 ) from stdin

@@ -7,7 +7,12 @@ select
     trials.trial_params_json,
     trials.simulation_run_id,
     trials.metrics_json,
-    trials.score
+    trials.score,
+    trials.state,
+    trials.scores_json,
+    trials.violation,
+    trials.reason,
+    trials.look_scores_json
 from optimization_trials as trials
 where trials.job_id = %(job_id)s
 order by score_rank

@@ -1,5 +1,5 @@
 -- grain: one row per staged run that is not completed yet; current, or superseded at once when the scope
--- has a run that was claimed later.
+-- has a run that was claimed later. A run that was measured without a trace gets the one that came of it now.
 update simulation_runs as runs
 set
     status = 'completed',
@@ -14,4 +14,7 @@ from staged_summaries as staged, staged_successors as successors
 where
     runs.id = staged.simulation_run_id
     and runs.scope_key = successors.scope_key
-    and runs.status <> 'completed'
+    and (
+        runs.status <> 'completed'
+        or (runs.events_digest = 'metrics-only' and staged.events_digest <> 'metrics-only')
+    )

@@ -1,4 +1,5 @@
--- grain: one row per staged run that is not completed yet
+-- grain: one row per staged run that is not completed yet; what is new in the summary of a run that gets its trace is
+-- the number of its events.
 insert into simulation_results_summary (
     simulation_run_id,
     final_pnl,
@@ -36,4 +37,7 @@ select
     staged.metadata_json
 from staged_summaries as staged
 inner join simulation_runs as runs on staged.simulation_run_id = runs.id
-where runs.status <> 'completed'
+where
+    runs.status <> 'completed'
+    or (runs.events_digest = 'metrics-only' and staged.events_digest <> 'metrics-only')
+on conflict (simulation_run_id) do update set metadata_json = excluded.metadata_json

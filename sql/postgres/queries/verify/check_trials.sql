@@ -1,5 +1,5 @@
 -- grain: one row: trials, those without the run that measured them, with a score and no run, or missing between
---   others of a completed job, the first of them
+--   others of a completed job that keeps all of them, the first of them
 with broken as (
     select
         trials.job_id,
@@ -25,8 +25,14 @@ with broken as (
     from optimization_jobs as jobs
     left join optimization_trials as trials on jobs.id = trials.job_id
     where jobs.status = 'completed'
-    group by jobs.id
-    having count(trials.id) <> coalesce(max(trials.trial_index), -1) + 1 or count(trials.id) = 0
+    group by jobs.id, jobs.plan_json, jobs.tally_json
+    having
+        -- A large search keeps the rows of its best trials alone; one without a scored trial keeps none.
+        case
+            when jobs.plan_json @> '{"stores_all_trials": false}'
+                then count(trials.id) = 0 and jobs.tally_json -> 'counts' ? 'scored'
+            else count(trials.id) <> coalesce(max(trials.trial_index), -1) + 1 or count(trials.id) = 0
+        end
 )
 
 select
