@@ -46,6 +46,7 @@ class Metrics:
         final_pnl: Mean net result per trade, fraction of its capital; 0 without trades.
         total_pnl: Sum of the results.
         win_rate: Share of trades with a result above 0.
+        stop_out_rate: Share of trades with a `stop_loss` event.
         avg_trade_return: Mean result.
         median_trade_return: Median result.
         profit_factor: Gains / losses; None without losses.
@@ -71,6 +72,7 @@ class Metrics:
     final_pnl: float
     total_pnl: float
     win_rate: float | None
+    stop_out_rate: float | None
     avg_trade_return: float | None
     median_trade_return: float | None
     profit_factor: float | None
@@ -166,6 +168,7 @@ class TradeResults:
         re_entries: `re_entry` events.
         ladder_entries: `ladder_entry` events.
         target_hits: `target_hit` events.
+        stopped_out: Trades with a `stop_loss` event.
     """
 
     pnl: FloatArray
@@ -178,6 +181,7 @@ class TradeResults:
     re_entries: int
     ladder_entries: int
     target_hits: int
+    stopped_out: int
 
 
 def results_of(trades: Sequence[Trade]) -> TradeResults:
@@ -195,6 +199,7 @@ def results_of(trades: Sequence[Trade]) -> TradeResults:
         re_entries=counts[EventType.RE_ENTRY],
         ladder_entries=counts[EventType.LADDER_ENTRY],
         target_hits=counts[EventType.TARGET_HIT],
+        stopped_out=sum(any(event.event_type is EventType.STOP_LOSS for event in trade.events) for trade in bought),
     )
 
 
@@ -226,6 +231,7 @@ def metrics_of_results(results: TradeResults, daily_equity: FloatArray, drawdown
         final_pnl=mean if mean is not None else 0.0,
         total_pnl=total,
         win_rate=np.count_nonzero(pnl > 0) / n if n else None,
+        stop_out_rate=results.stopped_out / n if n else None,
         avg_trade_return=mean,
         median_trade_return=float(np.median(pnl)) if n else None,
         profit_factor=ratio(math.fsum(pnl[pnl > 0].tolist()), losses),

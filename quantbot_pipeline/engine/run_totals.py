@@ -303,6 +303,7 @@ class RunTotals:
         self._worst = self._best = 0.0
         self._done_at = 0
         self._skipped_count = self._re_entries = self._ladder_entries = self._target_hits = 0
+        self._stopped_out = 0
         self._changes = ValueChanges()
 
     def add(self, run: "StrategyRun") -> None:
@@ -328,6 +329,7 @@ class RunTotals:
         self._re_entries += results.re_entries
         self._ladder_entries += results.ladder_entries
         self._target_hits += results.target_hits
+        self._stopped_out += results.stopped_out
 
     def metrics(self) -> Metrics:
         """Return the metrics of all trades so far; more may be added afterwards."""
@@ -342,6 +344,7 @@ class RunTotals:
             re_entries=self._re_entries,
             ladder_entries=self._ladder_entries,
             target_hits=self._target_hits,
+            stopped_out=self._stopped_out,
         )
         n = len(results.pnl)
         return metrics_of_results(results, self._changes.daily_equity(n), self._changes.max_drawdown(n))

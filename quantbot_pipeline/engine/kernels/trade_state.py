@@ -71,11 +71,12 @@ AMOUNT_SLOTS = 16
     RE_ENTRIES,
     LADDER_ENTRIES,
     TARGET_HITS,
+    STOP_LOSSES,
     ACTION,
     ACTION_END,
     ACTION_CANDLE,
-) = range(31)
-MARK_SLOTS = 31
+) = range(32)
+MARK_SLOTS = 32
 
 NO_PLAN = 0
 NO_LIMIT = -np.inf

@@ -83,6 +83,18 @@ def test_counts_of_ladders_targets_and_re_entries() -> None:
     assert metrics.average_return_deployed == pytest.approx(result.pnl / 1.25)
 
 
+def test_trades_that_a_stop_loss_ended_are_counted_once_each() -> None:
+    # Bought at 1, stopped at 0.5, bought again at 0.5 and stopped at 0.25: one trade of two that was stopped out.
+    market = candles([0, 1, 1, 0.4, 0.5], [60, 0.5, 0.5, 0.2, 0.3], [120, 4, 4, 4, 4], [180, 4, 4, 4, 4])
+    trades = simulate(
+        market,
+        [Call(1, 1, 0), Call(2, 1, 120)],
+        strategy(exits={"stop_loss": {"initial": 0.5}}, re_entry={"after": ["stop"], "retrace": 0.5, "size": 1}),
+    )
+    assert run_metrics(trades).stop_out_rate == pytest.approx(0.5)
+    assert run_metrics([]).stop_out_rate is None
+
+
 def test_equity_is_the_marked_value_at_the_end_of_each_day() -> None:
     trades = simulate(daily(1, 2, 4, 2), [Call(1, 1, 0), Call(2, 1, DAY)], strategy())
     curve = equity_curve(trades)
