@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +56,9 @@ class _Background:
         """Return the running process and its port, None when it does not run."""
         try:
             content = json.loads(self.state_file.read_text())
-            identity = ProcessIdentity(int(content["pid"]), float(content["started_at_s"]))
+            identity = ProcessIdentity(
+                int(content["pid"]), float(content["started_at_s"]), str(content.get("started_in_boot", ""))
+            )
             port = content["port"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
@@ -69,7 +71,7 @@ class _Background:
             self.log_file,
             directory=project_file("workspace.yaml").parent,
         )
-        content = {"pid": identity.pid, "started_at_s": identity.started_at_s, "port": port}
+        content = {**asdict(identity), "port": port}
         write_atomically(self.state_file, json.dumps(content))
         return identity
 

@@ -28,11 +28,14 @@ class ProcessIdentity:
 
     Attributes:
         pid: Its number.
-        started_at_s: When it started, seconds since 1970.
+        started_at_s: When it started, seconds since 1970, by the clock of the moment that asked.
+        started_in_boot: When it started as no clock that is set can change it: the boot and the ticks since; empty
+            where the system does not tell.
     """
 
     pid: int
     started_at_s: float
+    started_in_boot: str = ""
 
     @classmethod
     def of(cls, pid: int) -> "ProcessIdentity | None":
@@ -41,23 +44,41 @@ class ProcessIdentity:
             process = psutil.Process(pid)
             if process.status() == psutil.STATUS_ZOMBIE:
                 return None
-            return cls(pid, process.create_time())
+            return cls(pid, process.create_time(), _started_in_boot(pid))
         except psutil.Error:
             return None
 
     @classmethod
     def of_this_process(cls) -> "ProcessIdentity":
         """Return the identity of the process that asks."""
-        return cls(os.getpid(), psutil.Process().create_time())
+        return cls(os.getpid(), psutil.Process().create_time(), _started_in_boot(os.getpid()))
 
     def is_running(self) -> bool:
         """Return whether this very process runs; one that is dead and not yet reaped does not."""
         now = ProcessIdentity.of(self.pid)
-        return now is not None and abs(now.started_at_s - self.started_at_s) < _START_TIME_TOLERANCE_SECONDS
+        if now is None:
+            return False
+        if self.started_in_boot and now.started_in_boot:
+            return now.started_in_boot == self.started_in_boot
+        return abs(now.started_at_s - self.started_at_s) < _START_TIME_TOLERANCE_SECONDS
 
     def uptime_seconds(self) -> float:
         """Return for how long it has been running."""
         return max(0.0, time.time() - self.started_at_s)
+
+
+def _started_in_boot(pid: int) -> str:
+    """Return the boot and the clock ticks since then at which a process started; empty where there is no /proc.
+
+    The time of day of a start is computed from the clock as it is now: once the clock was set, it is another one.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        # Field 22; the name in field 2 may hold blanks and brackets.
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+    return f"{boot} {ticks}"
 
 
 def start_detached(command: Sequence[str], log_file: Path, *, directory: Path | None = None) -> ProcessIdentity:

@@ -95,3 +95,13 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     stop_process(process, timeout_seconds=0.2, number=signal.SIGTERM)
 
     assert not process.is_running()
+
+
+def test_a_process_stays_the_same_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its start by the time of day is computed from the clock of now: an hour later once the clock went back one."""
+    before = ProcessIdentity.of_this_process()
+    create_time = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create_time(process) + 3600)
+    assert before.is_running()
+    # One that started at another tick, or in another boot, is another one with the same number.
+    assert not ProcessIdentity(before.pid, before.started_at_s, before.started_in_boot + "1").is_running()
