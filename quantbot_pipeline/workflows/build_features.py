@@ -7,7 +7,9 @@ equal features; a candle that is new in the month of a call gives it a new stamp
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from math import ceil, isfinite
 
@@ -16,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantbot_pipeline.engine.calls import Side, SignalType
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import InputError, LearningError
 from quantbot_pipeline.ingest.tokens import TokenKey
@@ -139,8 +141,7 @@ def build_stored_features(
             of_token[token] = chosen
     reaches = {token: _reach(arrays.signal[chosen]) for token, chosen in of_token.items()}
     done = 0
-    for batch in series.batches(reaches):
-        candles = series.load_candles(history, {token: reaches[token] for token in batch})
+    for batch, candles in _loaded_batches(series, reaches, history):
         for token in batch:
             chosen = of_token[token]
             found = [
@@ -243,6 +244,25 @@ def _number(text: str) -> float | None:
 
 def _reach(signal: IntArray) -> Reach:
     return Reach(int(signal.min()), int(signal.max()), LOOK_BACK_SECONDS, LOOK_BACK_CANDLES)
+
+
+def _loaded_batches(
+    series: StoredSeries, reaches: Mapping[TokenKey, Reach], history: HistoryStore
+) -> Iterator[tuple[list[TokenKey], dict[TokenKey, dict[int, Candles]]]]:
+    """Yield tokens with their candles; the server reads the next batch while this one is worked on."""
+
+    def load(batch: list[TokenKey]) -> dict[TokenKey, dict[int, Candles]]:
+        return series.load_candles(history, {token: reaches[token] for token in batch})
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting: deque[tuple[list[TokenKey], Future[dict[TokenKey, dict[int, Candles]]]]] = deque()
+        for batch in series.batches(reaches):
+            waiting.append((batch, reader.submit(load, batch)))
+            if len(waiting) > 1:
+                ready, future = waiting.popleft()
+                yield ready, future.result()
+        for ready, future in waiting:
+            yield ready, future.result()
 
 
 def _stamps(

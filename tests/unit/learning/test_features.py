@@ -7,14 +7,24 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from quantbot_pipeline.engine.calls import Call as EngineCall
 from quantbot_pipeline.engine.candles import Candles
-from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.engine.reference import simulate_reference
+from quantbot_pipeline.errors import InputError, LearningError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.learning.call_features import FeatureCall
-from quantbot_pipeline.learning.feature_registry import FAMILIES, FEATURE_NAMES, FEATURES, names_from
+from quantbot_pipeline.learning.feature_registry import (
+    FAMILIES,
+    FEATURE_NAMES,
+    FEATURES,
+    INDICATOR_FEATURES,
+    names_from,
+)
 from quantbot_pipeline.learning.features import build_features
-from quantbot_pipeline.learning.hindsight import refuse_outcome_columns
+from quantbot_pipeline.learning.hindsight import read_attribute_features, refuse_outcome_columns
 from quantbot_pipeline.learning.past_trades import PastTrade
+from quantbot_pipeline.strategy.indicator_catalogue import indicator_label
+from quantbot_pipeline.strategy.model import parse_strategy
 
 MIDNIGHT = 1_704_067_200  # 2024-01-01 00:00 UTC
 HOUR = 3600
@@ -305,3 +315,214 @@ def test_table_that_holds_no_past_trades_is_refused(change: Any, message: str) -
 def test_columns_known_only_afterwards_are_refused_by_name(name: str) -> None:
     with pytest.raises(LearningError, match=f"columns {name} are known only after the call"):
         refuse_outcome_columns(["return_1h", name])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x_multiple", "ath", "ATH", "peak", "PNL_Multiplier", "Max_Multiplier_Reached", "TimeToAth_Minutes"),
+        *("Return_SOL", "is_win", "targetsHit", "exit_price", "final price", "maxgain", "attribute:max_gain", "rug"),
+    ],
+)
+def test_columns_of_alert_files_that_tell_the_outcome_are_refused(name: str) -> None:
+    with pytest.raises(LearningError, match="are known only after the call"):
+        refuse_outcome_columns([name])
+    with pytest.raises(InputError, match="tells what became of the call"):
+        read_attribute_features([f"attribute:{name.removeprefix('attribute:')}"])
+
+
+# Columns of real alert files that were known at the alert.
+STATED = (
+    "score",
+    "initial_mc",
+    "call_mc",
+    "supply",
+    "top_holders_percent",
+    "lp_burned",
+    "hour_of_day",
+    "reserve_in_usd",
+)
+
+
+def test_columns_that_were_stated_at_the_alert_are_allowed_by_name() -> None:
+    names = [f"attribute:{column}" for column in STATED]
+    assert read_attribute_features([*names, names[0]]) == tuple(sorted(names))
+    for wrong in ("score", "attribute:", "attribute:a\nb", "feature:score"):
+        with pytest.raises(InputError, match="allowed is attribute:<column>"):
+            read_attribute_features([wrong])
+
+
+def test_user_columns_become_features_and_are_unknown_where_a_call_has_none() -> None:
+    calls = [
+        FeatureCall(1, BONK, 1, MIDNIGHT, None, None, {"score": 3.5, "other": 1.0}),
+        FeatureCall(2, BONK, 1, MIDNIGHT, None, None),
+    ]
+
+    features = build_features(calls, {}, [], attributes=["attribute:score"])
+
+    assert features.column_names[-1] == "attribute:score"
+    assert features["attribute:score"].to_pylist()[0] == 3.5
+    assert math.isnan(features["attribute:score"].to_pylist()[1])
+
+
+def test_return_shorter_than_a_candle_is_unknown() -> None:
+    features = row(build_features([call(1, 30)], {BONK: hourly(dict.fromkeys(range(30), 1.0))}, []))
+
+    assert math.isnan(features["return_5m"])
+    assert math.isnan(features["return_15m"])
+    assert features["return_1h"] == 0
+
+
+def test_shrunk_record_lies_between_the_callers_own_and_everyones() -> None:
+    # Caller 1 won 2 of 2 (mean 0.5), everyone 2 of 4 (mean 0.1): (2 + 10 · 0.5) / 12, (1 + 10 · 0.1) / 12.
+    pnl = {10: (1, 0.4), 11: (1, 0.6), 12: (2, -0.3), 13: (2, -0.3)}
+    trades = [PastTrade(k, caller, "basic", MIDNIGHT, MIDNIGHT, value) for k, (caller, value) in pnl.items()]
+
+    features = build_features([call(1, 1), call(2, 1, caller_id=3)], {}, trades)
+
+    assert row(features, 1)["caller_win_rate_shrunk"] == pytest.approx(7 / 12)
+    assert row(features, 1)["caller_mean_pnl_shrunk"] == pytest.approx(2 / 12)
+    # A caller without trades has everyone's record.
+    assert row(features, 2)["caller_win_rate_shrunk"] == row(features, 2)["everyone_win_rate"] == pytest.approx(0.5)
+    assert row(features, 2)["caller_mean_pnl_shrunk"] == pytest.approx(0.1)
+    assert math.isnan(row(features, 2)["caller_recent_mean_pnl"])
+
+
+def test_recent_trades_are_the_last_ten_that_are_known() -> None:
+    # Trade k is known at hour k and earned k; at hour 12 the last ten are those of hours 3 … 12, mean 7.5.
+    trades = [PastTrade(k, 1, "basic", MIDNIGHT, MIDNIGHT + k * HOUR, float(k)) for k in range(20)]
+
+    features = build_features([call(1, 12), call(2, 1)], {}, trades)
+
+    assert row(features, 1)["caller_recent_mean_pnl"] == pytest.approx(7.5)
+    assert row(features, 2)["caller_recent_mean_pnl"] == pytest.approx(0.5)
+
+
+def test_activity_of_a_caller_is_counted_from_its_first_call() -> None:
+    # Calls at hours 0, 12, 48: the third has two before it, within two days, the last 36 h ago.
+    features = row(build_features([call(1, 0), call(2, 12), call(3, 48)], {}, []), 3)
+
+    assert features["caller_calls_before"] == 2
+    assert features["caller_days_since_first_call"] == 2
+    assert features["caller_calls_per_day"] == 1
+    assert features["caller_hours_since_last_call"] == 36
+    # Within the first day, the day is whole.
+    second = row(build_features([call(1, 0), call(2, 12), call(3, 48)], {}, []), 2)
+    assert second["caller_calls_per_day"] == 1
+
+
+def test_crowd_says_how_soon_callers_followed_each_other() -> None:
+    # First calls by callers 1, 2 and 3 at hours 0, 1 and 4; caller 1 calls again at hour 2.
+    calls = [call(1, 0), call(2, 1, caller_id=2), call(3, 2), call(4, 4, caller_id=3), call(5, 4.5, caller_id=4)]
+    calls.append(call(6, 4.5, token=WIF))
+
+    features = build_features(calls, {}, [])
+
+    last = row(features, 5)
+    assert last["hours_between_callers"] == 2  # (4 - 0) / 2
+    assert last["hours_since_last_call_on_token"] == 0.5
+    assert (last["calls_on_token_1h"], last["calls_on_token_24h"], last["all_calls_1h"]) == (1, 4, 1)
+    assert row(features, 3)["caller_calls_on_token"] == 1
+    assert row(features, 3)["hours_between_callers"] == 1
+    assert math.isnan(row(features, 2)["hours_between_callers"])
+    assert math.isnan(row(features, 1)["hours_since_last_call_on_token"])
+
+
+def test_week_begins_on_monday() -> None:
+    # 2024-01-01 was a Monday: at its midnight the angle is 0, half a week later pi.
+    features = build_features([call(1, 0), call(2, 84)], {}, [])
+
+    assert (row(features, 1)["weekday_sin"], row(features, 1)["weekday_cos"]) == (0, 1)
+    assert row(features, 2)["weekday_cos"] == pytest.approx(-1)
+
+
+def test_supply_is_the_market_cap_over_the_price() -> None:
+    features = row(build_features([call(1, 1, price=0.5, market_cap=1e6)], {}, []))
+
+    assert features["log_stated_supply"] == pytest.approx(math.log(2e6))
+
+
+def test_idle_candles_and_the_low_count_within_their_windows() -> None:
+    # 30 hourly candles at 2, of which hours 6 … 29 closed in the last day; 6 of them traded nothing.
+    volumes = dict.fromkeys((1, 2, 10, 11, 12, 13, 14, 15), 0.0)
+    features = row(build_features([call(1, 30)], {BONK: hourly(dict.fromkeys(range(30), 2.0), volumes=volumes)}, []))
+
+    assert features["idle_candle_share_24h"] == pytest.approx(6 / 24)
+    assert features["rise_from_low_24h"] == 0
+
+
+def test_last_hours_volume_is_compared_with_the_days_hourly_mean() -> None:
+    # 24 hourly candles at price 1: 23 with volume 1, the last one with 9: mean 32 / 24 an hour.
+    volumes = {23: 9.0}
+    features = row(build_features([call(1, 24)], {BONK: hourly(dict.fromkeys(range(24), 1.0), volumes=volumes)}, []))
+
+    assert features["log_quote_volume_1h"] == pytest.approx(math.log(10))
+    assert features["quote_volume_change_1h"] == pytest.approx(math.log(9 / (32 / 24)))
+
+
+def test_finest_interval_that_is_alive_is_read() -> None:
+    """A finer series that begins only later must not take the candles from calls before it."""
+    fine_open = MIDNIGHT + 20 * HOUR + 60 * np.arange(60, dtype=np.int64)
+    fine = Candles(60, fine_open, *([np.full(60, 3.0)] * 4), np.ones(60)).validate()
+    candles = {BONK: [hourly(dict.fromkeys(range(60), 1.0)), fine]}
+    calls = [call(1, 10), call(2, 20.5), call(3, 24), call(4, 46)]
+
+    features = build_features(calls, candles, [])
+
+    # At hour 46 the fine series has been silent for a day and more.
+    ages = {k: row(features, k)["last_candle_age_seconds"] for k in range(1, 5)}
+    assert ages == {1: 0, 2: 0, 3: 3 * HOUR, 4: 0}
+    assert [row(features, k)["token_age_hours"] for k in range(1, 5)] == [10, 20.5, 24, 46]
+
+
+def test_indicators_are_those_that_a_strategy_sees_at_the_call() -> None:
+    """The event of a trade that a call opens reports its strategy's indicators at the last closed candle."""
+    generator = np.random.default_rng(3)
+    n = 2_000
+    close = np.exp(np.cumsum(0.02 * generator.normal(size=n)))
+    timestamp = MIDNIGHT + 300 * np.arange(n, dtype=np.int64)
+    candles = Candles(300, timestamp, close, close * 1.01, close * 0.98, close, generator.lognormal(size=n)).validate()
+    operands = []
+    for feature in INDICATOR_FEATURES:
+        field = {} if feature.output == "value" else {"field": feature.output}
+        params = {name: value if name == "deviations" else int(value) for name, value in feature.parameters}
+        operands.append({"indicator": feature.indicator, "params": params, **field})
+    strategy = parse_strategy(
+        {
+            "name": "all of them",
+            "entry": {"type": "immediate"},
+            "exits": {"when": {"all": [{"left": operand, "op": ">", "right": -1e9} for operand in operands]}},
+            "horizon_seconds": 600,
+        }
+    )
+    signals = [int(timestamp[k]) for k in (60, 400, 1_000, 1_999)]
+    trades = simulate_reference(candles, [EngineCall(k, 1, s) for k, s in enumerate(signals)], strategy)
+    calls = [FeatureCall(k, BONK, 1, s, None, None) for k, s in enumerate(signals)]
+
+    features = build_features(calls, {BONK: candles}, [])
+
+    for trade in trades:
+        seen = trade.events[0].indicators
+        last_close = close[np.searchsorted(timestamp + 300, signals[trade.call_id], side="right") - 1]
+        for feature in INDICATOR_FEATURES:
+            value = seen[indicator_label(feature.indicator, dict(feature.parameters), feature.output)]
+            expected = {
+                "value": value,
+                "over_close": value / last_close,
+                "close_over": last_close / value - 1,
+            }[feature.form]
+            found = row(features, trade.call_id)[feature.name]
+            assert found == pytest.approx(expected, rel=1e-9, abs=1e-12, nan_ok=True), feature.name
+    assert not any(math.isnan(row(features, 3)[feature.name]) for feature in INDICATOR_FEATURES)
+
+
+def test_age_counts_from_candles_that_are_closed() -> None:
+    """A coarser candle that opened before the first fine one says nothing until it closes."""
+    opens = MIDNIGHT + 40 * 60 + 60 * np.arange(60, dtype=np.int64)
+    fine = Candles(60, opens, *([np.full(60, 3.0)] * 4), np.ones(60)).validate()
+    candles = {BONK: [hourly({0: 1.0, 1: 1.0}), fine]}
+
+    features = build_features([call(1, 0.75), call(2, 1)], candles, [])
+
+    assert row(features, 1)["token_age_hours"] == pytest.approx(5 / 60)
+    assert row(features, 2)["token_age_hours"] == 1

@@ -5,8 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantbot_pipeline.errors import LearningError
-from quantbot_pipeline.learning.splits import split_by_time
+from quantbot_pipeline.errors import InputError, LearningError
+from quantbot_pipeline.learning.splits import (
+    CombinatorialPurged,
+    WalkForward,
+    parse_split_plan,
+    split_by_time,
+    split_rows,
+)
 
 
 def ints(*values: int) -> np.ndarray:
@@ -82,3 +88,88 @@ def test_split_with_an_empty_side_or_bad_arguments_is_refused(
 ) -> None:
     with pytest.raises(LearningError, match=message):
         split_by_time(signal, label_end, test_share, embargo_seconds=embargo)
+
+
+DAY = 86_400
+
+
+def test_plan_goes_through_json_and_refuses_what_it_does_not_know() -> None:
+    walk = parse_split_plan({"kind": "walk_forward", "test_seconds": DAY, "group_by": "token"})
+    assert walk == WalkForward(test_seconds=DAY, group_by="token")
+    assert parse_split_plan(walk.model_dump(mode="json")) == walk
+    assert parse_split_plan({"kind": "combinatorial"}) == CombinatorialPurged(group_count=6, test_group_count=2)
+    for document, part in (
+        ({"kind": "walk_forward"}, "test_seconds"),
+        ({"kind": "shuffled"}, "walk_forward"),
+        ({"kind": "combinatorial", "group_count": 1}, "found 1"),
+        ({"kind": "combinatorial", "embargo_seconds": -1}, "embargo_seconds"),
+    ):
+        with pytest.raises(InputError, match=part):
+            parse_split_plan(document)
+
+
+def test_tokens_that_are_tested_are_not_learned_from() -> None:
+    # Four calls, a day apart, each known an hour later; the walk tests the second half day by day.
+    start = ints(0, DAY, 2 * DAY, 3 * DAY)
+    end = start + 3600
+    plan = WalkForward(test_seconds=2 * DAY, group_by="token")
+
+    (split,) = split_rows(plan, start, end, ints(5, 6, 6, 7))
+
+    assert split.test.tolist() == [2, 3]
+    assert split.train.tolist() == [0]
+    assert (split.purged_count, split.embargoed_count, split.grouped_count) == (0, 0, 1)
+    (plain,) = split_rows(plan.model_copy(update={"group_by": "none"}), start, end, ints(5, 6, 6, 7))
+    assert plain.train.tolist() == [0, 1]
+
+
+def test_splits_that_leave_nothing_to_learn_from_are_refused() -> None:
+    start = ints(0, DAY, 2 * DAY, 3 * DAY)
+    with pytest.raises(LearningError, match="none has a row left"):
+        split_rows(WalkForward(test_seconds=2 * DAY, group_by="token"), start, start, ints(5, 5, 5, 5))
+    with pytest.raises(LearningError, match="can't be split"):
+        split_rows(CombinatorialPurged(group_count=6), ints(1, 1), ints(2, 2), ints(1, 2))
+    with pytest.raises(LearningError, match="4 rows and 1 tokens"):
+        split_rows(WalkForward(test_seconds=1), start, start, ints(1))
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 60), st.integers(0, 6)), min_size=6, max_size=40),
+    embargo_seconds=st.integers(0, 40),
+    group_by=st.sampled_from(["none", "token"]),
+    plan=st.sampled_from(["walk_forward", "rolling", "combinatorial"]),
+)
+def test_no_training_label_overlaps_a_test_or_its_embargo_and_no_token_crosses(
+    rows: list[tuple[int, int, int]], embargo_seconds: int, group_by: str, plan: str
+) -> None:
+    start = np.array([row[0] for row in rows], dtype=np.int64)
+    end = start + np.array([row[1] for row in rows], dtype=np.int64)
+    token = np.array([row[2] for row in rows], dtype=np.int64)
+    documents = {
+        "walk_forward": {"kind": "walk_forward", "test_seconds": 50},
+        "rolling": {"kind": "walk_forward", "test_seconds": 40, "train_seconds": 90, "step_seconds": 70},
+        "combinatorial": {"kind": "combinatorial", "group_count": 4, "test_group_count": 2},
+    }
+    parsed = parse_split_plan(documents[plan] | {"embargo_seconds": embargo_seconds, "group_by": group_by})
+    try:
+        splits = split_rows(parsed, start, end, token)
+    except LearningError as e:
+        assert "can't be split" in str(e) or "none has a row left" in str(e)  # noqa: PT017 - most draws do not raise
+        return
+    for split in splits:
+        assert len(split.train)
+        assert len(split.test)
+        for train in split.train:
+            for test in split.test:
+                assert end[train] <= start[test] or start[train] >= end[test]
+            for begins, ends in split.test_windows:
+                if plan == "combinatorial":
+                    assert end[train] <= begins or start[train] >= ends + embargo_seconds
+                else:
+                    assert end[train] <= begins - embargo_seconds
+        if group_by == "token":
+            assert not set(token[split.train].tolist()) & set(token[split.test].tolist())
+        elif plan == "combinatorial":
+            left_out = split.purged_count + split.embargoed_count + split.grouped_count
+            assert len(split.train) + len(split.test) + left_out == len(rows)
