@@ -94,11 +94,12 @@ class Relay:
 
 def _close(*connections: socket.socket) -> None:
     for connection in connections:
+        is_network = connection.family == socket.AF_INET
         with contextlib.suppress(OSError):
-            if connection.family == socket.AF_INET:
+            if is_network:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-            # Wakes the thread that reads from it, which would keep it open.
-            else:
-                connection.shutdown(socket.SHUT_RDWR)
+            # Wakes the thread that reads from it and would keep it open; of a network connection only our side is
+            # shut down: the other one is to see a reset, not an end.
+            connection.shutdown(socket.SHUT_RD if is_network else socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
             connection.close()
