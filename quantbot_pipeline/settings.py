@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         candle_source: Which source the daily job asks for candles, `geckoterminal` or `birdeye`; none when unset.
         candle_source_interval: Interval of the candles that it asks for.
         candle_source_days: How many days back calls are looked at whose candles may be missing.
+        models_uri: Folder that new model files are stored in, such as `s3://bucket/models`; the home's when unset.
         alert_webhook_url: Where failed runs are told to, as JSON by POST; nowhere but the log when unset.
     """
 
@@ -61,6 +62,7 @@ class Settings(BaseSettings):
     candle_source: Literal["geckoterminal", "birdeye"] | None = None
     candle_source_interval: str = "5m"
     candle_source_days: int = Field(default=14, ge=1, le=3650)
+    models_uri: str | None = None
     # A secret: whoever knows the address of a webhook can write to it.
     alert_webhook_url: SecretStr | None = None
 
@@ -90,6 +92,11 @@ class Settings(BaseSettings):
     def models_directory(self) -> Path:
         """Folder of trained models."""
         return self.home / "models"
+
+    @cached_property
+    def models_folder(self) -> Path | str:
+        """Where new model files go: the address that was set, or the home's folder."""
+        return self.models_directory if self.models_uri is None else self.models_uri
 
     @cached_property
     def reports_directory(self) -> Path:

@@ -10,13 +10,25 @@ from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
 
 class ModelConfig(dg.Config):
-    """Which model to train: label strategy, success threshold (net pnl), kind and seed."""
+    """Which model to train: label, features, kind and seed.
+
+    `strategy` is whose trades are the label and the caller's record; `all` is the mean over all strategies, whose
+    caller's record is then that of `record_strategy`. `by_strategy` trains one model per stored strategy, each named
+    after it. `label` is a definition of docs/features.md as JSON; without it, the label is a pnl above `threshold`.
+    """
 
     name: str = "take-the-call"
     strategy: str = "conservative-24h"
+    record_strategy: str = "conservative-24h"
+    by_strategy: bool = False
     threshold: float = 0.0
-    model_type: Literal["hist_gbm", "logistic"] = "hist_gbm"
+    label: str = ""
+    model_type: Literal["hist_gbm", "logistic", "ridge", "random_forest", "ranking"] = "hist_gbm"
     seed: int = 7
+    search: int = 0
+    class_weight: Literal["none", "balanced"] = "none"
+    calibration: Literal["sigmoid", "none"] = "sigmoid"
+    attributes: list[str] = []
 
 
 class FeatureConfig(dg.Config):
@@ -62,7 +74,7 @@ def ml_features(
     group_name="learning",
     kinds={"postgres", "scikitlearn"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
 )
 def ml_models(
     config: ModelConfig,
@@ -70,20 +82,30 @@ def ml_models(
     history_store: dg.ResourceParam[HistoryStore],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
-    """Registered models. Grain: one row per (name, version); metrics hold the comparison with the baselines."""
-    from quantbot_pipeline.workflows.learn import (
-        ModelPlan,
+    """Registered models. Grain: one row per (name, version); `ready` is one that beats its baselines."""
+    from quantbot_pipeline.workflows.model_cards import write_model_card
+    from quantbot_pipeline.workflows.train_models import (
+        find_model,
+        model_plans,
         train_and_register,
     )  # scikit-learn is slow to import
 
-    plan = ModelPlan(config.name, config.strategy, config.threshold, config.model_type, config.seed)
-    outcome = train_and_register(plan, state_store, history_store, settings.models_directory)
+    trained = []
+    for plan in model_plans(state_store, **config.model_dump()):
+        outcome = train_and_register(plan, state_store, history_store, settings.models_folder)
+        row = find_model(state_store, plan.name, outcome.version)
+        trained.append((plan, outcome, write_model_card(row, settings.reports_directory)))
+    plan, outcome, card = trained[0]
     return dg.MaterializeResult(
         metadata={
+            "models": len(trained),
             "model_id": outcome.model_id,
             "version": outcome.version,
+            "status": outcome.status,
             "beats_baseline": outcome.result.beats_baseline,
             "verdict": outcome.result.reason,
             "scored_calls": outcome.scored_calls,
+            "card": dg.MetadataValue.path(card),
+            "all": dg.MetadataValue.json({each.name: found.result.reason for each, found, _ in trained}),
         }
     )

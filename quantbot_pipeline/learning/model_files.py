@@ -9,29 +9,40 @@ Files are canonical: skops names nodes by memory address and archives carry the 
 replaced, and the same model gives the same bytes.
 """
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import skops.io
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
+from sklearn.tree._tree import Tree
 
 from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.learning.calibration import SigmoidCalibrated
+from quantbot_pipeline.learning.model_addresses import (
+    read_model_bytes,
+    shown_address,
+    write_model_bytes,
+)
 
 _TREE_PREDICTOR = "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"
+_TREE = "sklearn.tree._tree.Tree"
+_CALIBRATED = "quantbot_pipeline.learning.calibration.SigmoidCalibrated"
 
 _TRUSTED_NODES: frozenset[tuple[str, str]] = frozenset(
     {
@@ -40,34 +51,48 @@ _TRUSTED_NODES: frozenset[tuple[str, str]] = frozenset(
         ("JsonNode", "builtins.str"),
         ("ListNode", "builtins.list"),
         ("LossNode", "sklearn._loss._loss.CyHalfBinomialLoss"),
+        ("LossNode", "sklearn._loss._loss.CyHalfSquaredError"),
         ("NdArrayNode", "numpy.float64"),
         ("NdArrayNode", "numpy.int64"),
         ("NdArrayNode", "numpy.ndarray"),
         ("NdArrayNode", "numpy.uint64"),
+        ("ObjectNode", _CALIBRATED),
+        ("ObjectNode", "sklearn._loss.link.IdentityLink"),
         ("ObjectNode", "sklearn._loss.link.Interval"),
         ("ObjectNode", "sklearn._loss.link.LogitLink"),
         ("ObjectNode", "sklearn._loss.loss.HalfBinomialLoss"),
+        ("ObjectNode", "sklearn._loss.loss.HalfSquaredError"),
         ("ObjectNode", "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper"),
         (
             "ObjectNode",
             "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingClassifier",
         ),
+        (
+            "ObjectNode",
+            "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.HistGradientBoostingRegressor",
+        ),
         ("ObjectNode", _TREE_PREDICTOR),
+        ("ObjectNode", "sklearn.ensemble._forest.RandomForestClassifier"),
+        ("ObjectNode", "sklearn.ensemble._forest.RandomForestRegressor"),
         ("ObjectNode", "sklearn.impute._base.SimpleImputer"),
         ("ObjectNode", "sklearn.linear_model._logistic.LogisticRegression"),
+        ("ObjectNode", "sklearn.linear_model._ridge.Ridge"),
         ("ObjectNode", "sklearn.pipeline.Pipeline"),
         ("ObjectNode", "sklearn.preprocessing._data.StandardScaler"),
         ("ObjectNode", "sklearn.preprocessing._label.LabelEncoder"),
+        ("ObjectNode", "sklearn.tree._classes.DecisionTreeClassifier"),
+        ("ObjectNode", "sklearn.tree._classes.DecisionTreeRegressor"),
         ("RandomGeneratorNode", "numpy.random._generator.Generator"),
+        ("TreeNode", _TREE),
         ("TupleNode", "builtins.tuple"),
         ("TypeNode", "builtins.str"),
     }
 )
 """Everything a model file may hold: how skops builds it, and its type. Never taken from a file."""
 
-# Beyond what skops trusts by itself. It leaves TreePredictor out because a crafted tree reads outside its
-# memory when it predicts; `_check_trees` refuses such trees.
-_TRUSTED_BEYOND_SKOPS = ["numpy.dtype", _TREE_PREDICTOR]
+# Beyond what skops trusts by itself. It leaves trees out because a crafted one reads outside its memory when it
+# predicts; `_check_trees` refuses such trees.
+_TRUSTED_BEYOND_SKOPS = ["numpy.dtype", _TREE_PREDICTOR, _TREE, _CALIBRATED]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _SCHEMA_FILE = "schema.json"
@@ -83,14 +108,15 @@ class SavedModel(NamedTuple):
     sha256: str
 
 
-def save_model(pipeline: Pipeline, directory: Path, name: str, version: str) -> SavedModel:
+def save_model(pipeline: Pipeline, folder: Path | str, name: str, version: str) -> SavedModel:
     """Store a pipeline as `<name>-<version>-<start of its hash>.skops`; again is a no-op.
 
     The file appears whole or not at all, and a file that was stored before is never changed.
 
     Args:
         pipeline: Fitted pipeline of `training.train_model`.
-        directory: Where to; made when it is absent.
+        folder: Where to: a directory, made when it is absent, or the address of a folder
+            (`model_addresses.SCHEMES`).
         name: Name of the model, letters, digits, `.`, `_`, `-`, at most 100.
         version: Version of the model, the same.
 
@@ -107,68 +133,46 @@ def save_model(pipeline: Pipeline, directory: Path, name: str, version: str) -> 
     content = _canonical(skops.io.dumps(pipeline))
     _check_nodes(content, f"model {name} {version}")
     sha256 = hashlib.sha256(content).hexdigest()
-    path = directory.resolve() / f"{name}-{version}-{sha256[:12]}.skops"
-    # One temporary name per process: two that store the same model do not write into one file.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as e:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise LearningError(f"model file {path} can't be written: {e.strerror or e}") from e
-    return SavedModel(path.as_uri(), sha256)
+    return SavedModel(write_model_bytes(folder, f"{name}-{version}-{sha256[:12]}.skops", content), sha256)
 
 
 def load_model(uri: str, sha256: str) -> Pipeline:
     """Return the pipeline of a model file.
 
+    The bytes are read once: what was hashed and checked is what is built.
+
     Args:
-        uri: `file://` address, as `save_model` gave it.
+        uri: Address, as `save_model` gave it.
         sha256: Hash that the registry holds, hex.
 
     Raises:
-        LearningError: the address is not a file's, the file is absent or not the one that was registered,
+        LearningError: the address can't be read, the file is absent or not the one that was registered,
             is not a skops archive (a pickle, for one), holds a type that is not in our list or a tree with
             indices outside of it, or was stored by another version of scikit-learn.
     """
-    path = _path_of(uri)
-    try:
-        content = path.read_bytes()
-    except OSError as e:
-        raise LearningError(f"model file {path} can't be read: {e.strerror or e}; train the model again") from e
+    what = f"model file {shown_address(uri)}"
+    content = read_model_bytes(uri)
     found = hashlib.sha256(content).hexdigest()
     if found != sha256.lower():
         raise LearningError(
-            f"model file {path} is not the one that was registered: found SHA-256 {found}, registered is "
+            f"{what} is not the one that was registered: found SHA-256 {found}, registered is "
             f"{sha256}; restore the file or train the model again"
         )
-    _check_nodes(content, f"model file {path}")
+    _check_nodes(content, what)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
             pipeline = skops.io.loads(content, trusted=_TRUSTED_BEYOND_SKOPS)
     except InconsistentVersionWarning as e:
         raise LearningError(
-            f"model file {path} was stored by scikit-learn {e.original_sklearn_version}, found is "
+            f"{what} was stored by scikit-learn {e.original_sklearn_version}, found is "
             f"{e.current_sklearn_version}; train the model again"
         ) from e
     # A damaged file can fail anywhere inside skops, numpy or scikit-learn; whatever it is, it is refused.
     except Exception as e:
-        raise LearningError(f"model file {path} can't be built: {type(e).__name__}: {e}; train the model again") from e
-    _check_trees(pipeline, path)
+        raise LearningError(f"{what} can't be built: {type(e).__name__}: {e}; train the model again") from e
+    _check_trees(pipeline, what)
     return pipeline
-
-
-def _path_of(uri: str) -> Path:
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-        raise LearningError(f"model address {uri!r} can't be read; allowed are file:// addresses of this machine")
-    return Path(unquote(parts.path))
 
 
 def _canonical(content: bytes) -> bytes:
@@ -238,16 +242,46 @@ def _nodes(schema: Any) -> list[tuple[Any, str]]:
     return found
 
 
-def _check_trees(pipeline: object, path: Path) -> None:
+def _check_trees(pipeline: object, what: str) -> None:
     """Refuse what is not a pipeline, and trees whose indices lead out of the tree or in circles."""
     if not isinstance(pipeline, Pipeline):
-        raise LearningError(f"model file {path} holds a {type(pipeline).__name__}; allowed is a Pipeline")
+        raise LearningError(f"{what} holds a {type(pipeline).__name__}; allowed is a Pipeline")
     for _, step in pipeline.steps:
-        if not isinstance(step, HistGradientBoostingClassifier):
-            continue
-        trees = [tree for iteration in step._predictors for tree in iteration]
-        if not all(isinstance(tree, TreePredictor) and _is_sound(tree, step.n_features_in_) for tree in trees):
-            raise LearningError(f"model file {path} holds a damaged tree; it was not loaded: train the model again")
+        model = step.estimator if isinstance(step, SigmoidCalibrated) else step
+        try:
+            is_sound = _has_sound_trees(model)
+        # A part that is absent, or is not what its place asks for.
+        except (AttributeError, TypeError, ValueError, IndexError):
+            is_sound = False
+        if not is_sound:
+            raise LearningError(f"{what} holds a damaged tree; it was not loaded: train the model again")
+
+
+def _has_sound_trees(model: Any) -> bool:
+    if isinstance(model, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
+        trees = [tree for iteration in model._predictors for tree in iteration]
+        return all(isinstance(tree, TreePredictor) and _is_sound(tree, model.n_features_in_) for tree in trees)
+    if isinstance(model, RandomForestClassifier | RandomForestRegressor):
+        return all(_is_sound_tree(each.tree_, model.n_features_in_) for each in model.estimators_)
+    return True
+
+
+def _is_sound_tree(tree: Tree, feature_count: int) -> bool:
+    """Whether every split of a forest's tree leads to two later nodes and reads a feature that exists."""
+    # scikit-learn reads as many features as the tree itself says, and walks until a left child is -1.
+    if not isinstance(tree, Tree) or tree.n_features != feature_count or not tree.node_count:
+        return False
+    left, right, feature = tree.children_left, tree.children_right, tree.feature
+    position = np.arange(tree.node_count)
+    leads_on = (
+        (left > position)
+        & (left < tree.node_count)
+        & (right > position)
+        & (right < tree.node_count)
+        & (feature >= 0)
+        & (feature < feature_count)
+    )
+    return bool((leads_on | (left == -1)).all())
 
 
 def _is_sound(tree: TreePredictor, feature_count: int) -> bool:

@@ -4,12 +4,13 @@ import numpy as np
 import pyarrow as pa
 from sklearn.pipeline import Pipeline
 
+from quantbot_pipeline.learning.model_kinds import predict
 from quantbot_pipeline.learning.training import feature_frame
 
 SCORE_SCHEMA = pa.schema(
     [pa.field("call_id", pa.int64(), nullable=False), pa.field("score", pa.float64(), nullable=False)]
 )
-"""Scores by call: the probability of label 1, in [0, 1]."""
+"""Scores by call: the probability of label 1, of being better than the average call, or the expected number."""
 
 
 def score_calls(pipeline: Pipeline, features: pa.Table) -> pa.Table:
@@ -27,7 +28,7 @@ def score_calls(pipeline: Pipeline, features: pa.Table) -> pa.Table:
     """
     names = tuple(str(name) for name in pipeline.feature_names_in_)
     frame = feature_frame(features, names)
-    score = pipeline.predict_proba(frame)[:, 1] if len(frame) else np.empty(0)
+    score = predict(pipeline, frame)
     return pa.Table.from_arrays(
         [pa.array(features.column("call_id").to_numpy()), pa.array(np.asarray(score, dtype=np.float64))],
         schema=SCORE_SCHEMA,

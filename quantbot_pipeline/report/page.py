@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -45,20 +45,35 @@ def render_report(content: ReportContent) -> str:
         figures["example"] = example_figure(content.example)
     if content.coverage:
         figures["coverage"] = coverage_figure(content.coverage)
+    return render_page(
+        "page.html.j2",
+        figures,
+        content=content,
+        coverage_pixels=coverage_height(content.coverage) if content.coverage else 0,
+    )
+
+
+def render_page(template: str, figures: Mapping[str, Any], **named: Any) -> str:
+    """Return a page of this package as one file, with its style, its script and Plotly in it.
+
+    Args:
+        template: Name of the template.
+        figures: Plotly documents by name; each has a place of id `figure-<name>` in the template.
+        named: What else the template shows.
+    """
     script = (_TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
     plotly_source = get_plotlyjs()
     allowed = f"'sha256-{_digest(script)}' 'sha256-{_digest(plotly_source)}'" if figures else "'none'"
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(template)
         .render(
-            content=content,
             figures=figures,
-            coverage_pixels=coverage_height(content.coverage) if content.coverage else 0,
             allowed_scripts=Markup(allowed),  # noqa: S704 - two digests in base64
             style=Markup((_TEMPLATE_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - own file
             script=Markup(script),  # noqa: S704 - own file
             plotly=Markup(_packed(plotly_source)) if figures else "",  # noqa: S704 - base64
+            **named,
         )
     )
 
@@ -70,14 +85,17 @@ def write_report(content: ReportContent, directory: Path) -> Path:
         content: What to show.
         directory: Folder of the report; made when it is missing.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / REPORT_FILE_NAME
-    text = render_report(content).encode("utf-8")
-    handle, name = tempfile.mkstemp(dir=directory, prefix=f".{REPORT_FILE_NAME}.")
+    return write_page(render_report(content), directory / REPORT_FILE_NAME)
+
+
+def write_page(text: str, path: Path) -> Path:
+    """Write a page, whole or not at all, and return its path; its folder is made when it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     partial = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(text)
+            file.write(text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         # A temporary file is the owner's alone; a report may be read by whoever may read the folder.

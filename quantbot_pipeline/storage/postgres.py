@@ -385,6 +385,14 @@ class PostgresStore:
         """Store or replace a model version; a `ready` one deprecates the other ready version of its name."""
         return self._connections.run(lambda t: postgres_research.register_model(t, model))
 
+    def change_model_status(self, name: str, version: str, *, status: str) -> str:
+        """Make a version `ready`, which deprecates the one that was, or `deprecated`; return its status before.
+
+        Raises:
+            InputError: there is no such version, or it is failed or in training.
+        """
+        return self._connections.run(lambda t: postgres_research.change_model_status(t, name, version, status=status))
+
     def load_models(self, name: str | None = None) -> list[ModelRow]:
         """Return registered models, newest first."""
         return self._connections.run(lambda t: postgres_research.load_models(t, name))

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from quantbot_pipeline.errors import StorageError
+from quantbot_pipeline.errors import InputError, StorageError
 from quantbot_pipeline.storage.json_text import storable_text, to_json_text
 from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
 from quantbot_pipeline.storage.records import InsertCounts, JobResult, ModelRow, NewModel, NewTrial
 
 FINAL_JOB_STATUSES = ("completed", "failed")
+CHANGED_MODEL_STATUSES = ("ready", "deprecated")
 
 
 def create_job(
@@ -132,6 +133,33 @@ def register_model(transaction: PostgresTransaction, model: NewModel) -> int:
     return int(row["id"])
 
 
+def change_model_status(transaction: PostgresTransaction, name: str, version: str, *, status: str) -> str:
+    """Make a version ready or deprecated; see `StateStore.change_model_status`."""
+    if status not in CHANGED_MODEL_STATUSES:
+        raise StorageError(f"model {name!r} can't be made {status!r}; allowed are {', '.join(CHANGED_MODEL_STATUSES)}")
+    # Whoever comes second waits here, and finds what the first one left.
+    transaction.execute("models/lock_name", name=name)
+    row = transaction.fetch_row("models/find_status", name=name, version=version)
+    if row is None:
+        raise InputError(
+            f"model {name!r} has no version {version!r}; 'quantbot models list' shows the models that there are"
+        )
+    before = str(row["status"])
+    if before not in CHANGED_MODEL_STATUSES:
+        reason = (
+            "it does not beat its baselines" if before == "failed" else "its training was interrupted: train it again"
+        )
+        raise InputError(
+            f"model {name!r} version {version!r} is {before}, so it can't be made {status}: {reason}; allowed are "
+            f"versions that are {' or '.join(CHANGED_MODEL_STATUSES)}"
+        )
+    if before != status:
+        if status == "ready":
+            transaction.execute("models/deprecate_other_versions", name=name, version=version)
+        transaction.execute("models/set_status", name=name, version=version, status=status)
+    return before
+
+
 def load_models(transaction: PostgresTransaction, name: str | None) -> list[ModelRow]:
     """Return registered models, newest first."""
     return [
@@ -146,6 +174,7 @@ def load_models(transaction: PostgresTransaction, name: str | None) -> list[Mode
             sha256=row["sha256"],
             metrics=row["metrics_json"],
             status=row["status"],
+            created_at=row["created_at"],
         )
         for row in transaction.fetch_rows("models/load_models", name=name)
     ]

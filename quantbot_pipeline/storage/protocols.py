@@ -313,6 +313,14 @@ class StateStore(Protocol):
         """Store or replace a model version; a `ready` one deprecates other ready versions of its name."""
         ...
 
+    def change_model_status(self, name: str, version: str, *, status: str) -> str:
+        """Make a version `ready`, which deprecates the one that was, or `deprecated`; return its status before.
+
+        All in one transaction: at every moment a name has at most one ready version. A version that is failed or in
+        training is refused.
+        """
+        ...
+
     def load_models(self, name: str | None = None) -> list[ModelRow]:
         """Return registered models, newest first."""
         ...

@@ -449,3 +449,4 @@ class ModelRow:
     sha256: str
     metrics: Mapping[str, Any]
     status: str
+    created_at: datetime

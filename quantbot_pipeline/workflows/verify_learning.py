@@ -1,9 +1,9 @@
 """Rules of docs/data-model.md on trials, features, scores and models."""
 
 import hashlib
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.learning.model_addresses import read_model_bytes, shown_address
 from quantbot_pipeline.workflows.verify_findings import (
     ROWS_PER_PAGE,
     Finding,
@@ -50,14 +50,13 @@ def check_models(stores: VerifiedStores) -> Finding:
             continue
         found.look()
         name = f"model {model.name} {model.version}"
-        path = Path(unquote(urlsplit(model.storage_uri).path))
         try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            found.fault(f"{name}: {path} can't be read: {error.strerror or error}")
+            sha256 = hashlib.sha256(read_model_bytes(model.storage_uri)).hexdigest()
+        except LearningError as error:
+            found.fault(f"{name}: {error}")
             continue
         if sha256 != model.sha256.lower():
-            found.fault(f"{name}: {path} has SHA-256 {sha256[:12]}…, registered is {model.sha256[:12]}…")
+            shown = shown_address(model.storage_uri)
+            found.fault(f"{name}: {shown} has SHA-256 {sha256[:12]}…, registered is {model.sha256[:12]}…")
         stores.on_rows(1)
     return found.finding()

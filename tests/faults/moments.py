@@ -67,7 +67,7 @@ def announce_stores(announcer: Announcer) -> None:
     from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
     from quantbot_pipeline.storage.postgres import PostgresStore
     from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
-    from quantbot_pipeline.workflows import learn
+    from quantbot_pipeline.workflows import train_models
 
     for store, label in ((PostgresStore, "state"), (ClickHouseStore, "history")):
         for name, method in inspect.getmembers(store, inspect.isfunction):
@@ -82,7 +82,7 @@ def announce_stores(announcer: Announcer) -> None:
     for name in ("insert_table", "insert_stream"):
         method = getattr(ClickHouseConnection, name)
         setattr(ClickHouseConnection, name, announcer.wrapped(method, _insert))
-    for module, name in ((learn, "save_model"), (learn, "load_model"), (model_files, "save_model")):
+    for module, name in ((train_models, "save_model"), (train_models, "load_model"), (model_files, "save_model")):
         setattr(module, name, announcer.wrapped(getattr(module, name), _constant(f"files.{name}")))
 
 

@@ -56,9 +56,9 @@ def _load_everything() -> None:
         check_files,
         derive_calls,
         integrity,
-        learn,
         run_optimization,
         run_simulations,
+        train_models,
     )
     from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 
@@ -147,7 +147,7 @@ def _make_batches_small() -> None:
         (run_simulations, "_RUNS_PER_BATCH", 2),
         (backfill, "CANDLES_PER_BATCH", 100),
         (backfill, "RUNS_PER_BATCH", 2),
-        (run_optimization, "_TRIALS_PER_BATCH", 2),
+        (run_optimization, "ROWS_PER_WRITE", 2),
     ):
         if not hasattr(module, name):
             raise AssertionError(f"{module.__name__} has no {name} any more: say here how its batches are made small")

@@ -606,6 +606,42 @@ def test_concurrent_registrations_leave_one_ready_version(state: PostgresStore) 
     assert sorted(row.status for row in state.load_models("win")) == ["deprecated"] * 7 + ["ready"]
 
 
+def test_a_version_is_promoted_and_deprecated_by_hand(state: PostgresStore) -> None:
+    for version, status in (("1", "ready"), ("2", "ready"), ("3", "failed"), ("4", "training")):
+        state.register_model(model(version, status=status))
+    state.register_model(model("1", name="other"))
+
+    assert state.change_model_status("win", "1", status="ready") == "deprecated"
+    assert state.change_model_status("win", "1", status="ready") == "ready"
+    assert [(row.version, row.status) for row in state.load_models("win")][2:] == [("2", "deprecated"), ("1", "ready")]
+    assert state.change_model_status("win", "1", status="deprecated") == "ready"
+    assert {row.status for row in state.load_models("win")} == {"deprecated", "failed", "training"}
+    assert [row.status for row in state.load_models("other")] == ["ready"]
+    for version, message in (
+        ("3", "is failed, so it can't be made ready: it does not beat its baselines"),
+        ("4", "is training, so it can't be made ready: its training was interrupted"),
+        ("9", "has no version '9'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            state.change_model_status("win", version, status="ready")
+    with pytest.raises(StorageError, match="can't be made 'failed'"):
+        state.change_model_status("win", "2", status="failed")
+
+
+def test_of_promotions_at_once_one_wins(state: PostgresStore) -> None:
+    versions = [str(number) for number in range(8)]
+    for version in versions:
+        state.register_model(model(version))
+    run_together([partial(state.change_model_status, "win", version, status="ready") for version in versions])
+    assert sorted(row.status for row in state.load_models("win")) == ["deprecated"] * 7 + ["ready"]
+
+
+def test_the_database_refuses_a_ready_model_that_does_not_beat_its_baselines(state: PostgresStore) -> None:
+    with pytest.raises(StorageError, match="ml_models_ready_beats_baselines"):
+        state.register_model(model("1", metrics={"beats_baseline": False}))
+    assert state.load_models() == []
+
+
 # --- reading ------------------------------------------------------------------------------------------
 
 

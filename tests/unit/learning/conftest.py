@@ -45,6 +45,12 @@ def make_data_set(*, rows: int = 400, strength: float, seed: int = 0) -> DataSet
     return DataSet(features.take(pa.array(order)), labels)
 
 
+def with_pnl_as_label(data: DataSet) -> DataSet:
+    """Return the same calls, whose label is the pnl itself."""
+    place = data.labels.column_names.index("label")
+    return DataSet(data.features, data.labels.set_column(place, "label", data.labels.column("pnl")))
+
+
 @pytest.fixture(scope="session")
 def planted() -> DataSet:
     """Four hundred calls whose pnl a feature explains by two thirds."""

@@ -1,5 +1,6 @@
 """Model files and scores: canonical bytes, and nothing loaded that is not ours."""
 
+import copy
 import io
 import json
 import os
@@ -10,27 +11,43 @@ import zipfile
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import skops.io
-from conftest import DataSet
-from sklearn.ensemble import RandomForestClassifier
+from conftest import DataSet, with_pnl_as_label
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline
 
 from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.learning.model_files import load_model, save_model
+from quantbot_pipeline.learning.model_kinds import ModelType
 from quantbot_pipeline.learning.scoring import SCORE_SCHEMA, score_calls
-from quantbot_pipeline.learning.training import TrainingResult, train_model
+from quantbot_pipeline.learning.training import TrainingPlan, TrainingResult, train_model
 
-MODEL_TYPES: tuple[Literal["hist_gbm", "logistic"], ...] = ("hist_gbm", "logistic")
+CASES = [
+    *((model_type, "classification") for model_type in get_args(ModelType) if model_type != "ridge"),
+    *((model_type, "regression") for model_type in get_args(ModelType) if model_type != "logistic"),
+]
+
+
+def train(planted: DataSet, model_type: str = "hist_gbm", label_task: str = "classification") -> TrainingResult:
+    plan: dict[str, Any] = {"model_type": model_type, "label_task": label_task}
+    data = planted if label_task == "classification" else with_pnl_as_label(planted)
+    return train_model(*data, TrainingPlan(**plan, seed=3, fold_count=0, importance_repeats=0))
 
 
 @pytest.fixture(scope="session")
 def trained(planted: DataSet) -> TrainingResult:
-    return train_model(*planted, model_type="hist_gbm", seed=3)
+    return train(planted)
+
+
+@pytest.fixture(scope="session")
+def forests(planted: DataSet) -> dict[str, Pipeline]:
+    """Forests of both kinds; tests change them, so each takes a copy."""
+    return {task: train(planted, "random_forest", task).pipeline for task in ("classification", "regression")}
 
 
 def store(directory: Path, content: bytes) -> tuple[str, str]:
@@ -54,11 +71,11 @@ def rewritten(
     return target.getvalue()
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
+@pytest.mark.parametrize(("model_type", "label_task"), CASES)
 def test_model_that_was_stored_and_loaded_scores_the_same(
-    planted: DataSet, tmp_path: Path, model_type: Literal["hist_gbm", "logistic"]
+    planted: DataSet, tmp_path: Path, model_type: str, label_task: str
 ) -> None:
-    result = train_model(*planted, model_type=model_type, seed=3)
+    result = train(planted, model_type, label_task)
 
     saved = save_model(result.pipeline, tmp_path / "made" / "here", "win-10", "1")
 
@@ -72,13 +89,9 @@ def test_model_that_was_stored_and_loaded_scores_the_same(
     assert scores.equals(score_calls(result.pipeline, planted.features))
 
 
-@pytest.mark.parametrize("model_type", MODEL_TYPES)
-def test_same_data_and_seed_give_the_same_bytes(
-    planted: DataSet, tmp_path: Path, model_type: Literal["hist_gbm", "logistic"]
-) -> None:
-    first, again = (
-        save_model(train_model(*planted, model_type=model_type, seed=3).pipeline, tmp_path, "a", "1") for _ in range(2)
-    )
+@pytest.mark.parametrize("model_type", ["hist_gbm", "random_forest", "ranking"])
+def test_same_data_and_seed_give_the_same_bytes(planted: DataSet, tmp_path: Path, model_type: str) -> None:
+    first, again = (save_model(train(planted, model_type).pipeline, tmp_path, "a", "1") for _ in range(2))
 
     assert first == again
     with zipfile.ZipFile(Path(first.uri.removeprefix("file://"))) as archive:
@@ -94,8 +107,9 @@ def test_another_process_with_other_threads_and_hash_seed_gives_the_same_bytes(
         "sys.path[:0] = sys.argv[1:3]\n"
         "from conftest import make_data_set\n"
         "from quantbot_pipeline.learning.model_files import save_model\n"
-        "from quantbot_pipeline.learning.training import train_model\n"
-        "pipeline = train_model(*make_data_set(strength=1.5), model_type='hist_gbm', seed=3).pipeline\n"
+        "from quantbot_pipeline.learning.training import TrainingPlan, train_model\n"
+        "plan = TrainingPlan(seed=3, fold_count=0, importance_repeats=0)\n"
+        "pipeline = train_model(*make_data_set(strength=1.5), plan).pipeline\n"
         "print(save_model(pipeline, pathlib.Path(sys.argv[3]), 'a', '1').sha256)\n"
     )
     here = Path(__file__).parent
@@ -177,9 +191,9 @@ def test_file_with_a_type_that_is_not_ours_is_refused(
 
 
 def test_model_of_a_type_that_could_not_be_loaded_is_not_stored(planted: DataSet, tmp_path: Path) -> None:
-    forest = RandomForestClassifier(n_estimators=2).fit([[0.0], [1.0]], [0, 1])
+    forest = ExtraTreesClassifier(n_estimators=2).fit([[0.0], [1.0]], [0, 1])
 
-    with pytest.raises(LearningError, match=r"model a 1 holds types that are not trusted: .*RandomForestClassifier"):
+    with pytest.raises(LearningError, match=r"model a 1 holds types that are not trusted: .*ExtraTreesClassifier"):
         save_model(Pipeline([("model", forest)]), tmp_path, "a", "1")
 
     assert list(tmp_path.iterdir()) == []
@@ -200,15 +214,72 @@ def test_compressed_file_is_refused(trained: TrainingResult, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("field", "value"), [("left", 10_000_000), ("right", 0), ("feature_idx", 99), ("feature_idx", -1)]
 )
-def test_tree_that_leads_out_of_its_memory_is_refused(planted: DataSet, tmp_path: Path, field: str, value: int) -> None:
+def test_tree_that_leads_out_of_its_memory_is_refused(
+    trained: TrainingResult, tmp_path: Path, field: str, value: int
+) -> None:
     """Scikit-learn follows such an index without a check: the process would crash, or read what it must not."""
-    pipeline = train_model(*planted, model_type="hist_gbm", seed=3).pipeline
-    tree = pipeline["model"]._predictors[5][0]
+    pipeline = copy.deepcopy(trained.pipeline)
+    tree = pipeline["model"].estimator._predictors[5][0]
     tree.nodes = tree.nodes.copy()
     tree.nodes[field][0] = value
 
     with pytest.raises(LearningError, match="damaged tree"):
         load_model(*store(tmp_path, skops.io.dumps(pipeline)))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("left_child", 10_000_000), ("right_child", 0), ("feature", 99), ("feature", -5)]
+)
+@pytest.mark.parametrize("label_task", ["classification", "regression"])
+def test_tree_of_a_forest_that_leads_out_of_its_memory_is_refused(
+    forests: dict[str, Pipeline], tmp_path: Path, field: str, value: int, label_task: str
+) -> None:
+    pipeline = copy.deepcopy(forests[label_task])
+    model = pipeline["model"].estimator if label_task == "classification" else pipeline["model"]
+    tree = model.estimators_[3].tree_
+    state = tree.__getstate__()
+    state["nodes"][field][0] = value
+    tree.__setstate__(state)
+
+    with pytest.raises(LearningError, match=r"damaged tree|can't be built"):
+        load_model(*store(tmp_path, skops.io.dumps(pipeline)))
+
+
+def test_calibrated_model_around_another_thing_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
+    """The part that calibrates is ours, so it is trusted; what stands inside of it is looked at all the same."""
+    pipeline = copy.deepcopy(trained.pipeline)
+    pipeline["model"].estimator = ExtraTreesClassifier(n_estimators=2).fit([[0.0], [1.0]], [0, 1])
+
+    with pytest.raises(LearningError, match=r"not trusted: .*ExtraTreesClassifier"):
+        load_model(*store(tmp_path, skops.io.dumps(pipeline)))
+
+
+def test_models_are_stored_and_loaded_through_fsspec(trained: TrainingResult, planted: DataSet) -> None:
+    saved = save_model(trained.pipeline, "memory://bucket/models/", "a", "1")
+
+    assert saved.uri == f"memory://bucket/models/a-1-{saved.sha256[:12]}.skops"
+    assert score_calls(load_model(*saved), planted.features).equals(score_calls(trained.pipeline, planted.features))
+    with pytest.raises(LearningError, match=r"memory://bucket/models/gone\.skops can't be read"):
+        load_model("memory://bucket/models/gone.skops", "0" * 64)
+    with pytest.raises(LearningError, match="not the one that was registered"):
+        load_model(saved.uri, "0" * 64)
+
+
+def test_store_whose_package_is_missing_names_it(trained: TrainingResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if it was not installed, wherever the tests run.
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+
+    with pytest.raises(LearningError, match=r"'s3://bucket/models/a-1-.*' needs the package s3fs, .*pip install s3fs"):
+        save_model(trained.pipeline, "s3://bucket/models", "a", "1")
+    with pytest.raises(LearningError, match="needs the package s3fs"):
+        load_model("s3://bucket/models/a.skops", "0" * 64)
+
+
+def test_address_with_credentials_is_refused_without_repeating_them(trained: TrainingResult) -> None:
+    with pytest.raises(LearningError, match="holds credentials") as refused:
+        save_model(trained.pipeline, "s3://key:geheim@bucket/models", "a", "1")
+
+    assert "geheim" not in str(refused.value)
 
 
 def test_file_of_another_scikit_learn_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
@@ -229,7 +300,8 @@ def test_file_of_another_scikit_learn_is_refused(trained: TrainingResult, tmp_pa
     ("uri", "message"),
     [
         ("file:///nowhere/a.skops", "can't be read"),
-        ("https://example.org/a.skops", "allowed are file:// addresses"),
+        ("https://example.org/a.skops", "allowed are file:// addresses of this machine, and memory://, s3://"),
+        ("simplecache::s3://bucket/a.skops", "allowed are file:// addresses"),
         ("file://elsewhere/a.skops", "allowed are file:// addresses"),
         ("a.skops", "allowed are file:// addresses"),
     ],

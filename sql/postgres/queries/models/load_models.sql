@@ -10,7 +10,8 @@ select
     models.storage_uri,
     models.sha256,
     models.metrics_json,
-    models.status
+    models.status,
+    models.created_at
 from ml_models as models
 where %(name)s::text is null or models.name = %(name)s
 order by models.created_at desc, models.id desc

@@ -1,23 +1,38 @@
 """Features and models on real servers: stored as computed, the same again, refused when changed."""
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.errors import InputError, LearningError
+from quantbot_pipeline.learning.labels import Pnl, PnlAbove
 from quantbot_pipeline.learning.model_files import load_model
 from quantbot_pipeline.workflows.build_features import FeaturePlan, store_features
-from quantbot_pipeline.workflows.learn import ModelPlan, train_and_register
+from quantbot_pipeline.workflows.model_cards import write_model_card
 from quantbot_pipeline.workflows.run_simulations import run_simulations
+from quantbot_pipeline.workflows.train_models import (
+    ModelPlan,
+    deprecate,
+    find_model,
+    model_plans,
+    overall_labels,
+    promote,
+    train_and_register,
+)
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
 
 pytestmark = pytest.mark.server
 
 PLAN = ModelPlan(strategy="plain", model_type="logistic")
+
+ENOUGH_CALLS = 260
+"""Eleven minutes apart: the last quarter is over more than ten hours, and the price swings as before."""
 
 
 def simulate_calls(scene: Scene, count: int = 60, **fields: Any) -> None:
@@ -92,7 +107,8 @@ def test_the_same_plan_on_the_same_data_is_the_same_model(scene: Scene, tmp_path
     assert second.result.metrics == first.result.metrics
     files = [next(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert [(row.version, row.status) for row in scene.state.load_models()] == [(first.version, "ready")]
+    # Fifteen calls to test on are no evidence.
+    assert [(row.version, row.status) for row in scene.state.load_models()] == [(first.version, "failed")]
     assert scene.ask_history("select count() from ml_scores final") == [(60,)]
 
 
@@ -107,9 +123,118 @@ def test_other_data_or_another_plan_is_another_version(scene: Scene, tmp_path: P
     store_features("plain", scene.state, scene.history)
     changed = train_and_register(PLAN, scene.state, scene.history, tmp_path)
     assert len({first.version, other.version, changed.version}) == 3
-    # One version is in use.
-    statuses = {row.version: row.status for row in scene.state.load_models()}
-    assert statuses == {first.version: "deprecated", other.version: "deprecated", changed.version: "ready"}
+    assert len(scene.state.load_models()) == 3
+
+
+def test_a_model_that_beats_its_baselines_is_used_until_another_one_does(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene, ENOUGH_CALLS)
+    store_features("plain", scene.state, scene.history)
+    first = train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    assert (first.status, first.result.beats_baseline) == ("ready", True), first.result.reason
+    second = train_and_register(replace(PLAN, seed=8), scene.state, scene.history, tmp_path)
+    # Learns from noise: a model that fails leaves the one in use alone.
+    noise = train_and_register(replace(PLAN, threshold=0.1), scene.state, Shuffled(scene.history), tmp_path)
+    assert statuses(scene) == {first.version: "deprecated", second.version: "ready", noise.version: "failed"}
+
+    # What was decided by hand stays, also when the same model is trained again.
+    assert promote(scene.state, "take-the-call", first.version) == "deprecated"
+    again = train_and_register(replace(PLAN, seed=8), scene.state, scene.history, tmp_path)
+    assert (again.version, again.status) == (second.version, "deprecated")
+    assert deprecate(scene.state, "take-the-call").version == first.version
+    assert set(statuses(scene).values()) == {"deprecated", "failed"}
+    with pytest.raises(InputError, match="has no version in use"):
+        deprecate(scene.state, "take-the-call")
+    with pytest.raises(InputError, match="is failed, so it can't be made ready: it does not beat its baselines"):
+        promote(scene.state, "take-the-call", noise.version)
+    [path] = [path for path in tmp_path.iterdir() if first.version in path.name]
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(LearningError, match="is not the one that was registered"):
+        promote(scene.state, "take-the-call", first.version)
+    assert find_model(scene.state, "take-the-call", first.version).status == "deprecated"
+
+
+class Shuffled:
+    """A history whose features are those of other calls."""
+
+    def __init__(self, history: Any) -> None:
+        self._history = history
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._history, name)
+
+    def read(self, query: str, **parameters: Any) -> pa.Table:
+        table = self._history.read(query, **parameters)
+        if query != "features/load_features":
+            return table
+        values = table["values"].take(pa.array(np.random.default_rng(1).permutation(table.num_rows)))
+        return table.set_column(table.column_names.index("values"), "values", values)
+
+
+def statuses(scene: Scene) -> dict[str, str]:
+    return {row.version: row.status for row in scene.state.load_models()}
+
+
+def test_numbers_are_learned_and_ranked_from_what_is_stored(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene, ENOUGH_CALLS)
+    store_features("plain", scene.state, scene.history)
+    [plan] = model_plans(
+        scene.state,
+        strategy="plain",
+        name="rank",
+        model_type="ranking",
+        label='{"kind": "pnl", "name": "p", "strategy": "plain"}',
+    )
+    outcome = train_and_register(replace(plan, group_by="none"), scene.state, scene.history, tmp_path)
+    assert outcome.result.metrics["task"] == "ranking"
+    [row] = scene.state.load_models("rank")
+    assert row.label_definition == {"kind": "pnl", "name": "p", "strategy": "plain"}
+    assert scene.ask_history("select count() from ml_scores final") == [(ENOUGH_CALLS,)]
+    card = write_model_card(row, tmp_path / "reports")
+    assert card == tmp_path / "reports" / "models" / f"rank-{outcome.version}.html"
+    assert "Pairs in the right order" in card.read_text(encoding="utf-8")
+
+
+def test_plans_by_strategy_are_one_for_each_that_is_stored(scene: Scene) -> None:
+    with pytest.raises(InputError, match="no strategy is stored"):
+        model_plans(scene.state, by_strategy=True)
+    scene.plan(scene.strategy())
+    plans = model_plans(scene.state, by_strategy=True, label=Pnl(name="p", strategy="all"), name="m")
+    assert [(plan.name, plan.strategy, plan.definition) for plan in plans] == [
+        ("m-plain", "plain", Pnl(name="p", strategy="plain"))
+    ]
+    with pytest.raises(InputError, match="label definition: no JSON"):
+        model_plans(scene.state, label="{")
+
+
+def test_overall_label_is_the_mean_of_what_every_strategy_earned() -> None:
+    def labels(*rows: tuple[int, int, float]) -> pa.Table:
+        return pa.table(
+            {
+                "call_id": [row[0] for row in rows],
+                "signal_timestamp": [100 * row[0] for row in rows],
+                "label": [row[2] for row in rows],
+                "label_end": [row[1] for row in rows],
+                "pnl": [row[2] for row in rows],
+            }
+        )
+
+    tables = [labels((1, 150, 0.5), (2, 250, -0.1)), labels((2, 900, 0.3), (3, 350, 0.2))]
+    # Call 2 alone was traded by both: (-0.1 + 0.3) / 2 = 0.1, known at 900.
+    found = overall_labels(PnlAbove(name="p", strategy="all", threshold=0.05), tables)
+    assert found.to_pylist() == [
+        {"call_id": 2, "signal_timestamp": 200, "label": 1.0, "label_end": 900, "pnl": pytest.approx(0.1)}
+    ]
+    assert overall_labels(Pnl(name="p", strategy="all"), tables)["label"].to_pylist() == [pytest.approx(0.1)]
+
+
+def test_overall_model_learns_the_mean_over_all_strategies(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    [plan] = model_plans(scene.state, strategy="all", record_strategy="plain", model_type="logistic")
+    train_and_register(plan, scene.state, scene.history, tmp_path)
+    [row] = scene.state.load_models()
+    assert row.label_definition["strategies"] == ["plain"]
+    assert row.metrics["feature_set"].endswith("/plain")
 
 
 def test_scores_are_those_of_the_stored_file(scene: Scene, tmp_path: Path) -> None:
@@ -139,7 +264,7 @@ def test_a_model_file_that_was_changed_is_refused(scene: Scene, tmp_path: Path) 
 def test_a_kill_before_a_model_is_used_is_healed_by_the_next_attempt(
     scene: Scene, tmp_path: Path, where: str, method: str
 ) -> None:
-    simulate_calls(scene)
+    simulate_calls(scene, ENOUGH_CALLS)
     store_features("plain", scene.state, scene.history)
     stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
     stores[where] = Dying(stores[where], method, after=False)
@@ -149,17 +274,17 @@ def test_a_kill_before_a_model_is_used_is_healed_by_the_next_attempt(
     assert "ready" not in [row.status for row in scene.state.load_models()]
     train_and_register(PLAN, scene.state, scene.history, tmp_path)
     assert [row.status for row in scene.state.load_models()] == ["ready"]
-    assert scene.ask_history("select count() from ml_scores final") == [(60,)]
+    assert scene.ask_history("select count() from ml_scores final") == [(ENOUGH_CALLS,)]
 
 
 def test_a_model_that_scores_otherwise_once_loaded_is_not_registered(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from quantbot_pipeline.workflows import learn
+    from quantbot_pipeline.workflows import train_models
 
     simulate_calls(scene)
     store_features("plain", scene.state, scene.history)
-    score_calls, given = learn.score_calls, []
+    score_calls, given = train_models.score_calls, []
 
     def shifted(model: Any, features: pa.Table) -> pa.Table:
         given.append(model)
@@ -167,7 +292,7 @@ def test_a_model_that_scores_otherwise_once_loaded_is_not_registered(
         shift = pa.array([value + 1e-9 * len(given) for value in scores["score"].to_pylist()])
         return scores.set_column(scores.column_names.index("score"), "score", shift)
 
-    monkeypatch.setattr(learn, "score_calls", shifted)
+    monkeypatch.setattr(train_models, "score_calls", shifted)
     with pytest.raises(LearningError, match="gives other scores"):
         train_and_register(PLAN, scene.state, scene.history, tmp_path)
     assert scene.state.load_models() == []
