@@ -16,12 +16,21 @@ class OptimizationConfig(dg.Config):
     Attributes:
         template: Name of a stored strategy.
         space: Search space document; the default space of the template when empty.
-        objective: Metric to optimise, such as `final_pnl`.
+        objective: What to improve, such as `sqn subject to trade_count >= 30`.
         trials: Number of trials.
-        seed: Seed of the sampler.
-        sampler: tpe, random or grid.
-        start: First instant, ISO 8601; the first call when empty.
-        end: Instant after the last, ISO 8601; when empty, after 70 % of the calls: the rest stays unseen.
+        seed: Seed of everything random.
+        sampler: tpe, random, grid, cmaes, nsga2 or qmc.
+        tokens: Tokens `chain:address`, names or globs; all when empty.
+        months: Months `YYYY-MM`, names, globs or ranges `FIRST..LAST`; all when empty.
+        callers: Callers `source/handle`, names or globs; all when empty.
+        start: First instant, ISO 8601; the months' first when empty.
+        end: Instant after the last, ISO 8601; the months' end when empty.
+        threads: Trials that are simulated at once.
+        timeout_seconds: When no further trial is begun; 0: never.
+        keep: How many of the best trials keep their full trace.
+        prune: halving or median; no bad trial is given up early when empty.
+        store_all: Whether each trial of a large search has a row.
+        shuffles: Most shuffles of the calls' times.
     """
 
     template: str = "conservative-24h"
@@ -29,9 +38,18 @@ class OptimizationConfig(dg.Config):
     objective: str = "final_pnl"
     trials: int = 12
     seed: int = 7
-    sampler: Literal["tpe", "random", "grid"] = "tpe"
+    sampler: Literal["tpe", "random", "grid", "cmaes", "nsga2", "qmc"] = "tpe"
+    tokens: list[str] = []
+    months: list[str] = []
+    callers: list[str] = []
     start: str = ""
     end: str = ""
+    threads: int = 1
+    timeout_seconds: float = 0.0
+    keep: int = 5
+    prune: Literal["", "halving", "median"] = ""
+    store_all: bool = False
+    shuffles: int = 99
 
 
 _SPECS = [
@@ -58,7 +76,8 @@ def optimize(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Search the space of a template strategy; a job that ran already is reused."""
     # Optuna is slow to import.
-    from quantbot_pipeline.workflows.run_optimization import plan_optimization, run_optimization
+    from quantbot_pipeline.workflows.optimization_plan import parse_data_selection, plan_optimization
+    from quantbot_pipeline.workflows.run_optimization import run_optimization
 
     plan = plan_optimization(
         state_store,
@@ -68,17 +87,35 @@ def optimize(
         trial_count=config.trials,
         seed=config.seed,
         sampler=config.sampler,
-        start=_instant(config.start),
-        end=_instant(config.end),
+        data=parse_data_selection(
+            {"tokens": config.tokens, "months": config.months, "callers": config.callers}
+            | {name: _utc(text) for name, text in (("start", config.start), ("end", config.end)) if text}
+        ),
+        pruning={"kind": config.prune} if config.prune else None,
+        keep=config.keep,
+        store_all=config.store_all,
+        shuffles=config.shuffles,
     )
-    outcome = run_optimization(plan, state_store, history_store)
+    outcome = run_optimization(
+        plan,
+        state_store,
+        history_store,
+        threads=config.threads,
+        timeout_seconds=config.timeout_seconds or None,
+    )
     metadata: dict[str, Any] = {"job_id": outcome.job_id, "is_known": outcome.is_known}
+    if outcome.verdict is not None:
+        metadata |= {
+            "verdict": outcome.verdict["answer"],
+            "reasons": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in outcome.verdict["reasons"])),
+        }
+    if outcome.note is not None:
+        metadata["note"] = outcome.note
     yield dg.MaterializeResult(asset_key="optimization_jobs", metadata=metadata)
     yield dg.MaterializeResult(asset_key="optimization_trials", metadata=metadata | {"trials": outcome.trial_count})
 
 
-def _instant(text: str) -> datetime | None:
-    if not text:
-        return None
+def _utc(text: str) -> str:
+    """Return a time that names its zone; one without is UTC."""
     instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()

@@ -1,139 +1,72 @@
-"""Optimization jobs: propose parameters, simulate each as a run, rank by score.
+"""Optimization jobs: search parameters on stored calls, keep what was found, and say whether it is luck.
 
-A job is content-addressed like a run: template, space, objective, seed and the data that its trials may read
-make its key, so the same job again is the stored one. A job that was killed proposes the same trials again,
-whose runs are there already.
+A job is content-addressed like a run: template, space, objective, sampler, seed, windows and the data that its trials
+may read make its key, so the same job again is the stored one. A job that was killed goes on from its stored trials;
+those are simulated once more for the tests, and stored no second time.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import InputError, QuantbotError, SearchSpaceError, SimulationError, StrategyError
-from quantbot_pipeline.optimization.objectives import Objective, parse_objective
-from quantbot_pipeline.optimization.spaces import (
-    CategoricalParameter,
-    SearchSpace,
-    apply_parameters,
-    default_search_space,
-    parse_search_space,
-)
-from quantbot_pipeline.optimization.study import Sampler, Study, Trial
+from quantbot_pipeline.errors import DataError, QuantbotError, SimulationError
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.optimization.measured_trials import MeasuredTrial
+from quantbot_pipeline.optimization.pruning import divide_groups
+from quantbot_pipeline.optimization.search import Failure, Metrics, run_search
+from quantbot_pipeline.optimization.study import Trial
+from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.storage.records import NewTrial, StrategyRow
-from quantbot_pipeline.strategy.model import Strategy, parse_strategy
+from quantbot_pipeline.storage.records import JobResult
+from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.workflows.judge_optimization import JobJudge, Judgement
+from quantbot_pipeline.workflows.measure_trials import TrialMeter
+from quantbot_pipeline.workflows.optimization_data import (
+    JobData,
+    job_key_of,
+    probes_of,
+    require_trades,
+    template_of,
+)
+from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan, plan_optimization
+from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
-from quantbot_pipeline.workflows.run_simulations import RunOutcome, RunRequest, RunStatus, run_simulations
-from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput, reading_key
-from quantbot_pipeline.workflows.store_strategies import newest_versions
+from quantbot_pipeline.workflows.run_simulations import RunStatus, publish, run_simulations
+from quantbot_pipeline.workflows.stage_times import StageTimes
+from quantbot_pipeline.workflows.store_trials import (
+    ROWS_PER_WRITE,
+    MeasuredRecord,
+    load_records,
+    store_trials,
+)
 
-_TRIALS_PER_BATCH = 8
+__all__ = ["OptimizationOutcome", "OptimizationPlan", "plan_optimization", "run_optimization"]
 
-
-@dataclass(frozen=True, slots=True)
-class OptimizationPlan:
-    """What a job searches, and on what.
-
-    Attributes:
-        name: Name of the job, for people.
-        template: The strategy whose fields are varied.
-        space: The fields and their ranges.
-        space_document: The same as JSON.
-        objective: What is maximised or minimised.
-        trial_count: How many trials to run.
-        seed: Seed of the sampler.
-        sampler: tpe, random or grid.
-        window_start: Calls from here on are simulated.
-        window_end: Calls before here are simulated.
-    """
-
-    name: str
-    template: StrategyRow
-    space: SearchSpace
-    space_document: Mapping[str, Any]
-    objective: Objective
-    trial_count: int
-    seed: int
-    sampler: Sampler
-    window_start: datetime
-    window_end: datetime
+_TRIALS_PER_TALLY = 2_048
+"""Trials of a job without rows after which it is kept how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class OptimizationOutcome:
-    """What became of a job: its id, how many trials are stored, and whether it was complete already."""
+    """What became of a job.
+
+    Attributes:
+        job_id: Its id.
+        trial_count: Trials that it has, with rows or without.
+        is_known: Whether it was complete already.
+        verdict: `verdict_json`; None without a scored trial.
+        note: Why it is shorter than asked for; None if it is not.
+        times: Seconds by stage.
+    """
 
     job_id: int
     trial_count: int
     is_known: bool
-
-
-_DEFAULT_SEARCH_SHARE = 0.7
-
-
-def plan_optimization(
-    state: StateStore,
-    *,
-    template_name: str,
-    space_document: Mapping[str, Any] | None = None,
-    objective: str = "final_pnl",
-    trial_count: int = 12,
-    seed: int = 7,
-    sampler: Sampler = "tpe",
-    start: datetime | None = None,
-    end: datetime | None = None,
-) -> OptimizationPlan:
-    """Check what a user asks for and return the plan of the job.
-
-    Args:
-        state: Where strategies and calls are.
-        template_name: Name of a stored strategy; its newest version is taken.
-        space_document: The search space; the default space of the template without it.
-        objective: Text form of the objective.
-        trial_count: How many trials, at least 1.
-        seed: Seed of the sampler.
-        sampler: tpe, random or grid.
-        start: Calls from here on; the first call without it.
-        end: Calls before here; without it the last 30 % of the calls stay unseen.
-
-    Raises:
-        InputError: the template is unknown, the trial count is below 1, or there are no calls.
-        SearchSpaceError: the space does not fit the template.
-        ConfigError: the objective can't be read.
-    """
-    if trial_count < 1:
-        raise InputError(f"trials: {trial_count} is not allowed; at least 1")
-    rows = state.load_strategies([template_name])
-    if not rows:
-        known = ", ".join(sorted({row.name for row in state.load_strategies()})) or "none"
-        raise InputError(f"template: strategy {template_name!r} is not stored; stored are {known}")
-    [template] = newest_versions(rows)
-    document = dict(space_document or default_search_space(template.config))
-    space = parse_search_space(document, template=template.config)
-    times = [call.signal_timestamp for call in state.load_calls() if call.signal_type is SignalType.ENTRY]
-    if not times:
-        raise InputError("there are no entry calls to search on; ingest alerts first")
-    return OptimizationPlan(
-        name=f"{template.name} by {objective}",
-        template=template,
-        space=space,
-        space_document=document,
-        objective=parse_objective(objective),
-        trial_count=trial_count,
-        seed=seed,
-        sampler=sampler,
-        window_start=start or times[0].replace(microsecond=0),
-        window_end=end or _end_of_share(times),
-    )
-
-
-def _end_of_share(times: Sequence[datetime]) -> datetime:
-    last = times[min(int(len(times) * _DEFAULT_SEARCH_SHARE), len(times) - 1)]
-    return last.replace(microsecond=0) + timedelta(seconds=1)
+    verdict: dict[str, Any] | None = None
+    note: str | None = None
+    times: dict[str, float] = field(default_factory=dict)
 
 
 def run_optimization(
@@ -141,171 +74,268 @@ def run_optimization(
     state: StateStore,
     history: HistoryStore,
     *,
+    threads: int = 1,
+    timeout_seconds: float | None = None,
+    job_id: int | None = None,
     on_progress: ProgressListener = no_progress,
 ) -> OptimizationOutcome:
     """Run a job to its end, or return the stored one.
 
+    Args:
+        plan: What is searched.
+        state: Where jobs, trials and runs are.
+        history: Where candles are, and traces of the best trials go.
+        threads: Trials that are simulated at once; changes no result.
+        timeout_seconds: When no further trials are begun; the job is then completed with a note, and goes on when it is
+            asked for again.
+        job_id: The stored job that is meant; another one that the plan leads to is refused.
+        on_progress: Told after each batch.
+
     Raises:
-        SimulationError: no call of the window opens a trade, a trial's run failed, or the data changed
-            while the job ran; in the last two cases the job is `failed`, and the next attempt goes on.
+        SimulationError: no call of the window opens a trade, or a trace could not be computed.
+        DataError: the data changed while the job ran. The job is then `failed`, and the next attempt goes on.
+        ConfigError: the objective asks for more trades than there are calls.
     """
-    probes = _probes(plan)
-    data = _JobData(plan, _load_inputs(plan, probes, state, history))
-    if not data.parts(probes[0]):
-        raise SimulationError(
-            f"job {plan.name!r}: no calls that open a trade in [{plan.window_start:%Y-%m-%d}, "
-            f"{plan.window_end:%Y-%m-%d}); ingest alerts of this time or choose another window"
-        )
-    job_key = _job_key(plan, probes, data)
-    job_id, is_complete = state.create_job(
+    began_at = time.monotonic()
+    prepare_engine(lambda message: on_progress(0, plan.trial_count, message))
+    template, probes = template_of(plan), probes_of(plan)
+    data = JobData.load(plan, probes, state, history)
+    require_trades(plan, data, template)
+    calls = data.calls(probes)
+    plan.objective.require_reachable(len(calls))
+    chunks = _chunks(plan, data, template)
+    job_key = job_key_of(plan, probes, data)
+    found_id, is_complete = state.create_job(
         name=plan.name,
         strategy_template_id=plan.template.strategy_id,
         search_space=dict(plan.space_document),
         objective=str(plan.objective),
         job_key=job_key,
+        plan=plan.document(),
+        data=data.document(calls, template),
     )
+    if job_id is not None and found_id != job_id:
+        state.finish_job(found_id, status="failed", error_message=f"begun by mistake instead of job {job_id}")
+        raise SimulationError(
+            f"job {job_id} can't go on: calls, candles or the engine changed since it began; run the same search "
+            "without --resume, which begins a new job"
+        )
     if is_complete:
-        stored = state.read("optimization/load_trials", job_id=job_id).num_rows
-        return OptimizationOutcome(job_id, stored, is_known=True)
+        return _stored_outcome(state, found_id)
 
-    def widen(strategies: Sequence[Strategy]) -> _JobData:
-        wider = _JobData(plan, _load_inputs(plan, [*probes, *strategies], state, history))
-        if _job_key(plan, probes, wider) != job_key:
-            raise SimulationError(f"job {plan.name!r}: calls or candles changed while it ran; run it again")
+    def widen(strategies: Sequence[Strategy]) -> JobData:
+        wider = JobData.load(plan, [*probes, *strategies], state, history)
+        if job_key_of(plan, probes, wider) != job_key:
+            # No fault of the trials: it must not be taken for one of theirs.
+            raise DataError(f"job {plan.name!r}: calls or candles changed while it ran; run it again")
         return wider
 
     try:
-        stored = _run_trials(plan, job_id, data, widen, state, history, on_progress)
+        with TrialMeter(data, calls, plan.objective, threads=threads, widen=widen) as meter:
+            judge = JobJudge(plan, calls, meter, probes)
+            job = _RunningJob(plan, found_id, meter, judge, chunks, state, history, on_progress)
+            return job.run(began_at, timeout_seconds)
     except QuantbotError as error:
-        state.finish_job(job_id, status="failed", error_message=str(error))
+        state.finish_job(found_id, status="failed", error_message=str(error))
         raise
-    state.finish_job(job_id, status="completed")
-    return OptimizationOutcome(job_id, stored, is_known=False)
 
 
-class _JobData:
-    """The data of a job, cut once for all strategies that read alike."""
+class _RunningJob:
+    """A job from its first trial to its verdict."""
 
-    def __init__(self, plan: OptimizationPlan, inputs: SimulationInputs) -> None:
+    def __init__(
+        self,
+        plan: OptimizationPlan,
+        job_id: int,
+        meter: TrialMeter,
+        judge: JobJudge,
+        chunks: Sequence[frozenset[TokenKey]],
+        state: StateStore,
+        history: HistoryStore,
+        on_progress: ProgressListener,
+    ) -> None:
         self._plan = plan
-        self._parts: dict[tuple[object, ...], tuple[TokenInput, ...]] = {}
-        self.inputs = inputs
+        self._job_id = job_id
+        self._meter = meter
+        self._judge = judge
+        self._chunks = chunks
+        self._state = state
+        self._history = history
+        self._on_progress = on_progress
+        self._times = StageTimes()
+        self._measured: dict[int, tuple[Strategy, MeasuredTrial]] = {}
+        self._waiting: list[MeasuredRecord] = []
+        self._untallied = 0
 
-    def parts(self, strategy: Strategy) -> tuple[TokenInput, ...]:
-        """Return what a strategy reads, one entry per token with calls in the window."""
-        key = reading_key(strategy)
-        if key not in self._parts:
-            start, end = self._plan.window_start, self._plan.window_end
-            cuts = [self.inputs.cut(token, start, end, strategy) for token in self.inputs.tokens()]
-            self._parts[key] = tuple(cut for cut in cuts if cut is not None)
-        return self._parts[key]
+    def run(self, began_at: float, timeout_seconds: float | None) -> OptimizationOutcome:
+        """Run it."""
+        plan = self._plan
+        count = plan.search.study().trial_count
+        is_stopped = _stop_after(began_at, timeout_seconds)
+        with self._times.measure("search"):
+            tally = self._search(is_stopped)
+            self._store()
+        note = None
+        if tally.trial_count < count:
+            note = f"--timeout ended the search after {tally.trial_count} of {count} trials"
+        with self._times.measure("evidence"):
+            judgement = self._judge.judge(tally, lambda message: self._on_progress(tally.trial_count, count, message))
+        with self._times.measure("traces"):
+            self._keep_best(tally)
+        times = self._seconds(began_at)
+        self._state.finish_job(
+            self._job_id,
+            status="completed",
+            result=JobResult(tally.document(), judgement.verdict, judgement.evidence, times, note),
+        )
+        return self._outcome(tally, judgement, note, times)
 
+    def _outcome(
+        self, tally: SearchTally, judgement: Judgement, note: str | None, times: dict[str, float]
+    ) -> OptimizationOutcome:
+        return OptimizationOutcome(
+            self._job_id,
+            tally.trial_count,
+            is_known=False,
+            verdict=judgement.verdict,
+            note=note,
+            times=times,
+        )
 
-def _probes(plan: OptimizationPlan) -> list[Strategy]:
-    """Return the template, and what trials may become that read other data than it does.
+    def _search(self, is_stopped: Callable[[], bool]) -> SearchTally:
+        plan = self._plan
+        if plan.stores_all:
+            records = load_records(self._state, self._job_id)
+            self._simulate_again(records)
+            return run_search(
+                plan.search,
+                self._evaluate,
+                stored=records,
+                tally=SearchTally(keep=max(plan.keep, 20)),
+                take_batch=self._take,
+                is_stopped=is_stopped,
+            )
+        # Without rows a search begins anew: the tests need every trial's series, and those are not stored.
+        return run_search(
+            plan.search,
+            self._evaluate,
+            tally=SearchTally(keep=max(plan.keep, 20)),
+            take_batch=self._take,
+            is_stopped=is_stopped,
+        )
 
-    Each parameter goes to its ends by itself, and all go to their upper ends together. A space whose trials
-    read still further loads more when it gets there.
-    """
-    template = parse_strategy(plan.template.config, source=f"strategy {plan.template.name!r}")
-    ends = {
-        parameter.path: parameter.choices
-        if isinstance(parameter, CategoricalParameter)
-        else (parameter.low, parameter.high)
-        for parameter in plan.space.parameters
-    }
-    changes = [{path: value} for path, values in ends.items() for value in values]
-    changes.append({path: values[-1] for path, values in ends.items()})
-    probes = {reading_key(template): template}
-    for change in changes:
-        try:
-            probe = parse_strategy(apply_parameters(plan.template.config, change))
-        except (StrategyError, SearchSpaceError):
-            continue
-        probes.setdefault(reading_key(probe), probe)
-    return list(probes.values())
+    def _simulate_again(self, records: Sequence[TrialRecord]) -> None:
+        """Give the judge the trials of an earlier process."""
+        run = [record for record in records if record.state in ("scored", "unscored")]
+        for begin in range(0, len(run), ROWS_PER_WRITE):
+            part = run[begin : begin + ROWS_PER_WRITE]
+            strategies = [self._plan.space.strategy(record.params) for record in part]
+            with self._times.measure("evaluation"):
+                found = self._meter.measure(strategies, self._judge.windows)
+            for record, trial in zip(part, found, strict=True):
+                if isinstance(trial, Failure):
+                    raise SimulationError(f"trial {record.index} was run before and fails now: {trial.reason}")
+                self._judge.take(record, trial)
 
+    def _evaluate(self, trials: Sequence[Trial], look: int) -> list[Metrics | Failure]:
+        strategies = [trial.strategy for trial in trials if trial.strategy is not None]
+        outcomes: list[Metrics | Failure] = []
+        with self._times.measure("evaluation"):
+            if look < len(self._chunks):
+                tokens = frozenset().union(*self._chunks[: look + 1])
+                early = self._meter.measure_tokens(strategies, tokens)
+                return [each if isinstance(each, Failure) else each.metrics for each in early]
+            found = self._meter.measure(strategies, self._judge.windows)
+        for trial, strategy, each in zip(trials, strategies, found, strict=True):
+            if isinstance(each, Failure):
+                outcomes.append(each)
+                continue
+            self._measured[trial.index] = (strategy, each)
+            outcomes.append(each.metrics)
+        return outcomes
 
-def _load_inputs(
-    plan: OptimizationPlan, strategies: Sequence[Strategy], state: StateStore, history: HistoryStore
-) -> SimulationInputs:
-    calls = state.load_calls(start=plan.window_start, end=plan.window_end)
-    windows = dict.fromkeys({call.token for call in calls}, (plan.window_start, plan.window_end))
-    return SimulationInputs.load(state, history, windows, strategies)
+    def _take(self, records: Sequence[TrialRecord], tally: SearchTally) -> None:
+        for record in records:
+            strategy, trial = self._measured.pop(record.index, (None, None))
+            if trial is not None:
+                with self._times.measure("statistics"):
+                    self._judge.take(record, trial)
+            if self._plan.stores_all:
+                self._waiting.append(MeasuredRecord(record, strategy))
+        if len(self._waiting) >= ROWS_PER_WRITE:
+            self._store()
+        self._untallied += len(records)
+        if not self._plan.stores_all and self._untallied >= _TRIALS_PER_TALLY:
+            with self._times.measure("storage"):
+                self._state.store_tally(self._job_id, tally.document())
+            self._untallied = 0
+        done = tally.trial_count
+        self._on_progress(done, self._plan.trial_count, f"trial {done} of {self._plan.trial_count}")
 
+    def _store(self) -> None:
+        with self._times.measure("storage"):
+            for begin in range(0, len(self._waiting), ROWS_PER_WRITE):
+                part = self._waiting[begin : begin + ROWS_PER_WRITE]
+                store_trials(self._job_id, part, self._meter.data, self._state)
+        self._waiting = []
 
-def _job_key(plan: OptimizationPlan, probes: Sequence[Strategy], data: _JobData) -> str:
-    document = {
-        "template": plan.template.config_hash,
-        "space": plan.space_document,
-        "objective": str(plan.objective),
-        "trials": plan.trial_count,
-        "seed": plan.seed,
-        "sampler": plan.sampler,
-        "window": [plan.window_start.isoformat(), plan.window_end.isoformat()],
-        "data": [[part.fingerprint for part in data.parts(probe)] for probe in probes],
-    }
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+    def _keep_best(self, tally: SearchTally) -> None:
+        """Give the best trials their traces, and rows where trials have none by themselves."""
+        best = tally.best()[: self._plan.keep]
+        strategies = {record.index: self._plan.space.strategy(record.params) for record in best}
+        if not self._plan.stores_all:
+            kept = {record.index: record for record in [*best, *tally.front()]}
+            for record in sorted(kept.values(), key=lambda record: record.index):
+                self._waiting.append(MeasuredRecord(record, self._plan.space.strategy(record.params)))
+                if len(self._waiting) >= ROWS_PER_WRITE:
+                    self._store()
+            self._store()
+        requests = [self._meter.data.request(strategy) for strategy in strategies.values()]
+        for record, outcome in zip(best, run_simulations(requests, self._state, self._history), strict=True):
+            if outcome.status is RunStatus.FAILED:
+                raise SimulationError(f"trial {record.index} {dict(record.params)}: {outcome.error}")
+        if not requests:
+            publish(self._state, self._history)
 
-
-def _run_trials(
-    plan: OptimizationPlan,
-    job_id: int,
-    data: _JobData,
-    widen: Callable[[Sequence[Strategy]], _JobData],
-    state: StateStore,
-    history: HistoryStore,
-    on_progress: ProgressListener,
-) -> int:
-    study = Study(
-        plan.space,
-        sampler=plan.sampler,
-        seed=plan.seed,
-        trial_count=plan.trial_count,
-        batch_size=_TRIALS_PER_BATCH,
-        goal_count=len(plan.objective.goals),
-    )
-    stored = 0
-    while trials := study.ask():
-        strategies = {
-            trial.index: parse_strategy(trial.document, source=f"trial {trial.index}")
-            for trial in trials
-            if trial.document is not None
+    def _seconds(self, began_at: float) -> dict[str, float]:
+        seconds = dict(self._times.seconds)
+        parts = {name: seconds.get(name, 0.0) for name in ("evaluation", "statistics", "storage")}
+        sampler = seconds.get("search", 0.0) - sum(parts.values())
+        return {
+            "sampler": max(0.0, sampler),
+            **parts,
+            "evidence": seconds.get("evidence", 0.0),
+            "traces": seconds.get("traces", 0.0),
+            "total": time.monotonic() - began_at,
         }
-        if not all(data.inputs.covers(strategy) for strategy in strategies.values()):
-            data = widen(list(strategies.values()))
-        requests = [_request(plan, strategy, data) for strategy in strategies.values()]
-        outcomes = dict(zip(strategies, run_simulations(requests, state, history), strict=True))
-        rows = [_trial_row(plan, trial, outcomes.get(trial.index), state) for trial in trials]
-        for row in rows:
-            # A refused trial was told to the study when it was proposed.
-            if row.trial_index in outcomes:
-                found = plan.objective.evaluate(row.metrics)
-                study.tell(row.trial_index, found.values, violation=found.violation)
-        state.store_trials(job_id, rows)
-        stored += len(rows)
-        on_progress(stored, plan.trial_count, f"trial {stored} of {plan.trial_count}")
-    return stored
 
 
-def _request(plan: OptimizationPlan, strategy: Strategy, data: _JobData) -> RunRequest:
-    parts = data.parts(strategy)
-    return RunRequest(plan.template, strategy, "optimization", parts, None, plan.window_start, plan.window_end)
+def _chunks(plan: OptimizationPlan, data: JobData, template: Strategy) -> tuple[frozenset[TokenKey], ...]:
+    """Return the tokens that each early look of pruning adds.
+
+    Raises:
+        ConfigError: there are fewer tokens than looks.
+    """
+    rule = plan.search.pruning
+    if rule is None:
+        return ()
+    counts = {part.token: len(part.reported_call_ids) for part in data.parts(template)}
+    return tuple(frozenset(chunk) for chunk in divide_groups(counts, rule.shares, seed=plan.search.seed)[:-1])
 
 
-def _trial_row(plan: OptimizationPlan, trial: Trial, outcome: RunOutcome | None, state: StateStore) -> NewTrial:
-    if outcome is None:
-        return NewTrial(trial.index, trial.params, None, {"refused": trial.refusal}, None)
-    if outcome.status is RunStatus.FAILED:
-        raise SimulationError(f"trial {trial.index} {dict(trial.params)}: {outcome.error}")
-    metrics = asdict(outcome.metrics) if outcome.metrics else _stored_metrics(outcome.run_id, state)
-    return NewTrial(trial.index, trial.params, outcome.run_id, metrics, plan.objective.score(metrics))
+def _stop_after(began_at: float, timeout_seconds: float | None) -> Callable[[], bool]:
+    if timeout_seconds is None:
+        return lambda: False
+    return lambda: time.monotonic() - began_at >= timeout_seconds
 
 
-def _stored_metrics(run_id: int, state: StateStore) -> dict[str, Any]:
-    row: dict[str, Any] = state.read("runs/load_run_metrics", run_ids=[run_id]).to_pylist()[0]
-    row.pop("simulation_run_id")
-    metadata: dict[str, Any] = json.loads(row.pop("metadata_json"))
-    # A trial's metrics are the same whether its run was computed now or found.
-    metadata.pop("event_count", None)
-    return row | metadata
+def _stored_outcome(state: StateStore, job_id: int) -> OptimizationOutcome:
+    row = state.read("optimization/load_job_plan", job_id=job_id).to_pylist()[0]
+    tally = json.loads(row["tally_json"]) if row["tally_json"] else {"counts": {}}
+    return OptimizationOutcome(
+        job_id,
+        sum(tally["counts"].values()),
+        is_known=True,
+        verdict=json.loads(row["verdict_json"]) if row["verdict_json"] else None,
+        note=row["note"],
+    )

@@ -6,8 +6,8 @@ over everything that its result depends on, so a second attempt writes the same 
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -60,6 +60,7 @@ class RunRequest:
         window_start: Start of the window, inclusive.
         window_end: End of the window, exclusive.
         inputs_stamp: Stamp of all that `inputs` were cut from, if it is known that nothing changed meanwhile.
+        selection: What leaves out calls of these tokens and this window, as JSON; None: nothing does.
     """
 
     strategy_row: StrategyRow
@@ -70,6 +71,7 @@ class RunRequest:
     window_start: datetime
     window_end: datetime
     inputs_stamp: str | None = None
+    selection: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +227,7 @@ class SimulatedBatch:
         """
         stages = stages or StageTimes()
         with stages.measure("claim"):
-            claims = state.claim_runs([_new_run(request) for request in requests], force=force)
+            claims = state.claim_runs([new_run(request) for request in requests], force=force)
         found: dict[int, RunOutcome] = {}
         wanted: list[tuple[RunClaim, RunRequest]] = []
         for claim, request in zip(claims, requests, strict=True):
@@ -361,11 +363,11 @@ def _store(results: Sequence[_Result], state: StateStore, history: HistoryStore,
         state.complete_runs([_summary(result) for result in results])
 
 
-def _new_run(request: RunRequest) -> NewRun:
-    hash_of_config = config_hash(request.strategy)
+def data_selection_of(request: RunRequest) -> dict[str, Any]:
+    """Return what a run reads, as JSON, with the fingerprint over it."""
     tokens = [format_token(part.token) for part in request.inputs]
     window = [request.window_start.isoformat(), request.window_end.isoformat()]
-    data_selection = {
+    selection: dict[str, Any] = {
         "run_type": request.run_type,
         "strategy": request.strategy_row.name,
         "tokens": tokens,
@@ -375,6 +377,18 @@ def _new_run(request: RunRequest) -> NewRun:
         "call_count": sum(len(part.reported_call_ids) for part in request.inputs),
         "fingerprint": document_sha256([part.fingerprint for part in request.inputs]),
     }
+    return selection if request.selection is None else selection | {"selection": dict(request.selection)}
+
+
+def new_run(request: RunRequest, data_selection: Mapping[str, Any] | None = None) -> NewRun:
+    """Return the row by which a run is claimed.
+
+    Args:
+        request: What is wanted.
+        data_selection: `data_selection_of(request)`, where it was made before.
+    """
+    hash_of_config = config_hash(request.strategy)
+    data_selection = data_selection_of(request) if data_selection is None else data_selection
     return NewRun(
         run_key=run_key_of(ENGINE_VERSION, hash_of_config, data_selection),
         scope_key=scope_key_of(request),
@@ -401,6 +415,7 @@ def scope_key_of(request: RunRequest) -> str:
         (request.window_start, request.window_end),
         # Trials differ in their configuration alone: each is a result of its own and supersedes none.
         hash_of_config=config_hash(request.strategy) if request.run_type == "optimization" else None,
+        selection=request.selection,
     )
 
 
@@ -412,6 +427,7 @@ def hash_of_scope(
     window: tuple[datetime, datetime],
     *,
     hash_of_config: str | None = None,
+    selection: Mapping[str, Any] | None = None,
 ) -> str:
     """Return a scope key, which says nothing of what a run reads.
 
@@ -422,11 +438,14 @@ def hash_of_scope(
         tokens: All tokens that have calls in the window.
         window: Start and end.
         hash_of_config: Of the configuration, where that is part of what the run is about.
+        selection: What leaves out calls, if anything does.
     """
     scope: list[Any] = [run_type, strategy_name, token_id, [format_token(token) for token in tokens]]
     scope.append([instant.isoformat() for instant in window])
     if hash_of_config is not None:
         scope.append(hash_of_config)
+    if selection is not None:
+        scope.append(dict(selection))
     return document_sha256(scope)
 
 
@@ -478,16 +497,22 @@ _SUMMARY_FIELDS = (
 
 
 def _summary(result: _Result) -> RunSummary:
-    values = asdict(result.metrics)
-    fields = {name: values.pop(name) for name in _SUMMARY_FIELDS}
-    values["event_count"] = result.events.num_rows
-    return RunSummary(
-        run_id=result.claim.run_id,
-        events_digest=result.digest,
-        metadata=values,
+    return replace(
+        run_summary(result.claim, asdict(result.metrics), digest=result.digest, event_count=result.events.num_rows),
         data_quality=result.quality.verdict.value,
         data_quality_details=result.quality.details,
-        attempt=result.claim.attempt,
+    )
+
+
+def run_summary(claim: RunClaim, metrics: Mapping[str, Any], *, digest: str, event_count: int) -> RunSummary:
+    """Return what completes a run with these metrics."""
+    values = dict(metrics)
+    fields = {name: values.pop(name) for name in _SUMMARY_FIELDS}
+    return RunSummary(
+        run_id=claim.run_id,
+        events_digest=digest,
+        metadata=values | {"event_count": event_count},
+        attempt=claim.attempt,
         **fields,
     )
 

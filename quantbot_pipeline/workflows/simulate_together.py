@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from quantbot_pipeline.engine.fast import StrategyRun, iterate_runs
 from quantbot_pipeline.engine.kernels.layout import RESULT_EVENTS
-from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+from quantbot_pipeline.engine.prepared_markets import SIGNAL_CACHE_BYTES, PreparedMarkets
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.simulation_inputs import TokenInput
 
@@ -56,10 +56,17 @@ def simulate_together(
     ]
 
 
-def markets_of(windows: Sequence[TokenInput]) -> PreparedMarkets:
-    """Return candles and calls of windows in the engine's form."""
+def markets_of(windows: Sequence[TokenInput], *, cache_bytes: int = SIGNAL_CACHE_BYTES) -> PreparedMarkets:
+    """Return candles and calls of windows in the engine's form.
+
+    Args:
+        windows: What each reads.
+        cache_bytes: See `PreparedMarkets`.
+    """
     return PreparedMarkets(
-        {k: window.candles for k, window in enumerate(windows)}, {k: window.calls for k, window in enumerate(windows)}
+        {k: window.candles for k, window in enumerate(windows)},
+        {k: window.calls for k, window in enumerate(windows)},
+        cache_bytes=cache_bytes,
     )
 
 

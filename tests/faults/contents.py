@@ -26,13 +26,23 @@ Row = dict[str, Any]
 # Times of the writing, versions made of them, and how often something was begun.
 _TIMES = frozenset(
     {
+        "times_json",
         "applied_at", "attempt", "begun_at", "chosen_at", "claimed_at", "completed_at", "created_at", "derived_at",
         "fetched_at", "imported_at", "inserted_at", "row_version", "started_at", "superseded_at", "updated_at",
     }
 )  # fmt: skip
 # Made of ids among other things.
 _MADE_OF_IDS = frozenset(
-    {"run_key", "scope_key", "events_digest", "job_key", "fingerprint", "storage_uri", "sha256_of_model"}
+    {
+        "run_key",
+        "scope_key",
+        "events_digest",
+        "job_key",
+        "fingerprint",
+        "storage_uri",
+        "sha256_of_model",
+        "evidence_json",
+    }
 )
 _TABLE_OF = {
     "token_id": "tokens",
@@ -134,7 +144,7 @@ def read_contents(urls: ServerUrls) -> Contents:
             views[f"clickhouse {view}"] = rows
     by_run = _runs(state, history, names)
     # Rows of runs that are not completed are nobody's to see; they stay until their run is tried again.
-    shown = {row["id"] for row in state["simulation_runs"] if row["status"] == "completed"}
+    shown = {row["id"] for row in state["simulation_runs"] if _has_trace(row)}
     tables: dict[str, list[str]] = {}
     for table, rows in {**state, **history}.items():
         tables[table] = sorted(
@@ -151,14 +161,20 @@ def read_contents(urls: ServerUrls) -> Contents:
     )
 
 
+def _has_trace(run: Row) -> bool:
+    """Return whether a run is whole; trials are complete before the best of them get their traces."""
+    return bool(run["status"] == "completed" and run["events_digest"] != "metrics-only")
+
+
 def _runs(state: Mapping[str, list[Row]], history: Mapping[str, list[Row]], names: _Names) -> dict[str, Row]:
     found: dict[int, Row] = {
         row["id"]: {"summary": None, "events": [], "aggregates": [], "is_current": row["superseded_by"] is None}
         for row in state["simulation_runs"]
-        if row["status"] == "completed"
+        if _has_trace(row)
     }
     for row in state["simulation_results_summary"]:
-        found[row["simulation_run_id"]]["summary"] = _line(row, names)
+        if row["simulation_run_id"] in found:
+            found[row["simulation_run_id"]]["summary"] = _line(row, names)
     for table, part in (("simulation_events", "events"), ("simulation_aggregates", "aggregates")):
         for row in history[table]:
             if row["simulation_run_id"] in found:

@@ -1,16 +1,19 @@
 """Searches: the same plan is the stored job, and a killed one goes on to the same trials."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import InputError, SimulationError
+from quantbot_pipeline.errors import DataError, InputError, SimulationError
 from quantbot_pipeline.storage.records import StrategyRow
-from quantbot_pipeline.workflows import simulate_together as together
+from quantbot_pipeline.workflows import measure_trials as meter
+from quantbot_pipeline.workflows import optimization_plan as plan_module
+from quantbot_pipeline.workflows import run_optimization as jobs_module
+from quantbot_pipeline.workflows.optimization_plan import plan_of_job
 from quantbot_pipeline.workflows.run_optimization import OptimizationPlan, plan_optimization, run_optimization
+from quantbot_pipeline.workflows.verify import verify
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
 
 pytestmark = pytest.mark.server
@@ -25,6 +28,8 @@ TRIALS = (
     "from optimization_trials order by job_id, trial_index"
 )
 
+WORTH = "select verdict_json::text, evidence_json::text, tally_json::text from optimization_jobs"
+
 
 def store_world(scene: Scene) -> StrategyRow:
     """Store eight calls on two tokens over two hours, and a strategy."""
@@ -37,6 +42,8 @@ def store_world(scene: Scene) -> StrategyRow:
 def plan(scene: Scene, *parameters: dict[str, Any], **options: Any) -> OptimizationPlan:
     space = {"parameters": list(parameters or (TARGETS, HORIZONS))}
     values: dict[str, Any] = {"trial_count": TRIAL_COUNT, "template_name": "plain", "space_document": space, **options}
+    bounds = {name: values.pop(name).isoformat() for name in ("start", "end") if name in values}
+    values.setdefault("data", bounds)
     return plan_optimization(scene.state, **values)
 
 
@@ -66,29 +73,76 @@ def test_a_plan_runs_once_and_is_then_the_stored_job(scene: Scene) -> None:
     assert all(score is not None for *_, score in rows)
 
 
-@pytest.mark.parametrize(
-    ("where", "method", "survived"),
-    [("state", "store_trials", 1), ("history", "insert_events", 1), ("state", "complete_runs", 1)],
-)
-def test_a_killed_search_goes_on_to_the_trials_of_an_undisturbed_one(
-    scene: Scene, where: str, method: str, survived: int
-) -> None:
-    store_world(scene)
-    stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
-    stores[where] = Dying(stores[where], method, after=False, survived=survived)
-    with pytest.raises(Killed):
-        run_optimization(plan(scene), stores["state"], stores["history"])
-    assert jobs(scene) == [(1, "running", None)]
-    outcome = run_optimization(plan(scene), scene.state, scene.history)
-    assert (outcome.job_id, outcome.trial_count, outcome.is_known) == (1, TRIAL_COUNT, False)
-    assert jobs(scene) == [(1, "completed", None)]
-    resumed = without_run(trials(scene))
-    assert len(scene.runs()) == len({run_id for _, _, run_id, _, _ in trials(scene)})
+KILLS = [
+    ("state", "create_job", False, 0),
+    ("state", "create_job", True, 0),
+    ("state", "claim_runs", True, 1),
+    ("state", "complete_runs", False, 1),
+    ("state", "complete_runs", True, 0),
+    ("state", "store_trials", False, 1),
+    ("state", "store_trials", True, 2),
+    # The traces of the best come last.
+    ("history", "insert_events", False, 0),
+    ("history", "insert_events", True, 0),
+    ("history", "insert_aggregates", True, 0),
+    ("state", "finish_job", False, 0),
+]
 
-    scene.empty()
+
+def test_a_killed_search_goes_on_to_the_trials_of_an_undisturbed_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "ROWS_PER_WRITE", 5)
     store_world(scene)
     run_optimization(plan(scene), scene.state, scene.history)
-    assert without_run(trials(scene)) == resumed
+    undisturbed, worth = without_run(trials(scene)), scene.ask_state(WORTH)
+    assert len(undisturbed) == TRIAL_COUNT
+    for where, method, after, survived in KILLS:
+        scene.empty()
+        store_world(scene)
+        stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
+        stores[where] = Dying(stores[where], method, after=after, survived=survived)
+        with pytest.raises(Killed):
+            run_optimization(plan(scene), stores["state"], stores["history"])
+        outcome = run_optimization(plan(scene), scene.state, scene.history, threads=2)
+        assert (outcome.job_id, outcome.trial_count, outcome.is_known) == (1, TRIAL_COUNT, False), method
+        assert jobs(scene) == [(1, "completed", None)]
+        assert without_run(trials(scene)) == undisturbed, (method, after)
+        assert scene.ask_state(WORTH) == worth, (method, after)
+        of_trials = {(run_id,) for _, _, run_id, _, _ in trials(scene)}
+        assert set(scene.ask_state("select id from simulation_runs where status = 'completed'")) == of_trials
+        assert_only_the_best_have_traces(scene)
+
+
+def test_threads_change_nothing(scene: Scene) -> None:
+    store_world(scene)
+    found = []
+    for threads in (1, 3):
+        run_optimization(plan(scene, sampler="nsga2", trial_count=40), scene.state, scene.history, threads=threads)
+        found.append((without_run(trials(scene)), scene.ask_state(WORTH)))
+        scene.empty()
+        store_world(scene)
+    assert found[0] == found[1]
+
+
+def assert_only_the_best_have_traces(scene: Scene) -> None:
+    """Five trials keep events and aggregates, and verify finds nothing wrong with the others."""
+    best = scene.ask_state(
+        "select distinct simulation_run_id from (select simulation_run_id from optimization_trials "
+        "order by score desc nulls last, trial_index limit 5) as best"
+    )
+    traced = scene.ask_state("select id from simulation_runs where events_digest <> 'metrics-only'")
+    assert set(traced) == set(best)
+    assert set(scene.ask_history("select distinct toInt64(simulation_run_id) from simulation_events final")) <= set(
+        best
+    )
+    assert set(scene.ask_history("select distinct toInt64(simulation_run_id) from simulation_aggregates final")) == set(
+        best
+    )
+    outcomes = verify(scene.state, scene.history, now=MARCH + timedelta(days=365))
+    # Alerts and candles of these tests came without an import.
+    broken = {outcome.rule: outcome.examples for outcome in outcomes if not outcome.holds}
+    assert broken.keys() <= {"alerts", "candle-counts"}, broken
 
 
 def test_trials_of_equal_parameters_share_a_run(scene: Scene) -> None:
@@ -118,8 +172,10 @@ def test_parameters_that_make_no_strategy_are_trials_without_a_run(scene: Scene)
     refused = [row for row in trials(scene) if row[2] is None]
     assert (len(refused), len(trials(scene))) == (3, 6)
     for _, _, _, metrics, score in refused:
-        assert "refused" in metrics
+        assert metrics == "{}"
         assert score is None
+    reasons = scene.ask_state("select state, reason from optimization_trials where simulation_run_id is null")
+    assert all(state == "refused" and "allowed more than the multiple before" in reason for state, reason in reasons), reasons
     assert jobs(scene) == [(1, "completed", None)]
 
 
@@ -153,24 +209,23 @@ def test_new_candles_in_reach_of_a_longer_trial_make_a_new_job(scene: Scene) -> 
     assert run_optimization(plan(scene, longer, **grid), scene.state, scene.history).job_id == 3
 
 
-def test_a_failing_trial_fails_the_job_and_the_next_attempt_completes_it(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_trial_is_recorded_and_the_job_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     store_world(scene)
+    measure = meter.measured
+    shorter = {"path": "horizon_seconds", "type": "categorical", "choices": [600, 1200]}
 
-    def fail(*_: Any, **__: Any) -> Any:
-        raise ZeroDivisionError("a price was 0")
+    def fail(run: Any, *values: Any) -> Any:
+        if run.strategy.horizon_seconds == 600:
+            raise ZeroDivisionError("a price was 0")
+        return measure(run, *values)
 
     with monkeypatch.context() as patched:
-        patched.setattr(together, "iterate_runs", fail)
-        with pytest.raises(SimulationError, match=r"trial 0 .*a price was 0"):
-            run_optimization(plan(scene), scene.state, scene.history)
-    [(_, status, message)] = jobs(scene)
-    assert status == "failed"
-    assert "a price was 0" in message
-    run_optimization(plan(scene), scene.state, scene.history)
+        patched.setattr(meter, "measured", fail)
+        run_optimization(plan(scene, shorter, sampler="grid"), scene.state, scene.history)
     assert jobs(scene) == [(1, "completed", None)]
-    assert len(trials(scene)) == TRIAL_COUNT
+    found = scene.ask_state("select state, reason, score is null, simulation_run_id is null from optimization_trials")
+    assert found[0] == ("failed", "ZeroDivisionError: a price was 0", True, True)
+    assert found[1] == ("scored", "", False, False)
 
 
 def test_data_that_changes_under_a_running_job_fails_it(scene: Scene) -> None:
@@ -191,7 +246,7 @@ def test_data_that_changes_under_a_running_job_fails_it(scene: Scene) -> None:
             return getattr(state, name)
 
     changing: Any = ChangesAfterCreation()
-    with pytest.raises(SimulationError, match="changed while it ran"):
+    with pytest.raises(DataError, match="changed while it ran"):
         run_optimization(stale, changing, scene.history)
     assert [status for _, status, _ in jobs(scene)] == ["failed"]
 
@@ -200,21 +255,97 @@ def test_a_window_whose_calls_open_no_trade_is_refused_before_a_job_is_made(scen
     store_world(scene)
     scene.call(alert(99, MARCH + timedelta(days=3), signal_type=SignalType.EXIT))
     start = MARCH + timedelta(days=2)
-    for end in (start + timedelta(days=5), start):
-        with pytest.raises(SimulationError, match="no calls that open a trade"):
-            run_optimization(plan(scene, start=start, end=end), scene.state, scene.history)
+    with pytest.raises(SimulationError, match="no calls that open a trade"):
+        run_optimization(plan(scene, start=start, end=start + timedelta(days=5)), scene.state, scene.history)
+    with pytest.raises(InputError, match="is not after start"):
+        plan(scene, start=start, end=start)
     assert jobs(scene) == []
 
 
-def test_without_a_window_the_last_calls_stay_unseen(scene: Scene) -> None:
+def test_without_a_selection_all_calls_of_their_months_are_searched(scene: Scene) -> None:
     store_world(scene)
-    found = plan(scene)
-    # 0.7 of 8 calls: the call at place 5 is the last that is seen, and its second is inside.
+    found = plan(scene, trial_count=1)
     assert found.window_start == MARCH
-    assert found.window_end == datetime.fromisoformat("2025-03-01T01:15:01+00:00")
-    run_optimization(replace(found, trial_count=1), scene.state, scene.history)
-    calls = scene.ask_state("select distinct data_selection_json ->> 'call_count' from simulation_runs")
-    assert calls == [("6",)]
+    assert found.window_end == datetime.fromisoformat("2025-04-01T00:00:00+00:00")
+    run_optimization(found, scene.state, scene.history)
+    assert scene.ask_state("select distinct data_selection_json ->> 'call_count' from simulation_runs") == [("8",)]
+    [(data,)] = scene.ask_state("select data_json from optimization_jobs")
+    assert data["call_count"] == 8
+    assert (data["tokens"], data["callers"]) == (["binance:BONK_USDT", "binance:PEPE_USDT"], None)
+
+
+def test_tokens_months_and_callers_select_calls(scene: Scene) -> None:
+    store_world(scene)
+    # Odd calls are on PEPE and by caller 1; of two months only one is asked for.
+    scene.call(alert(50, MARCH + timedelta(days=40)))
+    some = {"tokens": ["binance:PEPE*"], "months": ["2025-03"], "callers": ["file/caller 1"]}
+    run_optimization(plan(scene, data=some, trial_count=2), scene.state, scene.history)
+    run_optimization(plan(scene, data={"months": "2025-03..2025-03"}, trial_count=2), scene.state, scene.history)
+    counts = scene.ask_state(
+        "select data_json -> 'call_count', data_json -> 'tokens' from optimization_jobs order by id"
+    )
+    assert counts == [(4, ["binance:PEPE_USDT"]), (8, ["binance:BONK_USDT", "binance:PEPE_USDT"])]
+    for wrong, message in (
+        ({"tokens": ["binance:NONE*"]}, "--tokens: 'binance:NONE\\*' matches nothing"),
+        ({"months": ["2024-01"]}, "--months: '2024-01' matches nothing"),
+        ({"callers": ["nobody"]}, "--data: callers: 'nobody' matches no caller"),
+        ({"token": ["a"]}, "--data: found 'token'; allowed are tokens, months, callers"),
+        ({"tokens": 7}, "--data: tokens: found 7"),
+    ):
+        with pytest.raises(InputError, match=message):
+            plan(scene, data=wrong)
+
+
+def test_a_job_that_a_timeout_made_shorter_goes_on_from_there(scene: Scene) -> None:
+    store_world(scene)
+    short = run_optimization(plan(scene), scene.state, scene.history, timeout_seconds=0)
+    assert (short.trial_count, short.verdict) == (0, None)
+    assert short.note == "--timeout ended the search after 0 of 20 trials"
+    assert jobs(scene) == [(1, "completed", None)]
+    whole = run_optimization(plan_of_job(scene.state, 1), scene.state, scene.history, job_id=1)
+    assert (whole.job_id, whole.trial_count, whole.is_known, whole.note) == (1, TRIAL_COUNT, False, None)
+    assert scene.ask_state("select note from optimization_jobs") == [(None,)]
+
+
+def test_jobs_whose_trials_overlap_share_runs(scene: Scene) -> None:
+    store_world(scene)
+    for count in (4, 8):
+        run_optimization(plan(scene, sampler="random", trial_count=count), scene.state, scene.history)
+    assert len(trials(scene)) == 12
+    assert len(scene.runs()) == 8
+    assert scene.ask_state("select max(attempt) from simulation_runs") == [(1,)]
+
+
+def test_a_large_grid_keeps_rows_of_its_best_alone(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "MOST_STORED_TRIALS", 10)
+    store_world(scene)
+    grid = plan(scene, HORIZONS, TARGETS | {"step": 0.29}, sampler="grid", trial_count=100)
+    outcome = run_optimization(grid, scene.state, scene.history)
+    assert outcome.trial_count == 27
+    assert len(trials(scene)) == 5
+    [(tally,)] = scene.ask_state("select tally_json from optimization_jobs")
+    assert tally["counts"] == {"scored": 27}
+    assert tally["sample"]["count"] == 27
+    assert_only_the_best_have_traces(scene)
+    scores = [score for *_, score in trials(scene)]
+    run_optimization(
+        plan(scene, HORIZONS, TARGETS | {"step": 0.29}, sampler="grid", trial_count=100, store_all=True),
+        scene.state,
+        scene.history,
+    )
+    every = [score for (score,) in scene.ask_state("select score from optimization_trials where job_id = 2")]
+    assert len(every) == 27
+    assert sorted(scores) == sorted(every)[-5:]
+
+
+def test_pruned_trials_have_no_run(scene: Scene) -> None:
+    store_world(scene)
+    halving = {"kind": "halving", "shares": [0.5], "keep": 0.5}
+    run_optimization(plan(scene, sampler="random", pruning=halving, batch_size=8), scene.state, scene.history)
+    states = scene.ask_state(
+        "select state, count(*), count(simulation_run_id) from optimization_trials group by state order by state"
+    )
+    assert states == [("pruned", 10, 0), ("scored", 10, 10)]
 
 
 def test_a_plan_that_cannot_be_is_refused(scene: Scene) -> None:

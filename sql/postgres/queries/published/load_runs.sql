@@ -1,4 +1,4 @@
--- grain: one row per completed run, as ClickHouse's published_runs mirrors it
+-- grain: one row per completed run that has a trace, as ClickHouse's published_runs mirrors it
 -- keys: simulation_run_id
 -- units: row_version = microseconds since the epoch of the row's last change
 -- upstream: simulation_runs, simulation_results_summary, strategies, tokens
@@ -22,5 +22,5 @@ from simulation_runs as runs
 inner join simulation_results_summary as summary on runs.id = summary.simulation_run_id
 inner join strategies on runs.strategy_id = strategies.id
 left join tokens on runs.token_id = tokens.id
-where runs.status = 'completed'
+where runs.status = 'completed' and runs.events_digest <> 'metrics-only'
 order by runs.id

@@ -1,4 +1,4 @@
--- grain: one completed run, by id, from after_id on, as ClickHouse's published_runs mirrors it
+-- grain: one completed run that has a trace, by id, from after_id on, as ClickHouse's published_runs mirrors it
 -- keys: simulation_run_id
 -- units: times in UTC seconds
 select
@@ -20,6 +20,6 @@ from simulation_runs as runs
 inner join simulation_results_summary as summary on runs.id = summary.simulation_run_id
 inner join strategies on runs.strategy_id = strategies.id
 left join tokens on runs.token_id = tokens.id
-where runs.status = 'completed' and runs.id > %(after_id)s
+where runs.status = 'completed' and runs.events_digest <> 'metrics-only' and runs.id > %(after_id)s
 order by runs.id
 limit %(row_limit)s

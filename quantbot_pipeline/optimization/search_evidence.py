@@ -1,0 +1,190 @@
+"""What the honest statistics need of a search's trials, gathered in batches and in bounded memory.
+
+Trials come in the order of their numbers. Of each one it takes the result per call; it keeps the best of every resample
+(`RealityCheck`), the best trial of every training window with what it earned in the test, the winner, and an even
+sample of trials for the statistics that need many series at once.
+"""
+
+import hashlib
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.optimization.honesty.dependent_bootstrap import Periods, sum_by_period
+from quantbot_pipeline.optimization.honesty.reality_check import MIN_ACTIVE_PERIODS, RealityCheck, WinnerTest
+from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit
+from quantbot_pipeline.optimization.honesty.walk_forward import UnseenResults, join_windows
+from quantbot_pipeline.optimization.measured_trials import BoolArray, MeasuredTrial
+
+_BATCH = 256
+_SAMPLE_TRIALS = 1_000
+_SAMPLE_CELLS = 16_000_000
+"""Results per call in the sample of trials at most: 128 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenTrial:
+    """A trial that was the best of those that were looked at.
+
+    Attributes:
+        index: Its number; None for one that has none, because it belongs to a search inside a window.
+        params: Path → value.
+        score: Higher is better.
+        pnl: Result of each call, shape (n_calls,).
+        is_bought: Where it bought.
+        done_at: When each trade was done, seconds.
+    """
+
+    index: int | None
+    params: Mapping[str, Any]
+    score: float
+    pnl: FloatArray = field(repr=False)
+    is_bought: BoolArray = field(repr=False)
+    done_at: IntArray = field(repr=False)
+
+    @classmethod
+    def of(cls, index: int | None, params: Mapping[str, Any], score: float, trial: MeasuredTrial) -> "ChosenTrial":
+        """Return a measured trial."""
+        return cls(index, params, score, trial.pnl, trial.is_bought, trial.done_at)
+
+
+class SearchEvidence:
+    """The series of a search's trials, as far as they are needed.
+
+    Args:
+        call_count: Number of calls.
+        periods: Periods of the calls.
+        window_count: Number of walk-forward windows that trials are looked at in; 0: they are searched anew.
+        seed: Seed of all resamples.
+        draws: Resamples of the winner's test.
+
+    Attributes:
+        winner: The best trial so far by the first goal; of equals, the earlier one.
+        chosen: The best trial so far of each window.
+        own_count: Trials of the search that were taken.
+        laid_out_count: Other trials that were taken.
+    """
+
+    def __init__(self, call_count: int, periods: Periods, *, window_count: int, seed: int, draws: int) -> None:
+        self._periods = periods
+        # No trial has results in enough periods where there are fewer than these.
+        is_testable = periods.count >= MIN_ACTIVE_PERIODS
+        self._check = RealityCheck(periods, seed=seed, draws=draws) if is_testable else None
+        self._waiting: list[FloatArray] = []
+        self._sample_size = max(50, min(_SAMPLE_TRIALS, _SAMPLE_CELLS // max(call_count, 1)))
+        self._sample: list[tuple[int, int, FloatArray]] = []
+        self._seed = seed
+        self.winner: ChosenTrial | None = None
+        self.chosen: list[ChosenTrial | None] = [None] * window_count
+        self.own_count = 0
+        self.laid_out_count = 0
+
+    def add(
+        self,
+        index: int,
+        params: Mapping[str, Any],
+        trial: MeasuredTrial,
+        *,
+        score: float | None,
+        window_scores: Sequence[float | None] = (),
+    ) -> None:
+        """Take a trial of the search that was run over all calls.
+
+        Args:
+            index: Its number; numbers ascend.
+            params: Path → value.
+            trial: What came of it.
+            score: Of the first goal, over all calls; None without one.
+            window_scores: The same over the calls of each training window.
+        """
+        self.own_count += 1
+        self._take(trial.pnl)
+        self._sample_trial(index, trial.pnl)
+        if score is not None and (self.winner is None or score > self.winner.score):
+            self.winner = ChosenTrial.of(index, params, score, trial)
+        for window, found in enumerate(window_scores):
+            best = self.chosen[window]
+            if found is not None and (best is None or found > best.score):
+                self.chosen[window] = ChosenTrial.of(index, params, found, trial)
+
+    def add_laid_out(self, trial: MeasuredTrial) -> None:
+        """Take a trial that was laid out beforehand, beside those of a sampler that learns."""
+        self.laid_out_count += 1
+        self._take(trial.pnl)
+
+    def winner_test(self) -> WinnerTest | None:
+        """Return the test of the winner among all trials; None without one that has results in enough periods."""
+        self._flush()
+        if self.winner is None or self._check is None:
+            return None
+        statistic = _statistic(sum_by_period(self.winner.pnl, self._periods))
+        return self._check.test(statistic)
+
+    def sample(self) -> tuple[FloatArray, int]:
+        """Return results per call of a sample of trials, shape (n_calls, n), with the winner in the column returned."""
+        assert self.winner is not None  # noqa: S101  asked for once there is one
+        kept = {index: pnl for _, index, pnl in self._sample}
+        kept[self.winner.index or 0] = self.winner.pnl
+        order = sorted(kept)
+        return np.stack([kept[index] for index in order], axis=1), order.index(self.winner.index or 0)
+
+    def _take(self, pnl: FloatArray) -> None:
+        self._waiting.append(pnl)
+        if len(self._waiting) >= _BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        # Batches have one size whatever came before: the last bits of sums may depend on it.
+        if self._waiting and self._check is not None:
+            self._check.add(sum_by_period(np.stack(self._waiting, axis=1), self._periods))
+        self._waiting = []
+
+    def _sample_trial(self, index: int, pnl: FloatArray) -> None:
+        entry = (-self._hash(index), index, pnl)
+        if len(self._sample) < self._sample_size:
+            heapq.heappush(self._sample, entry)
+        elif entry[:2] > self._sample[0][:2]:
+            heapq.heapreplace(self._sample, entry)
+
+    def _hash(self, index: int) -> int:
+        return int.from_bytes(hashlib.blake2b(f"{self._seed}:{index}".encode(), digest_size=8).digest(), "big")
+
+
+def _statistic(returns: FloatArray) -> float:
+    """Return the mean of one trial per period in standard errors, as `RealityCheck` has it; NaN if it is not tested."""
+    spread = float(returns.std())
+    if np.count_nonzero(returns) < MIN_ACTIVE_PERIODS or not spread > 0:
+        return math.nan
+    return float(returns.mean()) / spread * math.sqrt(len(returns) - 1)
+
+
+def unseen_results(
+    chosen: Sequence[ChosenTrial | None], splits: Sequence[PurgedSplit], *, searched_inside: bool
+) -> UnseenResults:
+    """Return what the choice of each training window earned in its test window.
+
+    Args:
+        chosen: One choice per window; None where no trial had a score.
+        splits: The windows.
+        searched_inside: Whether no choice knew its test.
+    """
+    calls: list[IntArray] = []
+    pnl: list[FloatArray] = []
+    counts: list[int] = []
+    numbers: list[int | None] = []
+    for choice, split in zip(chosen, splits, strict=True):
+        if choice is None:
+            numbers.append(None)
+            counts.append(0)
+            continue
+        traded = split.test[choice.is_bought[split.test]]
+        calls.append(traded)
+        pnl.append(choice.pnl[traded])
+        counts.append(len(traded))
+        numbers.append(choice.index if choice.index is not None else 0)
+    return join_windows(calls, pnl, numbers, counts, searched_inside=searched_inside)
