@@ -28,10 +28,10 @@ from quantbot_pipeline.report.content import (
     QuarantineReason,
     ReportContent,
     Standing,
-    TrialStanding,
-    TrialTable,
 )
 from quantbot_pipeline.report.coverage import collect_coverage
+from quantbot_pipeline.report.model_card import card_path_of
+from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
 CALLERS_PER_STRATEGY = 25
@@ -40,7 +40,6 @@ CALLERS_PER_STRATEGY = 25
 EQUITY_CURVES = 6
 """Curves that are drawn at most: as many as there are colours that can be told apart."""
 
-BEST_TRIALS = 10
 MODELS = 5
 QUARANTINE_REASONS = 15
 
@@ -75,7 +74,7 @@ def collect_report(state: StateStore, history: HistoryStore, *, generated_at: da
         callers=_caller_tables(_rows(history, "report/rank_callers", caller_limit=CALLERS_PER_STRATEGY), strategies),
         equity=_equity(_rows(history, "report/load_daily_pnl"), strategies),
         example=_example(state, history),
-        trials=_trials(_rows(state, "report/rank_trials", trial_limit=BEST_TRIALS)),
+        search=collect_search(state),
         models=tuple(_model(row) for row in _rows(state, "report/list_models", model_limit=MODELS)),
         quarantine=tuple(
             _quarantine_reason(row)
@@ -294,25 +293,6 @@ def _target_multiples(configs: Sequence[Mapping[str, Any]]) -> tuple[float, ...]
     return tuple(float(target["multiple"]) for target in exits.get("targets") or ())
 
 
-def _trials(rows: Sequence[Mapping[str, Any]]) -> TrialTable:
-    return TrialTable(trials=tuple(_trial(row) for row in rows), trial_count=rows[0]["trial_count"] if rows else 0)
-
-
-def _trial(row: Mapping[str, Any]) -> TrialStanding:
-    metrics = json.loads(row["metrics_json"])
-    parameters = json.loads(row["trial_params_json"])
-    return TrialStanding(
-        job=row["job"],
-        objective=row["objective"],
-        trial_index=row["trial_index"],
-        score=_finite(row["score"]),
-        parameters=tuple((path, _text(value)) for path, value in sorted(parameters.items())),
-        trade_count=metrics.get("trade_count"),
-        mean_pnl=_finite(metrics.get("final_pnl")),
-        win_rate=_finite(metrics.get("win_rate")),
-    )
-
-
 def _model(row: Mapping[str, Any]) -> ModelStanding:
     metrics = json.loads(row["metrics_json"])
     baselines = {
@@ -323,7 +303,12 @@ def _model(row: Mapping[str, Any]) -> ModelStanding:
     # Postgres keeps no order of keys, so the page has its own.
     compared = sorted(name for name in metrics if any(name in baseline for baseline in baselines.values()))
     told = {"verdict", "beats_baseline", *compared}
-    facts = sorted(name for name in metrics if name not in told and not name.startswith(_BASELINE_PREFIX))
+    # What pictures are drawn from, and what needs a table of its own, is on the model's card.
+    facts = sorted(
+        name
+        for name, value in metrics.items()
+        if name not in told and not name.startswith(_BASELINE_PREFIX) and _is_one_line(value)
+    )
     return ModelStanding(
         name=row["name"],
         version=row["version"],
@@ -341,7 +326,14 @@ def _model(row: Mapping[str, Any]) -> ModelStanding:
             for name in compared
         ),
         facts=tuple((_fact_name(name), _fact(name, metrics[name])) for name in facts),
+        card=str(card_path_of(row["name"], row["version"])),
     )
+
+
+def _is_one_line(value: Any) -> bool:
+    if isinstance(value, list):
+        return not any(isinstance(part, Mapping | list) for part in value)
+    return not isinstance(value, Mapping)
 
 
 def _fact_name(name: str) -> str:
@@ -351,7 +343,7 @@ def _fact_name(name: str) -> str:
 
 def _fact(name: str, value: Any) -> str:
     # Metrics give times as seconds since the epoch.
-    if name.endswith("_start") and isinstance(value, int):
+    if name.endswith(("_start", "_end")) and isinstance(value, int):
         return f"{_moment(value):%Y-%m-%d %H:%M} UTC"
     return _text(value)
 

@@ -7,6 +7,8 @@ Texts are as they were imported: whoever shows them escapes them.
 from dataclasses import dataclass
 from datetime import date, datetime
 
+from quantbot_pipeline.report.search_content import SearchContent
+
 
 @dataclass(frozen=True, slots=True)
 class Headline:
@@ -216,39 +218,6 @@ class ExampleTrade:
 
 
 @dataclass(frozen=True, slots=True)
-class TrialStanding:
-    """One of the best trials of the parameter search.
-
-    Attributes:
-        job: Name of the search.
-        objective: What it ranks by.
-        trial_index: Position within the search, from 0.
-        score: Score; higher is better.
-        parameters: Path and value of each varied field, in the order of the paths.
-        trade_count: Trades of the trial's run; None when unknown.
-        mean_pnl: Their mean pnl.
-        win_rate: Share of trades with pnl > 0.
-    """
-
-    job: str
-    objective: str
-    trial_index: int
-    score: float | None
-    parameters: tuple[tuple[str, str], ...]
-    trade_count: int | None
-    mean_pnl: float | None
-    win_rate: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TrialTable:
-    """The best trials of the newest search, and how many trials it has."""
-
-    trials: tuple[TrialStanding, ...] = ()
-    trial_count: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class ModelMetric:
     """A metric of a model beside the same metric of its baselines, in the order of `ModelStanding.baselines`.
 
@@ -273,7 +242,8 @@ class ModelStanding:
         verdict: How it compares with its baselines, in a sentence; None when its metrics do not say.
         baselines: Names of the baselines.
         metrics: Metrics that a baseline has as well.
-        facts: Everything else that its metrics say, such as row counts, as name and text.
+        facts: Everything else that its metrics say in a line, such as row counts, as name and text.
+        card: Where its card is, from the folder of the report.
     """
 
     name: str
@@ -285,6 +255,7 @@ class ModelStanding:
     baselines: tuple[str, ...]
     metrics: tuple[ModelMetric, ...]
     facts: tuple[tuple[str, str], ...]
+    card: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +323,7 @@ class ReportContent:
         callers: Caller leaderboards, in the order of the strategies.
         equity: Equity curves of the best-ranked strategies, in their order.
         example: One trade in full; None without trades.
-        trials: Best trials of the newest search.
+        search: The search that was completed last; None without any.
         models: Registered models, those in use first.
         quarantine: Most frequent reasons first.
         coverage: Coverage by token and day; None without candles.
@@ -365,7 +336,7 @@ class ReportContent:
     callers: tuple[CallerTable, ...] = ()
     equity: tuple[EquityCurve, ...] = ()
     example: ExampleTrade | None = None
-    trials: TrialTable = TrialTable()
+    search: SearchContent | None = None
     models: tuple[ModelStanding, ...] = ()
     quarantine: tuple[QuarantineReason, ...] = ()
     coverage: CoverageMap | None = None

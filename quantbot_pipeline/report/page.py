@@ -23,6 +23,8 @@ from plotly.offline import get_plotlyjs
 
 from quantbot_pipeline.report.content import ReportContent, Standing
 from quantbot_pipeline.report.figures import coverage_figure, coverage_height, equity_figure, example_figure
+from quantbot_pipeline.report.search_pictures import draw_search
+from quantbot_pipeline.report.search_words import SEARCH_FILTERS
 
 REPORT_FILE_NAME = "report.html"
 
@@ -45,10 +47,14 @@ def render_report(content: ReportContent) -> str:
         figures["example"] = example_figure(content.example)
     if content.coverage:
         figures["coverage"] = coverage_figure(content.coverage)
+    pictures = None if content.search is None else draw_search(content.search)
+    if pictures is not None:
+        figures |= pictures.documents()
     return render_page(
         "page.html.j2",
         figures,
         content=content,
+        search_pictures=pictures,
         coverage_pixels=coverage_height(content.coverage) if content.coverage else 0,
     )
 
@@ -140,6 +146,7 @@ def _environment() -> Environment:
         sentence=_sentence,
         direction=_direction,
         multiple=_multiple,
+        **SEARCH_FILTERS,
     )
     environment.globals["interval_scale"] = _interval_scale
     return environment

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TypeVar
 
 _WIDTH, _HEIGHT = 640, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60, 150, 12, 24
@@ -11,6 +12,8 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _MOST_LINES = len(_COLOURS)
 _MOST_POINTS = 200
 _MOST_BARS = 60
+
+_Value = TypeVar("_Value")
 
 
 def plot_bars(values: Mapping[str, float], *, title: str) -> str:
@@ -77,7 +80,44 @@ def plot_lines(series: Mapping[str, Sequence[float]], *, title: str, first: str 
     return _markdown(parts, title)
 
 
-def _thinned(values: Sequence[float]) -> list[float]:
+def plot_points(points: Sequence[tuple[float, float]], steps: Sequence[tuple[float, float]], *, title: str) -> str:
+    """Return points and a line of steps over them, as Markdown.
+
+    Args:
+        points: Place and height of each, by place; of more than 200 so many are shown.
+        steps: Where the line takes a new height, by place.
+        title: What they are.
+    """
+    shown = _thinned(points)
+    every = [*shown, *steps]
+    left, right = min((x for x, _ in every), default=0.0), max((x for x, _ in every), default=1.0)
+    low, high = min((y for _, y in every), default=0.0), max((y for _, y in every), default=1.0)
+    inner_width, inner_height = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - _BOTTOM
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        # What does not vary lies in the middle.
+        across = (x - left) / (right - left) if right > left else 0.5
+        above = (y - low) / (high - low) if high > low else 0.5
+        return _LEFT + inner_width * across, _TOP + inner_height * (1 - above)
+
+    parts = [
+        _text(_LEFT - 6, _TOP + 8, f"{high:.3g}", anchor="end"),
+        _text(_LEFT - 6, _TOP + inner_height, f"{low:.3g}", anchor="end"),
+        _text(_LEFT, _HEIGHT - 6, f"{left:g}", anchor="start"),
+        _text(_LEFT + inner_width, _HEIGHT - 6, f"{right:g}", anchor="end"),
+    ]
+    for x, y in (place(*point) for point in shown):
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{_COLOURS[0]}" fill-opacity="0.6"/>')
+    corners: list[tuple[float, float]] = []
+    for x, y in (place(*step) for step in steps):
+        corners += [(x, corners[-1][1]), (x, y)] if corners else [(x, y)]
+    if corners:
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{_COLOURS[1]}" stroke-width="1.5"/>')
+    return _markdown(parts, title)
+
+
+def _thinned(values: Sequence[_Value]) -> list[_Value]:
     """Return so many of the values that a small plot can show, the last among them."""
     if len(values) <= _MOST_POINTS:
         return list(values)

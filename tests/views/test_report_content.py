@@ -15,9 +15,9 @@ from quantbot_pipeline.report.content import (
     ModelMetric,
     QuarantineReason,
     ReportContent,
-    TrialTable,
 )
 from quantbot_pipeline.report.page import render_report
+from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.storage.records import ImportRecord, NewModel, NewTrial
 
 pytestmark = pytest.mark.server
@@ -145,13 +145,29 @@ def test_trials_are_the_best_of_the_newest_completed_search(scene: Scene) -> Non
         if name != "unfinished":
             scene.state.finish_job(job, status="completed")
 
-    found = _collect(scene).trials
+    found = _collect(scene).search
 
-    assert found.trial_count == 12
-    assert [trial.trial_index for trial in found.trials] == [2, 0, 3, 4, 5, 6, 7, 8, 9, 10]
-    assert {trial.job for trial in found.trials} == {"newer"}
-    assert found.trials[0].parameters == (("a", "newer"), ("b", "0.25"))
-    assert (found.trials[0].trade_count, found.trials[0].mean_pnl, found.trials[0].win_rate) == (1, 0.5, None)
+    assert found is not None
+    assert (found.name, found.trial_count, found.status) == ("newer", 12, "completed")
+    assert [trial.index for trial in found.best] == [2, 0, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert found.best[0].params == {"a": "newer", "b": 0.25}
+    assert found.best[0].metrics == {"trade_count": 1, "final_pnl": 0.5, "win_rate": "NaN"}
+    assert found.run_ids[2] == run_id
+    assert found.counts == {"scored": 11, "unscored": 1}
+
+
+def test_a_search_is_collected_by_its_id_whatever_its_status(scene: Scene) -> None:
+    scene.run("s", {scene.call("ann", "A"): 0.5})
+    template = scene.state.load_strategies()[0].strategy_id
+    job, _ = scene.state.create_job(
+        name="running", strategy_template_id=template, search_space={}, objective="final_pnl", job_key="running"
+    )
+
+    found = collect_search(scene.state, job)
+
+    assert found is not None
+    assert (found.name, found.status, found.best) == ("running", "running", ())
+    assert collect_search(scene.state, job + 1) is None
 
 
 def test_model_metrics_stand_beside_those_of_the_baselines(scene: Scene) -> None:
@@ -198,4 +214,4 @@ def test_quarantine_reasons_that_differ_in_the_value_found_are_one(scene: Scene)
         QuarantineReason("alerts", None, 1, "the row has 3 fields, 6 are needed", "calls.csv, line 7"),
     )
     assert (content.headline.quarantined, content.headline.duplicates) == (3, 1)
-    assert content.trials == TrialTable()
+    assert content.search is None

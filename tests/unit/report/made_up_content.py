@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+from made_up_search import named_search
+
 from quantbot_pipeline.report.content import (
     CallerTable,
     CoverageMap,
@@ -18,8 +20,6 @@ from quantbot_pipeline.report.content import (
     ReportContent,
     Standing,
     TokenCoverage,
-    TrialStanding,
-    TrialTable,
 )
 
 NOON = datetime(2025, 2, 3, 12, tzinfo=UTC)
@@ -90,7 +90,7 @@ def content(text: str = "plain") -> ReportContent:
             events=events,
             target_multiples=(2.0, 50.0),
         ),
-        trials=TrialTable((TrialStanding(text, text, 3, 0.5, ((text, text),), 12, 0.5, 0.4),), 20),
+        search=named_search(text),
         models=(
             ModelStanding(
                 text, "1", text, "ready", 23, text, (text,), (ModelMetric("roc_auc", 0.6, (None,)),), ((text, text),)
