@@ -75,7 +75,9 @@ def optimize(
     history_store: dg.ResourceParam[HistoryStore],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Search the space of a template strategy; a job that ran already is reused."""
-    # Optuna is slow to import.
+    # Optuna is slow to import, and so is what draws.
+    from quantbot_pipeline.report.search_collect import collect_search
+    from quantbot_pipeline.report.search_metadata import search_metadata
     from quantbot_pipeline.workflows.optimization_plan import parse_data_selection, plan_optimization
     from quantbot_pipeline.workflows.run_optimization import run_optimization
 
@@ -105,10 +107,10 @@ def optimize(
     )
     metadata: dict[str, Any] = {"job_id": outcome.job_id, "is_known": outcome.is_known}
     if outcome.verdict is not None:
-        metadata |= {
-            "verdict": outcome.verdict["answer"],
-            "reasons": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in outcome.verdict["reasons"])),
-        }
+        metadata["answer"] = outcome.verdict["answer"]
+    search = collect_search(state_store, outcome.job_id)
+    if search is not None:
+        metadata |= {name: dg.MetadataValue.md(text) for name, text in search_metadata(search).items()}
     if outcome.note is not None:
         metadata["note"] = outcome.note
     yield dg.MaterializeResult(asset_key="optimization_jobs", metadata=metadata)

@@ -29,7 +29,7 @@ def search_metadata(search: SearchContent) -> dict[str, str]:
     Args:
         search: Its texts may hold anything.
     """
-    found = {"verdict": _verdict(search), "trials": _text(state_counts(search.counts) or "none")}
+    found = {"verdict": _verdict(search), "states": _text(state_counts(search.counts) or "none")}
     if search.best:
         found["best_trials"] = _best(search)
     goal = search.goals[0]

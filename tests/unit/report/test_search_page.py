@@ -87,7 +87,7 @@ def test_metadata_has_small_pictures_and_the_verdict() -> None:
     found = search_metadata(search())
 
     assert found["verdict"].startswith("**No&#58; the winner can&#39;t be told from luck&#46;**")
-    assert set(found) == {"verdict", "trials", "best_trials", "history", "walk_forward", "importance"}
+    assert set(found) == {"verdict", "states", "best_trials", "history", "walk_forward", "importance"}
     assert max(map(len, found.values())) < 40_000
     for name in ("history", "walk_forward"):
         encoded = re.search(r"base64,([A-Za-z0-9+/=]+)\)$", found[name])
