@@ -283,6 +283,19 @@ class SimulationInputs:
             candles |= {(token, interval): loaded for token, loaded in found.items()}
         return cls(stored, candles, extent)
 
+    @classmethod
+    def of_loaded(
+        cls, stored: StoredInputs, candles: Mapping[_Series, Candles], strategies: Iterable[Strategy]
+    ) -> Self:
+        """Return the inputs of these strategies where the candles are in memory already.
+
+        Args:
+            stored: Calls, and the months of the candles.
+            candles: By token and interval in seconds.
+            strategies: All strategies that will be cut for.
+        """
+        return cls(stored, candles, _Extent.of(strategies))
+
     def covers(self, strategy: Strategy) -> bool:
         """Return whether what was read suffices for runs of `strategy`."""
         return self._extent.covers(_Extent.of([strategy]))
