@@ -17,6 +17,7 @@ from dagster._core.events import AssetMaterializationPlannedData, DagsterEvent, 
 from dagster._core.execution.plan.objects import StepSuccessData
 from pydantic import Field
 
+from quantbot_pipeline.defs.due_partitions import Recorded, is_told, load_recorded
 from quantbot_pipeline.defs.instance_storage import storage_errors
 from quantbot_pipeline.defs.partitions import check_months, register_tokens, token_month_key
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS, failure_text, month_metadata
@@ -95,6 +96,7 @@ class MaterializationRecorder:
         self._instance = instance
         self.run_id = run_id
         self._job_name = job_name
+        self._recorded: Recorded | None = None
 
     def prepare(self, selected: SelectedBackfill) -> None:
         """Make the tokens known to Dagster, of which events are going to be stored."""
@@ -103,11 +105,13 @@ class MaterializationRecorder:
     def record(self, outcomes: Sequence[MonthOutcome]) -> None:
         """Store a materialisation per token-month and asset; a failed token-month is planned and never comes.
 
-        Dagster shows a partition as failed that was planned by a run that failed.
+        Dagster shows a partition as failed that was planned by a run that failed. A token-month that was up to date is
+        left out if that is recorded: it is no update, and the log need not grow with it.
         """
-        good = [outcome for outcome in outcomes if outcome.reason is None]
-        for name in SIMULATION_ASSETS:
-            # By asset: Dagster notes of a batch that its last event's asset was materialised.
+        good = [outcome for outcome in outcomes if outcome.reason is None and not self._is_told(outcome)]
+        for name in reversed(SIMULATION_ASSETS):
+            # By asset: Dagster notes of a batch that its last event's asset was materialised. The runs last: where they
+            # are recorded, the other three are.
             self._store([_materialization(name, outcome) for outcome in good], "ASSET_MATERIALIZATION")
         self._store(
             [
@@ -118,6 +122,14 @@ class MaterializationRecorder:
             ],
             "ASSET_MATERIALIZATION_PLANNED",
         )
+
+    def _is_told(self, outcome: MonthOutcome) -> bool:
+        if not outcome.is_untouched:
+            return False
+        if self._recorded is None:
+            # From the beginning of the work on: what others record meanwhile is at most recorded twice.
+            self._recorded = load_recorded(self._instance)
+        return is_told(outcome.key, outcome.settled_at, self._recorded)
 
     def _store(self, contents: Sequence[Any], event_type: str) -> None:
         entries = [self._entry(content, event_type) for content in contents]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from quantbot_pipeline.defs.due_partitions import find_due, load_recorded
+from quantbot_pipeline.defs.due_partitions import find_due, find_outdated, load_recorded
 from quantbot_pipeline.defs.fetch_job import NO_SOURCE, fetch_candles_job
 from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.partitions import register_tokens, token_partitions
@@ -50,7 +50,7 @@ def nightly_simulations(
     rows = state_store.read("calls/load_token_months", import_ids=None).to_pylist()
     called = {TokenMonth.from_parts(row["chain"], row["address"], row["month"]) for row in rows}
     called = {key for key in called if key.month >= settings.first_month}
-    due = find_due(called, load_recorded(context.instance, state_store))
+    due = find_due(called, load_recorded(context.instance), find_outdated(state_store))
     if not due:
         return dg.SkipReason(f"all {len(called)} token-months with calls are up to date")
     register_tokens(context.instance, due)

@@ -18,6 +18,7 @@ from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.clickhouse_contents import CandleContents
 from quantbot_pipeline.storage.clickhouse_imports import CandleImports
 from quantbot_pipeline.storage.clickhouse_resampling import CandleResampling
 from quantbot_pipeline.storage.sql_files import load_sql
@@ -130,7 +131,7 @@ PUBLISHED_CALL_SCHEMA = pa.schema(
 _VALUE_COLUMNS = ("open", "high", "low", "close", "volume")
 
 
-class ClickHouseStore(CandleImports, CandleResampling):
+class ClickHouseStore(CandleImports, CandleResampling, CandleContents):
     """Time series and high-volume events in ClickHouse, as `protocols.HistoryStore` says.
 
     Usable from several threads at once. Every method raises ServerError when the server is out of reach,
@@ -218,29 +219,6 @@ class ClickHouseStore(CandleImports, CandleResampling):
     def load_coverage(self) -> pa.Table:
         """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
         return self.read("candles/load_coverage")
-
-    def load_contents(self, tokens: Collection[TokenKey]) -> pa.Table:
-        """Return what `load_coverage` does of some tokens, with `content`, a hash of the candles, and `imported`."""
-        return self._read_of_tokens("candles/load_contents", tokens)
-
-    def load_imported(self, tokens: Collection[TokenKey]) -> pa.Table:
-        """Return chain, token_address, interval, month and `imported` of some tokens: quicker than their contents."""
-        return self._read_of_tokens("candles/load_imported", tokens)
-
-    def _read_of_tokens(self, query: str, tokens: Collection[TokenKey]) -> pa.Table:
-        # By chunks also where there are none: a table has its columns then too.
-        ordered = sorted(tokens)
-        chunks = [ordered[k : k + WINDOWS_PER_QUERY] for k in range(0, max(len(ordered), 1), WINDOWS_PER_QUERY)]
-        return pa.concat_tables(
-            [
-                self.read(
-                    query,
-                    chains=[token.chain for token in chunk],
-                    token_addresses=[token.address for token in chunk],
-                )
-                for chunk in chunks
-            ]
-        )
 
     def _load_windows(
         self, tokens: Sequence[TokenKey], bounds: Sequence[tuple[int, int]], interval: str | None

@@ -29,7 +29,10 @@ MIRROR_TABLES = ("published_runs", "published_calls")
 COPIED_TABLES = ("ohlcv_candles", *RUN_TABLES, "ml_features", "ml_scores")
 """Every table with rows that exist nowhere else."""
 
-ALL_TABLES = (*COPIED_TABLES, *MIRROR_TABLES, "schema_migrations")
+REMEMBERED_TABLES = ("candle_contents",)
+"""Made again from others when they are asked for."""
+
+ALL_TABLES = (*COPIED_TABLES, *MIRROR_TABLES, *REMEMBERED_TABLES, "schema_migrations")
 """Every table that migrations make."""
 
 CANDLES_CLONE = "backup_of_ohlcv_candles"

@@ -394,10 +394,11 @@ class HistoryStore(Protocol):
         """Return chain, token_address, interval, month (YYYY-MM), candle_count, first_s, last_s."""
         ...
 
-    def load_contents(self, tokens: Collection[TokenKey]) -> pa.Table:
+    def load_contents(self, tokens: Collection[TokenKey], *, anew: bool = False) -> pa.Table:
         """Return what `load_coverage` does of some tokens, with `content`, a hash of the candles, and `imported`.
 
-        `content` stays the same while the candles' values do, `imported` (int64) changes with every import.
+        `content` stays the same while the candles' values do, `imported` (int64) changes with every import. Both are
+        remembered of what did not change; `anew` hashes everything, and remembers nothing.
         """
         ...
 

@@ -68,6 +68,8 @@ class MonthOutcome:
         new_events: Events of the computed runs.
         trade_count: Trades of all its runs that did not fail.
         final_pnl: Mean over these runs, fraction of the capital per trade; None without runs.
+        is_untouched: Whether all its runs were up to date, so that nothing was read or written.
+        settled_at: Since when these are what they are; None without runs.
     """
 
     key: TokenMonth
@@ -77,6 +79,8 @@ class MonthOutcome:
     new_events: int
     trade_count: int
     final_pnl: float | None
+    is_untouched: bool = False
+    settled_at: datetime | None = None
 
     @property
     def reason(self) -> str | None:
@@ -506,6 +510,8 @@ def _month_outcomes(
                 new_events=sum(outcome.event_count for outcome in of_month),
                 trade_count=sum(found.trade_count for found in metrics) + sum(run.trade_count for run in current),
                 final_pnl=sum(pnl) / len(pnl) if pnl else None,
+                is_untouched=not of_month and key not in failures,
+                settled_at=max((run.settled_at for run in current), default=None),
             )
         )
     return months

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -56,11 +57,13 @@ class CurrentRun:
         run_id: Its id.
         trade_count: Its trades.
         final_pnl: Fraction of the capital per trade.
+        settled_at: When it was completed, or was seen to be current still.
     """
 
     run_id: int
     trade_count: int
     final_pnl: float
+    settled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,9 @@ def plan_runs(
                 strategy,
                 stamp,
                 staleness,
-                CurrentRun(current["run_id"], current["trade_count"], current["final_pnl"]) if current else None,
+                CurrentRun(current["run_id"], current["trade_count"], current["final_pnl"], current["settled_at"])
+                if current
+                else None,
             )
         )
     return runs

@@ -1,6 +1,8 @@
 """Backfills as Dagster records them: one run, a materialisation per token-month and asset, failed ones failed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +15,7 @@ from dagster_postgres import PostgresEventLogStorage
 from psycopg import sql
 
 from quantbot_pipeline.defs.backfills import MaterializationRecorder, backfill_job, backfill_run
+from quantbot_pipeline.defs.due_partitions import find_due, load_recorded
 from quantbot_pipeline.defs.partitions import token_month_key, token_month_partitions, token_partitions
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS
 from quantbot_pipeline.ingest.tokens import TokenKey
@@ -108,6 +111,44 @@ def test_a_failed_token_month_is_failed_and_its_neighbours_are_not(instance: dg.
     status = get_and_update_asset_status_cache_value(instance, dg.AssetKey("simulation_runs"), partitions)
     assert status is not None
     assert not list(status.deserialize_failed_partition_subsets(partitions).get_partition_keys())  # type: ignore[union-attr]
+
+
+def test_what_is_up_to_date_and_recorded_is_not_recorded_again(instance: dg.DagsterInstance) -> None:
+    def count() -> list[int]:
+        return [
+            len(instance.fetch_materializations(dg.AssetKey(name), limit=100).records) for name in SIMULATION_ASSETS
+        ]
+
+    before = datetime.now(UTC)
+    record(instance, [outcome(KEYS[0]), outcome(KEYS[1], "first: no room")])
+    untouched = [replace(outcome(key), is_untouched=True, settled_at=before) for key in KEYS[:3]]
+    record(instance, untouched)
+    # The second is shown as failed, the third was never recorded: who made its runs was killed.
+    assert count() == [3, 3, 3, 3]
+    assert set(materialized(instance, "simulation_runs")) == {str(token_month_key(key)) for key in KEYS[:3]}
+    record(instance, untouched)
+    assert count() == [3, 3, 3, 3]
+    # Its runs are newer than what is recorded.
+    record(instance, [replace(untouched[0], settled_at=datetime.now(UTC))])
+    assert count() == [4, 4, 4, 4]
+    # Other candles came, and gave the same runs.
+    april = str(token_month_key(KEYS[1]))
+    instance.report_runless_asset_event(dg.AssetMaterialization("ohlcv_candles", partition=april))
+    for _ in range(2):
+        record(instance, untouched)
+        # March and April of BONK read them, PEPE's March does not.
+        assert count() == [6, 6, 6, 6]
+
+
+def test_candles_that_came_while_a_run_worked_were_not_seen_by_it(instance: dg.DagsterInstance) -> None:
+    [key, *_] = KEYS
+    with backfill_run(instance, SELECTED) as (recorder, finish):
+        instance.report_runless_asset_event(dg.AssetMaterialization("ohlcv_candles", partition=token_month_key(key)))
+        recorder.record([outcome(key)])
+        finish(BackfillCounts(total=1))
+    assert find_due([key], load_recorded(instance), ()) == {key: "new candles"}
+    record(instance, [outcome(key)])
+    assert find_due([key], load_recorded(instance), ()) == {}
 
 
 def test_a_stopped_backfill_is_a_cancelled_run_and_an_error_a_failed_one(instance: dg.DagsterInstance) -> None:

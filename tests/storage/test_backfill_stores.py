@@ -1,10 +1,14 @@
 """What backfills ask of the stores: contents of months, locks, stamps of runs, outcomes of token-months."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
 
+import clickhouse_connect
 import psycopg
 import pytest
+from clickhouse_connect.driver.client import Client
 from stored_rows import BONK, MARCH_SECOND, PEPE, candles, digest, run, store_strategy, summary
 
 from quantbot_pipeline.errors import StorageError
@@ -62,6 +66,82 @@ def test_swapped_values_are_another_content(history: ClickHouseStore) -> None:
 def test_contents_of_no_token_are_an_empty_table_with_columns(history: ClickHouseStore) -> None:
     assert history.load_contents([]).num_rows == 0
     assert {"content", "imported", "month"} <= set(history.load_contents([]).column_names)
+
+
+@pytest.fixture
+def clickhouse_client(clickhouse_database: str) -> Iterator[Client]:
+    with closing(clickhouse_connect.get_client(dsn=clickhouse_database)) as client:
+        yield client
+
+
+def asked_without_hashing(history: ClickHouseStore, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a candle is read")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClickHouseStore, "_hash", refuse)
+        return history.load_contents([BONK, PEPE]).to_pylist()
+
+
+def test_what_is_remembered_is_what_hashing_gives_after_whatever_happened(
+    history: ClickHouseStore, clickhouse_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is hashed twice, and nothing is remembered of parts that are gone."""
+    later = MARCH_SECOND + 31 * DAY
+    changes = [
+        lambda: history.insert_candles(candles(BONK, "5m", MARCH_SECOND, 300, [1.0, 2.0])),
+        # Of a token that had nothing, in a month that is known.
+        lambda: history.insert_candles(candles(PEPE, "5m", MARCH_SECOND, 300, [1.0])),
+        lambda: history.insert_candles(candles(BONK, "1m", later, 60, [3.0, 4.0, 5.0])),
+        # The same values once more: another import.
+        lambda: history.insert_candles(candles(BONK, "5m", MARCH_SECOND, 300, [1.0, 2.0])),
+        lambda: clickhouse_client.command("optimize table ohlcv_candles final"),
+        lambda: clickhouse_client.command(
+            "alter table ohlcv_candles update close = 9 where close = 2 settings mutations_sync = 2"
+        ),
+        lambda: clickhouse_client.command("delete from ohlcv_candles where interval = '1m'"),
+        lambda: clickhouse_client.command("truncate table ohlcv_candles"),
+    ]
+    seen = []
+    for change in changes:
+        change()
+        truth = history.load_contents([BONK, PEPE], anew=True).to_pylist()
+        assert history.load_contents([BONK, PEPE]).to_pylist() == truth
+        if truth:
+            assert asked_without_hashing(history, monkeypatch) == truth
+        seen.append([(row["month"], row["interval"], row["content"]) for row in truth])
+    # Merging changes nothing but the parts.
+    assert seen[3] == seen[4]
+    assert [len(months) for months in seen] == [1, 2, 3, 3, 3, 3, 2, 0]
+    assert seen[4] != seen[5]
+
+
+def test_tokens_are_remembered_each_by_itself(history: ClickHouseStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for token in (BONK, PEPE):
+        history.insert_candles(candles(token, "5m", MARCH_SECOND, 300, [1.0, 2.0]))
+    [of_bonk] = history.load_contents([BONK]).to_pylist()
+    both = history.load_contents([BONK, PEPE]).to_pylist()
+    assert len(both) == 2
+    assert of_bonk in both
+    assert asked_without_hashing(history, monkeypatch) == both
+
+
+def test_parts_that_change_while_they_are_hashed_are_not_remembered(
+    history: ClickHouseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history.insert_candles(candles(BONK, "5m", MARCH_SECOND, 300, [1.0, 2.0]))
+    hashing = ClickHouseStore._hash
+
+    def hash_early(store: ClickHouseStore, *arguments: Any) -> Any:
+        found = hashing(store, *arguments)
+        store.insert_candles(candles(BONK, "5m", MARCH_SECOND, 300, [7.0]))
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClickHouseStore, "_hash", hash_early)
+        before = history.load_contents([BONK]).to_pylist()
+    truth = history.load_contents([BONK], anew=True).to_pylist()
+    assert history.load_contents([BONK]).to_pylist() == truth != before
 
 
 # --- locks ---

@@ -1,6 +1,7 @@
 -- grain: one run of the scopes asked for that no other took the place of: the current one, failed and unfinished ones
 -- keys: run_id
 -- units: final_pnl as a fraction of the capital per trade
+-- settled_at: when it was completed, or became current again: that changes what is known of its inputs
 select
     runs.scope_key,
     runs.id as run_id,
@@ -8,6 +9,7 @@ select
     runs.engine_version,
     runs.config_hash,
     inputs.inputs_stamp,
+    greatest(runs.completed_at, inputs.stamped_at) as settled_at,
     summary.trade_count,
     summary.final_pnl
 from simulation_runs as runs

@@ -1,4 +1,5 @@
 -- grain: one row per completed run given
+-- The time changes with the same stamp too: a run that is current again had its inputs before.
 insert into simulation_run_inputs (simulation_run_id, inputs_stamp)
 select
     stamps.run_id,
@@ -11,4 +12,3 @@ on conflict (simulation_run_id) do update
 set
     inputs_stamp = excluded.inputs_stamp,
     stamped_at = clock_timestamp()
-where simulation_run_inputs.inputs_stamp <> excluded.inputs_stamp
