@@ -187,7 +187,6 @@ def register(app: typer.Typer) -> None:
                     "kind": row.model_type,
                     "status": row.status,
                     "ROC AUC": row.metrics.get("roc_auc"),
-                    "pnl uplift": row.metrics.get("pnl_uplift"),
                     "beats baselines": row.metrics.get("beats_baseline"),
                 }
                 for row in rows

@@ -4,6 +4,8 @@ Everything on it is in the registry's row, so a card can be written anew at any 
 """
 
 import html
+import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -49,7 +51,8 @@ def card_path(row: ModelRow) -> PurePosixPath:
 
 def card_path_of(name: str, version: str) -> PurePosixPath:
     """Return where the card of a model's version is, from the folder of the report."""
-    return PurePosixPath(CARD_FOLDER) / f"{name}-{version}.html"
+    # Names that were stored can be part of a file name; one that came another way leads nowhere else.
+    return PurePosixPath(CARD_FOLDER) / re.sub(r"[^A-Za-z0-9._-]", "_", f"{name}-{version}.html", flags=re.ASCII)
 
 
 def render_model_card(row: ModelRow) -> str:
@@ -73,8 +76,9 @@ def render_model_card(row: ModelRow) -> str:
         "model_card.html.j2",
         figures,
         model=row,
-        metrics=metrics,
-        walk=walk,
+        # Rows of earlier versions say less.
+        metrics=defaultdict(lambda: None, metrics),
+        walk=defaultdict(lambda: None, walk),
         learns=_LEARNS.get(str(metrics.get("task")), "an unknown task"),
         label_facts=[(name, _text(value)) for name, value in row.label_definition.items()],
         window=[

@@ -226,6 +226,38 @@ def test_model_is_trained_listed_and_the_same_again(stocked: Quantbot) -> None:
     table = stocked("models", "list").out
     assert first.document["version"] in table
     assert max(map(len, table.splitlines())) <= WIDTH
+    assert first.document["status"] == ("ready" if first.document["beats_baseline"] else "failed")
+    name, version = first.document["name"], first.document["version"]
+    shown = stocked("models", "show", name)
+    assert version in shown.out
+    assert "caller win rate" in shown.out
+    assert Path(first.document["card"]).name == f"{name}-{version}.html"
+    assert Path(stocked("models", "show", name, version, "--json").document["card"]).stat().st_size > 100_000
+
+
+@pytest.mark.server
+def test_version_that_is_in_use_is_chosen_by_hand(stocked: Quantbot, databases: Databases) -> None:
+    trained = stocked("train", "--model", "logistic", "--name", "chosen", "--json").document
+    version = trained["version"]
+    with psycopg.connect(databases.postgres, autocommit=True) as connection:
+        # Whatever the test says of the sample's few calls.
+        connection.execute(
+            "update ml_models set status = 'deprecated', metrics_json = metrics_json - 'beats_baseline' "
+            "where name = 'chosen'"
+        )
+    change = {"name": "chosen", "version": version}
+    assert stocked("models", "promote", "chosen", version, "--json").document == change | {
+        "before": "deprecated",
+        "status": "ready",
+    }
+    assert "is ready already" in stocked("models", "promote", "chosen", version).out
+    assert stocked("models", "deprecate", "chosen", "--json").document == change | {
+        "before": "ready",
+        "status": "deprecated",
+    }
+    stocked("models", "deprecate", "chosen").refuses("'chosen' has no version in use")
+    stocked("models", "promote", "chosen", "nope").refuses("'nope'", version)
+    stocked("models", "show", "nobody").refuses("'nobody'", "chosen")
 
 
 @pytest.mark.server

@@ -179,6 +179,9 @@ def test_model_metrics_stand_beside_those_of_the_baselines(scene: Scene) -> None
         "baseline_constant": {"roc_auc": 0.5, "brier": 0.25},
         "baseline_caller_win_rate": None,
         "features_without_values": [],
+        # What a card shows in a picture or a table is no fact in a line.
+        "curves": {"reliability": []},
+        "importance": [{"feature": "a", "rise": 0.1}],
         "beats_baseline": True,
         "verdict": "beats the baselines",
     }
@@ -196,6 +199,7 @@ def test_model_metrics_stand_beside_those_of_the_baselines(scene: Scene) -> None
         ("test calls", "90"),
         ("test_start", "2025-01-01 00:00 UTC"),
     )
+    assert model.card == "models/take-1.html"
 
 
 def test_quarantine_reasons_that_differ_in_the_value_found_are_one(scene: Scene) -> None:

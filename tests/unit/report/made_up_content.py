@@ -93,7 +93,16 @@ def content(text: str = "plain") -> ReportContent:
         search=named_search(text),
         models=(
             ModelStanding(
-                text, "1", text, "ready", 23, text, (text,), (ModelMetric("roc_auc", 0.6, (None,)),), ((text, text),)
+                text,
+                "1",
+                text,
+                "ready",
+                23,
+                text,
+                (text,),
+                (ModelMetric("roc_auc", 0.6, (None,)),),
+                ((text, text),),
+                f"models/{text}-1.html",
             ),
         ),
         quarantine=(QuarantineReason("alerts", text, 2, text, text),),
