@@ -1,8 +1,10 @@
 """Searches: the same plan is the stored job, and a killed one goes on to the same trials."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
@@ -11,6 +13,7 @@ from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.workflows import measure_trials as meter
 from quantbot_pipeline.workflows import optimization_plan as plan_module
 from quantbot_pipeline.workflows import run_optimization as jobs_module
+from quantbot_pipeline.workflows.export_study import export_job
 from quantbot_pipeline.workflows.optimization_plan import plan_of_job
 from quantbot_pipeline.workflows.run_optimization import OptimizationPlan, plan_optimization, run_optimization
 from quantbot_pipeline.workflows.verify import verify
@@ -364,3 +367,22 @@ def test_the_newest_version_of_a_template_is_searched(scene: Scene) -> None:
     scene.strategy(version="9")
     newest = scene.strategy(version="10", horizon_seconds=600)
     assert plan(scene).template.strategy_id == newest.strategy_id
+
+
+def test_a_search_can_be_read_as_a_study_of_optuna(scene: Scene, tmp_path: Path) -> None:
+    store_world(scene)
+    stops = {"path": "exits.stop_loss", "type": "categorical", "choices": [{"initial": 0.1}, None]}
+    run_optimization(plan(scene, TARGETS, HORIZONS, stops, trial_count=12), scene.state, scene.history)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    assert export_job(scene.state, 1, url) == 12
+    study = optuna.load_study(study_name="job 1", storage=url)
+    assert [trial.values for trial in study.trials] == [[score] for *_, score in trials(scene)]
+    best = max(trials(scene), key=lambda row: row[4])
+    assert study.best_trial.user_attrs["trial"] == best[0]
+    assert {"exits.targets[0].multiple", "horizon_seconds", "exits.stop_loss"} == set(study.best_params)
+    with pytest.raises(InputError, match="has a study 'job 1' already"):
+        export_job(scene.state, 1, url)
+    with pytest.raises(InputError, match="can't be opened"):
+        export_job(scene.state, 1, "nothing://user:secret@host")
+    with pytest.raises(InputError, match="no search 9"):
+        export_job(scene.state, 9, url)
