@@ -24,6 +24,7 @@ Examples:
   quantbot trials
   quantbot trials 3 --top 20
   quantbot trials 3 --top 5 --json
+  quantbot trials 3 --export-study sqlite:///search.db
 """
 )
 
@@ -37,6 +38,9 @@ def register(app: typer.Typer) -> None:
             None, help="Id of the search; the last completed one without it.", min=1, metavar="JOB"
         ),
         top: int = typer.Option(DEFAULT_TOP, min=1, help="How many trials to show."),
+        export_study: str | None = typer.Option(
+            None, help="Write the trials as a study of Optuna too, such as sqlite:///search.db.", metavar="URL"
+        ),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print them as JSON."),
     ) -> None:
@@ -46,6 +50,10 @@ def register(app: typer.Typer) -> None:
 
         with open_stores() as stores:
             search = collect_search(stores.state, job, top=top)
+            if export_study is not None and search is not None:
+                from quantbot_pipeline.workflows.export_study import export_job
+
+                export_job(stores.state, search.job_id, export_study)
         if search is not None:
             print_search(search, top=top, as_json=as_json)
         elif job is not None:
