@@ -4,7 +4,9 @@ import io
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 from typer.exceptions import TyperException
@@ -37,7 +39,9 @@ from quantbot_pipeline.cli import (
 )
 from quantbot_pipeline.cli.console import messages, print_error
 from quantbot_pipeline.cli.help_text import flowing
-from quantbot_pipeline.errors import QuantbotError
+from quantbot_pipeline.errors import ConfigError, QuantbotError, StorageError
+from quantbot_pipeline.full_disks import describe_full_disk
+from quantbot_pipeline.settings import load_settings
 
 _HELP = flowing(
     """Research lab for people who trade on calls.
@@ -54,7 +58,7 @@ _EXIT_CODES = flowing(
   2    an option, a file or a setting is wrong; nothing was stored of it
   3    a database or a server refused or lost something
   4    a run or a model could not be computed; the others are stored
-  5    counts that must add up do not
+  5    counts that must add up do not, or verify found a broken rule
   130  stopped by Ctrl-C; what was finished is stored, of files all or nothing
 
 Results go to standard output, progress and messages to standard error. Servers, data, models and reports are in
@@ -139,22 +143,27 @@ def run(arguments: Sequence[str] | None) -> int:
     # They log what they raise too; without a handler, Python prints that above the one message.
     for driver in ("clickhouse_connect", "psycopg"):
         logging.getLogger(driver).addHandler(logging.NullHandler())
+    # Dagster tells of each attempt to reach Postgres; what comes of them is told once.
+    logging.getLogger().addFilter(_is_no_retry)
     try:
         code = typer.main.get_command(build_app()).main(args=arguments, prog_name="quantbot", standalone_mode=False)
         sys.stdout.flush()
     except TyperException as error:
         return _answer_usage(error)
     except QuantbotError as error:
-        print_error(str(error))
-        return error.exit_code
+        return _answer_error(error)
     except KeyboardInterrupt:
         code = interrupts.INTERRUPTED
     except BrokenPipeError:
         # The reader has seen enough, as in 'quantbot … | head'. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        where = "standard output" if _is_output_lost() else None
+        if (sentence := describe_full_disk(error, where=where, folders=_folders_written())) is not None:
+            print_error(sentence)
+            return StorageError.exit_code
+        if not isinstance(error, OSError) or error.filename is None:
             raise
         print_error(f"{error.filename}: {error.strerror}")
         return 2
@@ -163,6 +172,41 @@ def run(arguments: Sequence[str] | None) -> int:
         interrupts.end(code)
         messages.print(interrupts.text_when_stopped(), soft_wrap=True)
     return code if isinstance(code, int) else 0
+
+
+def _answer_error(error: QuantbotError) -> int:
+    """Answer an error of the project; one behind which a disk is that takes nothing more says which."""
+    text = str(error)
+    sentence = describe_full_disk(error, folders=_folders_written())
+    if sentence is None:
+        print_error(text)
+        return error.exit_code
+    is_said = "run it again" in text and any(word in text.lower() for word in ("space", "quota", "read-only"))
+    print_error(text if is_said else f"{sentence} ({text})")
+    return StorageError.exit_code
+
+
+def _is_output_lost() -> bool:
+    """Return whether what was printed can't be written, and see to it that Python does not try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
+
+
+def _folders_written() -> list[Path]:
+    """Return where a command writes, wherever else it does."""
+    try:
+        home = [load_settings().home]
+    except ConfigError:
+        home = []
+    return [*home, Path.cwd(), Path(tempfile.gettempdir()), Path("/dev/stdout")]
+
+
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Retrying failed database")
 
 
 def _answer_usage(error: TyperException) -> int:

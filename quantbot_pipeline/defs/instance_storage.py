@@ -14,13 +14,15 @@ from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.utils import DagsterPostgresException
 
-from quantbot_pipeline.errors import ServerError
+from quantbot_pipeline.errors import ServerError, StorageError
+from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import load_settings
 
 _STATEMENT_TIMEOUT_MS = 120_000
 _POOL_RECYCLE_SECONDS = 3_600
 _MAX_OVERFLOW = 20
+_LONGEST_REASON = 300
 
 
 class HomePostgresStorage(DagsterPostgresStorage):
@@ -55,6 +57,18 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.DBAPIError, DagsterPostgresException) as error:
+        where = "the disk of Postgres, where Dagster keeps its records"
+        if (full := describe_full_disk(error, where=where)) is not None:
+            raise StorageError(f"{full}; what was finished is kept") from error
         raise ServerError(
-            "Postgres went away while Dagster recorded a run; run the same command again: what was finished is kept"
+            f"Postgres went away while Dagster recorded a run ({_reason(error)}); run the same command again: what was "
+            "finished is kept"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the driver said, on one line, without the statement and its values."""
+    cause: BaseException = error
+    while isinstance(cause, DagsterPostgresException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return " ".join(str(getattr(cause, "orig", None) or cause).split())[:_LONGEST_REASON]

@@ -1,5 +1,6 @@
 """Background processes that outlive the command that starts them: identity, start, stop, their files."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -179,15 +180,29 @@ def last_lines(log_file: Path, count: int = 5) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file of mode 0600 that readers see either whole or not at all."""
+    """Write a file of mode 0600 that readers see either whole or not at all.
+
+    Raises:
+        OSError: it can't be written; the error always names it.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    try:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+    except OSError as error:
+        # Writing knows a number, not a name.
+        error.filename, error.filename2 = str(path), None
+        raise
 
 
 def ensure_password(path: Path) -> str:
