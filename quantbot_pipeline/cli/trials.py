@@ -119,7 +119,7 @@ def print_search(search: "SearchContent", *, top: int, as_json: bool, about: Map
     _print_verdict(search)
     listed = _listed(search, top)
     if listed:
-        print_rows("Best trials", [_row(search, rank, trial) for rank, trial in enumerate(listed, start=1)])
+        print_rows("Best trials", [_row(search, trial) for trial in listed])
     if len(listed) < search.trial_count and not search.is_sample:
         print_line(f"all of them: quantbot trials {search.job_id} --top {search.trial_count}")
     elif len(listed) < search.trial_count:
@@ -178,16 +178,20 @@ def _trial(search: "SearchContent", trial: "TrialRecord") -> dict[str, Any]:
     }
 
 
-def _row(search: "SearchContent", rank: int, trial: "TrialRecord") -> dict[str, Any]:
+def _row(search: "SearchContent", trial: "TrialRecord") -> dict[str, Any]:
     from quantbot_pipeline.report.search_content import value_text
     from quantbot_pipeline.report.search_words import in_order, metric
 
     scores = trial.scores or (None,) * len(search.goals)
-    row: dict[str, Any] = {"rank": rank, "trial": trial.index}
+    row: dict[str, Any] = {"trial": trial.index}
+    heads = [goal.text.removeprefix("max:").removeprefix("min:") for goal in search.goals]
+    if len(set(heads)) < len(heads):
+        heads = [goal.text for goal in search.goals]
+    # Narrow heads leave room for the parameters; the objective stands above the table.
     # A score is shown as the metric that it is of: a drawdown of 0.3 and not of -0.3.
     row |= {
-        goal.text: None if score is None else goal.shown(score)
-        for goal, score in zip(search.goals, scores, strict=False)
+        head: None if score is None else goal.shown(score)
+        for head, goal, score in zip(heads, search.goals, scores, strict=False)
     }
     if len(search.goals) > 1:
         row["front"] = trial.index in {each.index for each in search.front}

@@ -32,6 +32,7 @@ FRONT_POINTS = 1_000
 """Beaten trials that are drawn beside a front at most."""
 
 _FRONT_PAIRS = 3
+_FAR_WORSE = "Trials that are far worse than the rest lie outside of the picture."
 _STATE_COLOURS = {"unscored": "#e69f00", "pruned": "#56b4e9", "refused": "#999999", "failed": "#d55e00"}
 _BAR_PIXELS = 44
 _HISTORY_PIXELS = 430
@@ -210,6 +211,8 @@ def front_figures(search: SearchContent) -> list[SearchFigure]:
             break
         goals = search.goals
         ordered = sorted(front, key=lambda trial: shown_score(trial, goals, a))
+        x_range, x_hidden = _front_range(drawn, front, goals, a)
+        y_range, y_hidden = _front_range(drawn, front, goals, b)
         traces = [
             _points("beaten trial", drawn, goals, a, b, colour=POINT, size=5, opacity=0.55),
             _points("front", ordered, goals, a, b, colour=BEST, size=9, opacity=1.0, is_joined=len(goals) == 2),
@@ -219,19 +222,33 @@ def front_figures(search: SearchContent) -> list[SearchFigure]:
             "showlegend": True,
             "legend": LEGEND,
             "margin": MARGIN,
-            "xaxis": {"title": {"text": label(goals[a].text)}},
-            "yaxis": {"title": {"text": label(goals[b].text)}},
+            "xaxis": {"title": {"text": label(goals[a].text)}, **x_range},
+            "yaxis": {"title": {"text": label(goals[b].text)}, **y_range},
         }
+        told = [*(notes if number == 0 else []), *([_FAR_WORSE] if x_hidden or y_hidden else [])]
         figures.append(
             SearchFigure(
                 f"search-front-{number}",
                 f"{goals[a].text} and {goals[b].text}",
                 "Trials by two goals, the Pareto front among them",
                 {"data": [trace for trace in traces if trace["x"]], "layout": layout},
-                " ".join(notes) if number == 0 else "",
+                " ".join(told),
             )
         )
     return figures
+
+
+def _front_range(
+    others: Sequence[TrialRecord], front: Sequence[TrialRecord], goals: Sequence[SearchGoal], k: int
+) -> tuple[Figure, int]:
+    """Return what an axis shows, the whole front at least, and how many trials are so bad that they lie outside."""
+    scores = [(trial.scores or ())[k] for trial in (*others, *front)]
+    bounds, _ = score_bounds(scores)
+    if bounds is None:
+        return {}, 0
+    worst = min((trial.scores or ())[k] for trial in front)
+    floor = min(bounds[0], worst - 0.05 * (bounds[1] - worst))
+    return {"range": sorted(goals[k].shown(score) for score in (floor, bounds[1]))}, sum(s < floor for s in scores)
 
 
 def improvements(scored: Sequence[TrialRecord]) -> list[tuple[int, float]]:

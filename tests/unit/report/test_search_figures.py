@@ -143,8 +143,10 @@ def test_points_of_a_choice_lie_around_its_place_and_the_star_on_the_best_trial(
 
 
 def test_medians_are_of_eighths_of_the_trials() -> None:
-    # 32 trials at x = 0 … 31 with the score x²: the first eighth are 0, 1, 4, 9 at 0 … 3, median 2.5 at 1.5.
-    (figure,) = slice_figures(_content(*(_scored(k, float(k * k), x=float(k)) for k in range(32)), parameters=(X,)))
+    # 32 trials at x = 0 … 31, in another order, with the score x²: the first eighth are 0, 1, 4, 9 at 0 … 3, median
+    # 2.5 at 1.5.
+    places = [float(k * 7 % 32) for k in range(32)]
+    (figure,) = slice_figures(_content(*(_scored(k, x * x, x=x) for k, x in enumerate(places)), parameters=(X,)))
 
     median = _traces(figure)["median"]
     assert len(median["x"]) == 8
@@ -205,6 +207,18 @@ def test_fronts_are_drawn_by_pairs_of_goals_in_metrics() -> None:
     assert (traces["beaten trial"]["x"], traces["beaten trial"]["y"]) == ([1.0], [0.5])
     # Joined from the left to the right; drawdowns have their own sign again.
     assert (traces["front"]["x"], traces["front"]["y"]) == ([2.0, 3.0], [0.4, 0.6])
+
+
+def test_fronts_are_drawn_whole_and_disasters_lie_outside() -> None:
+    # Drawdowns of 0.1 to 0.16 and one of 9; the front has a trial of 0.3, which is bad but on it.
+    crowd = [_scored(k, 0.1 * k, -0.1 - 0.01 * k) for k in range(7)]
+    disaster, best = _scored(7, 0.0, -9.0), _scored(8, 1.0, -0.3)
+    (figure,) = front_figures(_content(*crowd, disaster, best, goals=TWO_GOALS, front=(*crowd, best)))
+
+    low, high = figure.figure["layout"]["yaxis"]["range"]
+    assert low < 0.1
+    assert 0.3 < high < 1
+    assert "far worse than the rest" in figure.note
 
 
 def test_three_goals_have_three_pictures_and_one_goal_has_none() -> None:
