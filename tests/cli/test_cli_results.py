@@ -202,14 +202,16 @@ def test_search_is_stored_ranked_and_reused(stocked: Quantbot, tmp_path: Path) -
     assert again["reused"] is True
     assert again["trials"] == first.document["trials"]
     job = first.document["job"]
-    assert stocked("trials", job, "--top", "1", "--json").document == {
-        "job": job,
-        "trials": first.document["trials"][:1],
-    }
+    one = stocked("trials", job, "--top", "1", "--json").document
+    assert one["trials"] == first.document["trials"][:1]
+    assert one["verdict"] == first.document["verdict"]
+    assert (one["job"], one["status"], one["trial_count"], one["counts"]) == (job, "completed", 4, {"scored": 4})
     last = stocked("trials", "--top", "2", "--json").document
     assert [trial["trial"] for trial in last["trials"]] == [trial["trial"] for trial in first.document["trials"][:2]]
     table = stocked("trials").out
     assert "exits.stop_loss.initial" in table
+    # Whether the winner is luck is said in words, on this little data.
+    assert "Too little data to say whether the winner is luck." in table
     assert max(map(len, table.splitlines())) <= WIDTH
 
 
