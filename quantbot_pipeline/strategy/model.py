@@ -536,10 +536,6 @@ def load_strategy(path: Path) -> Strategy:
         raise StrategyError(f"{path}: can't be read: {error.strerror}; give a JSON file") from error
     except UnicodeDecodeError as error:
         raise StrategyError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    for match in _JSON_TEXT_OR_LITERAL.finditer(text):
-        if not match.group().startswith('"'):
-            where = _position(text, match.start())
-            raise StrategyError(f"{path}: {where}: found {match.group()}, allowed are finite numbers")
     try:
         document = json.loads(text, object_pairs_hook=_unique_keys)
     except json.JSONDecodeError as error:
@@ -550,6 +546,11 @@ def load_strategy(path: Path) -> Strategy:
         raise StrategyError(f"{path}: nested too deep to be read as JSON") from error
     except ValueError as error:
         raise StrategyError(f"{path}: not JSON: {error}") from error
+    # Only in what is JSON otherwise: in any other file these are words.
+    for match in _JSON_TEXT_OR_LITERAL.finditer(text):
+        if not match.group().startswith('"'):
+            where = _position(text, match.start())
+            raise StrategyError(f"{path}: {where}: found {match.group()}, allowed are finite numbers")
     return parse_strategy(document, source=str(path))
 
 

@@ -8,7 +8,8 @@ a backfill of nothing would look like one that is done.
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -20,6 +21,7 @@ ALL = "all"
 _RANGE = ".."
 _GLOB = frozenset("*?[")
 _SHOWN = 10
+_CHAIN_END = ":"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,26 @@ class Selection:
 
     @classmethod
     def of(cls, tokens: Iterable[str] = (), months: Iterable[str] = (), strategies: Iterable[str] = ()) -> "Selection":
-        """Return the selection that options name; an option that is not given selects all."""
-        return cls(_names(tokens), _names(months), _names(strategies))
+        """Return the selection that options name; an option that is not given selects all.
+
+        Raises:
+            InputError: one is given and names nothing.
+        """
+        return cls(_names("--tokens", tokens), _names("--months", months), _names("--strategies", strategies))
 
     @property
     def document(self) -> dict[str, Any]:
         """The selectors as JSON."""
         return {"tokens": list(self.tokens), "months": list(self.months), "strategies": list(self.strategies)}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Sequence[str]]) -> "Selection":
+        """Return the selection whose `document` this is."""
+        return cls(tuple(document["tokens"]), tuple(document["months"]), tuple(document["strategies"]))
+
+    def __str__(self) -> str:
+        """The selectors as they would be given."""
+        return "; ".join(f"{name} {', '.join(texts)}" for name, texts in self.document.items())
 
     @property
     def key(self) -> str:
@@ -58,9 +73,15 @@ class Selection:
         return ALL in self.tokens and ALL in self.months
 
 
-def _names(texts: Iterable[str]) -> tuple[str, ...]:
-    names = tuple(name for text in texts for part in text.split(",") if (name := part.strip()))
-    return names or (ALL,)
+def _names(option: str, texts: Iterable[str]) -> tuple[str, ...]:
+    names: list[str] = []
+    for text in texts:
+        found = [name for part in text.split(",") if (name := part.strip())]
+        if not found:
+            # A variable of a script that was never set: everything is not what it meant.
+            raise InputError(f"{option}: {text!r} names nothing; allowed are names, globs, or 'all'")
+        names += found
+    return tuple(names) or (ALL,)
 
 
 def check_form(selection: Selection) -> None:
@@ -124,6 +145,13 @@ def _near(text: str, known: Collection[str]) -> str:
         return "there is none: 'quantbot ingest alerts' stores calls"
     if len(known) <= _SHOWN:
         return f"there are {', '.join(sorted(known))}"
+    if _CHAIN_END in text:
+        chains = Counter(name.partition(_CHAIN_END)[0] for name in known)
+        chain = text.partition(_CHAIN_END)[0]
+        if chain not in chains:
+            near_chains = difflib.get_close_matches(chain.casefold(), chains, 1)
+            shown = ", ".join(f"{name}:* ({chains[name]:,})" for name in near_chains or sorted(chains))
+            return f"near is {shown}" if near_chains else f"there are {shown}"
     by_case = {name.casefold(): name for name in sorted(known)}
     near = [by_case[name] for name in difflib.get_close_matches(text.casefold(), by_case, _SHOWN, 0.4)]
     ordered = sorted(known)
@@ -146,6 +174,8 @@ def _token_matcher(text: str) -> Callable[[str], bool]:
 def _month_matcher(text: str) -> Callable[[str], bool]:
     first, dots, last = text.partition(_RANGE)
     if dots:
+        if not first or not last:
+            raise InputError(f"--months: {text!r} lacks an end; a range is FIRST..LAST, such as 2025-01..2025-06")
         for month in (first, last):
             month_start(month)
         if last < first:

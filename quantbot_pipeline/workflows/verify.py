@@ -186,13 +186,22 @@ def find_rules(names: Collection[str] | None, *, quick: bool = False) -> tuple[R
         quick: Only those that the databases count by themselves.
 
     Raises:
-        InputError: there is no such rule; the message lists all.
+        InputError: there is no such rule, or none is left to look at; the message lists all.
     """
     known = {rule.name for rule in RULES}
     unknown = sorted(set(names or ()) - known)
     if unknown:
         raise InputError(f"rules: {', '.join(unknown)} not known; allowed are {', '.join(rule.name for rule in RULES)}")
-    return tuple(rule for rule in RULES if (names is None or rule.name in names) and (rule.is_quick or not quick))
+    found = tuple(rule for rule in RULES if (names is None or rule.name in names) and (rule.is_quick or not quick))
+    if not found:
+        # That nothing is broken where nothing was looked at says nothing.
+        slow = sorted(set(names or ()))
+        raise InputError(
+            f"rules: no rule left to look at: {', '.join(slow)} read what is stored, which --quick leaves out"
+            if slow
+            else f"rules: no rule left to look at; allowed are {', '.join(rule.name for rule in RULES)}"
+        )
+    return found
 
 
 def check_rule(rule: Rule, state: StateStore, history: HistoryStore, *, now: datetime) -> RuleOutcome:

@@ -480,3 +480,10 @@ def test_canonical_json_is_pinned() -> None:
     assert config_hash(parse_strategy(document())) == (
         "780f2e7bfb2e49b235c42fc5caaae912fc0b8de53a9d36fa21e692c3fe9175ae"
     )
+
+
+def test_words_in_a_file_that_is_not_json_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# A strategy\n\nNaN and Infinity are refused.\n", encoding="utf-8")
+    with pytest.raises(StrategyError, match="line 1, column 1: not JSON"):
+        load_strategy(path)

@@ -64,7 +64,8 @@ def test_a_token_is_found_in_whatever_case_its_chain_writes_it() -> None:
         ("BONK", "all", ["'BONK'", "chain:address"]),
         ("all", "2025-13", ["'2025-13'", "YYYY-MM"]),
         ("all", "2025-06..2025-01", ["ends before it begins"]),
-        ("all", "2025-06..", ["YYYY-MM"]),
+        ("all", "2025-06..", ["'2025-06..'", "FIRST..LAST", "2025-01..2025-06"]),
+        ("all", "..2025-06", ["'..2025-06'", "FIRST..LAST"]),
     ],
 )
 def test_a_selector_that_matches_nothing_is_refused_with_what_is_near(
@@ -82,6 +83,28 @@ def test_many_names_are_not_listed_but_the_near_ones_are() -> None:
         select_strategies(Selection.of(strategies=["conservativ-24"]), known)
     with pytest.raises(InputError, match="there are 51, from conservative-24h to strategy-9"):
         select_strategies(Selection.of(strategies=["zzz"]), known)
+
+
+def test_near_a_mistyped_glob_or_chain_are_its_chains() -> None:
+    many = [TokenMonth(TokenKey("binance", f"T{k}_USDT"), "2025-01") for k in range(20)]
+    known = [*many, TokenMonth(SOL, "2025-01")]
+    with pytest.raises(InputError, match=r"'binanc:\*' matches nothing that has calls; near is binance:\* \(20\)"):
+        select_token_months(Selection.of(["binanc:*"]), known)
+    with pytest.raises(InputError, match=r"near is binance:\*"):
+        select_token_months(Selection.of(["binanc:T1_USDT"]), known)
+    # A chain that is none of those near: all chains are told, not ten tokens.
+    with pytest.raises(InputError, match=r"there are binance:\* \(20\), solana:\* \(1\)"):
+        select_token_months(Selection.of(["kraken:*"]), known)
+
+
+@pytest.mark.parametrize("option", ["tokens", "months", "strategies"])
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_an_empty_selector_is_refused_for_it_would_select_all(option: str, text: str) -> None:
+    with pytest.raises(InputError, match=rf"--{option}: .* names nothing; .*'all'"):
+        Selection.of(**{option: [text]})
+    # Beside another one, too.
+    with pytest.raises(InputError, match="names nothing"):
+        Selection.of(**{option: ["all", text]})
 
 
 def test_an_empty_store_is_no_mistake_of_who_asks_for_everything() -> None:
