@@ -92,9 +92,9 @@ def empty_dagster(home: FaultHome) -> None:
 
 
 def backfill_status(home: FaultHome) -> str:
-    """Return the status of the one backfill, as Dagster has it."""
+    """Return the status of the backfill that was asked for last, as Dagster has it."""
     with _dagster_database(home) as dagster:
-        row = dagster.execute("select status from bulk_actions").fetchone()
+        row = dagster.execute("select status from bulk_actions order by id desc limit 1").fetchone()
     assert row is not None
     return str(row[0])
 
@@ -125,6 +125,7 @@ class DaemonWatch:
         self.moments = Moments(folder / "moments")
         self._workspace = write_workspace(folder)
         self._started: list[Victim] = []
+        self._backfills = 0
         self.output = folder / "daemon.log"
 
     def close(self) -> None:
@@ -137,7 +138,9 @@ class DaemonWatch:
         self._folder.cleanup()
 
     def request_backfill(self, months: Sequence[str], strategies: Sequence[str]) -> None:
+        self._backfills += 1
         asked = {
+            "name": f"faults{self._backfills}",
             "months": list(months),
             "strategies": list(strategies),
             "file": str(self.home.folder / "quick.json"),

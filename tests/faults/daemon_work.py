@@ -11,13 +11,12 @@ from typing import Any
 
 from tests.faults.moments import Announcer
 
-BACKFILL = "faultsbf"
 # What the daemon asks of the instance: each is one step of a backfill's or a run's life.
-_STEPS = ("update_backfill", "create_run", "submit_run", "launch_run", "add_run_tags", "report_dagster_event")
+_STEPS = ("update_backfill", "create_run", "submit_run", "report_dagster_event")
 _SECONDS_BETWEEN_TICKS = 1
 
 
-def request_backfill(*, months: list[str], strategies: list[str], file: str) -> int:
+def request_backfill(*, name: str, months: list[str], strategies: list[str], file: str) -> int:
     """Ask for a backfill of the simulation of all tokens with calls, as the UI does; return an exit code."""
     import dagster as dg
     from dagster._core.execution.backfill import PartitionBackfill
@@ -44,7 +43,7 @@ def request_backfill(*, months: list[str], strategies: list[str], file: str) -> 
         register_tokens(instance, keys)
         instance.add_backfill(
             PartitionBackfill.from_asset_partitions(
-                backfill_id=BACKFILL,
+                backfill_id=name,
                 asset_graph=graph,
                 partition_names=[str(token_month_key(key)) for key in keys],
                 asset_selection=[dg.AssetKey(name) for name in SIMULATION_ASSETS],
@@ -64,6 +63,7 @@ def run_daemon(*, workspace: str, listener: str | None) -> int:
     """Run the daemon until it is told to end; its steps are announced."""
     import dagster._daemon.controller as controller
     from dagster import DagsterInstance
+    from dagster._core.launcher import DefaultRunLauncher
     from dagster._daemon import daemon
     from dagster._daemon.cli import run_command
 
@@ -80,7 +80,11 @@ def run_daemon(*, workspace: str, listener: str | None) -> int:
         announcer = Announcer(listener)
         announcer.step = "daemon"
         for name in _STEPS:
-            setattr(DagsterInstance, name, announcer.wrapped(getattr(DagsterInstance, name), _named(name)))
+            setattr(
+                DagsterInstance, name, announcer.wrapped(getattr(DagsterInstance, name), _named(f"instance.{name}"))
+            )
+        launch = announcer.wrapped(DefaultRunLauncher.launch_run, _named("launcher.launch_run"))
+        DefaultRunLauncher.launch_run = launch  # type: ignore[method-assign]
         # Read by the processes of runs, which announce their stores, see `announced_definitions`.
         os.environ["FAULT_LISTENER"] = listener
     sys.argv = ["dagster-daemon"]
@@ -93,7 +97,7 @@ def run_daemon(*, workspace: str, listener: str | None) -> int:
 
 def _named(name: str) -> Any:
     def name_of_call(*_: Any, **__: Any) -> str:
-        return f"instance.{name}"
+        return name
 
     return name_of_call
 

@@ -21,8 +21,8 @@ MOMENTS = (
     "daemon after instance.create_run 1",
     "daemon before instance.submit_run 1",
     "daemon after instance.submit_run 1",
-    "daemon before instance.launch_run 1",
-    "daemon after instance.launch_run 1",
+    "daemon before launcher.launch_run 1",
+    "daemon after launcher.launch_run 1",
     # Steps of the run that it launched.
     "run after state.claim_runs 1",
     "run before history.insert_aggregates 1",
@@ -42,10 +42,14 @@ def watch(fault_home: FaultHome) -> Iterator[DaemonWatch]:
     assert victim.finish() == 0, victim.text
     watch = DaemonWatch(fault_home)
     try:
-        watch.request_backfill(["2025-03"], ["conservative-24h", "quick"])
+        _ask(watch)
         yield watch
     finally:
         watch.close()
+
+
+def _ask(watch: DaemonWatch) -> None:
+    watch.request_backfill(["2025-03"], ["conservative-24h", "quick"])
 
 
 def _disturb(fault: str, moment: str, watch: DaemonWatch, undisturbed: Contents) -> None:
@@ -74,6 +78,15 @@ def _disturb(fault: str, moment: str, watch: DaemonWatch, undisturbed: Contents)
             _wait_for_end(watch, daemon.pid)
             watch.start()
         status = watch.wait_for_backfill()
+        if fault == "stop" and not watch.is_done(status):
+            # Dagster gives the process that loaded the code 20 s without a sign of its daemon. A run that is launched
+            # when it is gone fails, for all to see, and the backfill with it: somebody asks for it again.
+            assert half_results(home.contents(), undisturbed) == []
+            os.kill(daemon.pid, signal.SIGTERM)
+            _wait_for_end(watch, daemon.pid)
+            watch.start()
+            _ask(watch)
+            status = watch.wait_for_backfill()
     assert watch.is_done(status), f"{status}, runs {run_statuses(home)}\n{daemon.text[-4000:]}"
     last = home.start([*home.steps[2:], ["verify", "verify"]], with_moments=False)
     assert last.finish() == 0, last.text
