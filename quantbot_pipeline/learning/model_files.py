@@ -29,7 +29,10 @@ from sklearn.ensemble import (
 from sklearn.ensemble._hist_gradient_boosting.common import PREDICTOR_RECORD_DTYPE
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree._tree import Tree
 
 from quantbot_pipeline.errors import LearningError
@@ -93,6 +96,17 @@ _TRUSTED_NODES: frozenset[tuple[str, str]] = frozenset(
 # Beyond what skops trusts by itself. It leaves trees out because a crafted one reads outside its memory when it
 # predicts; `_check_trees` refuses such trees.
 _TRUSTED_BEYOND_SKOPS = ["numpy.dtype", _TREE_PREDICTOR, _TREE, _CALIBRATED]
+
+_PREPARING = (SimpleImputer, StandardScaler)
+_MODELS = (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    LogisticRegression,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    Ridge,
+)
+"""What a pipeline is made of: steps that prepare rows, then one model, calibrated or not."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _SCHEMA_FILE = "schema.json"
@@ -246,15 +260,22 @@ def _check_trees(pipeline: object, what: str) -> None:
     """Refuse what is not a pipeline, and trees whose indices lead out of the tree or in circles."""
     if not isinstance(pipeline, Pipeline):
         raise LearningError(f"{what} holds a {type(pipeline).__name__}; allowed is a Pipeline")
-    for _, step in pipeline.steps:
-        model = step.estimator if isinstance(step, SigmoidCalibrated) else step
-        try:
-            is_sound = _has_sound_trees(model)
-        # A part that is absent, or is not what its place asks for.
-        except (AttributeError, TypeError, ValueError, IndexError):
-            is_sound = False
-        if not is_sound:
-            raise LearningError(f"{what} holds a damaged tree; it was not loaded: train the model again")
+    try:
+        *before, last = (step for _, step in pipeline.steps)
+    except (AttributeError, TypeError, ValueError) as e:
+        raise LearningError(f"{what} holds a pipeline without steps; it was not loaded: train the model again") from e
+    model = last.estimator if type(last) is SigmoidCalibrated else last
+    # A model elsewhere, in a pipeline within the pipeline for one, would be out of sight of what follows.
+    if not all(type(step) in _PREPARING for step in before) or type(model) not in _MODELS:
+        found = ", ".join(type(step).__name__ for step in (*before, model))
+        raise LearningError(f"{what} holds the steps {found}, which no model of this project has; it was not loaded")
+    try:
+        is_sound = _has_sound_trees(model)
+    # A part that is absent, or is not what its place asks for.
+    except (AttributeError, TypeError, ValueError, IndexError):
+        is_sound = False
+    if not is_sound:
+        raise LearningError(f"{what} holds a damaged tree; it was not loaded: train the model again")
 
 
 def _has_sound_trees(model: Any) -> bool:

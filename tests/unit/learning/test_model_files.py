@@ -254,6 +254,19 @@ def test_calibrated_model_around_another_thing_is_refused(trained: TrainingResul
         load_model(*store(tmp_path, skops.io.dumps(pipeline)))
 
 
+def test_model_in_a_place_where_none_is_looked_for_is_refused(trained: TrainingResult, tmp_path: Path) -> None:
+    """A crafted tree could hide in there: every type of the file is trusted, its place is not."""
+    hidden = Pipeline([("inner", trained.pipeline)])
+    twice = copy.deepcopy(trained.pipeline)
+    twice["model"].estimator = copy.deepcopy(twice["model"])
+
+    for pipeline, steps in ((hidden, "Pipeline"), (twice, "SigmoidCalibrated")):
+        with pytest.raises(LearningError, match=f"holds the steps {steps}, which no model of this project has"):
+            load_model(*store(tmp_path, skops.io.dumps(pipeline)))
+    with pytest.raises(LearningError, match="pipeline without steps"):
+        load_model(*store(tmp_path, skops.io.dumps(Pipeline([]))))
+
+
 def test_models_are_stored_and_loaded_through_fsspec(trained: TrainingResult, planted: DataSet) -> None:
     saved = save_model(trained.pipeline, "memory://bucket/models/", "a", "1")
 
