@@ -518,7 +518,7 @@ def test_every_rule_holds_on_what_the_workflows_stored(filled: Scene) -> None:
     # Every rule had something to look at: an empty scene would keep all of them.
     assert [outcome.rule for outcome in outcomes if outcome.looked_at == 0] == []
     # One run was superseded, so that the order of a scope is looked at.
-    assert [superseded for _, _, superseded in filled.runs() if superseded] == [3]
+    assert len([superseded for _, _, superseded in filled.runs() if superseded]) == 1
 
 
 def test_every_rule_has_a_test_that_breaks_it() -> None:
