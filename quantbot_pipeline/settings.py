@@ -142,3 +142,16 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigError(
             f"{name}: {first['msg'].removeprefix('Value error, ')} (found {first.get('input')!r})"
         ) from error
+
+
+def what_to_do_without(server: Literal["postgres", "clickhouse"]) -> str:
+    """Return what to do when a server does not answer: another thing for one of your own than for the embedded one."""
+    variable = f"QUANTBOT_{server.upper()}_URL"
+    try:
+        settings = load_settings()
+        is_external = (settings.postgres_url if server == "postgres" else settings.clickhouse_url) is not None
+    except ConfigError:
+        is_external = False
+    if is_external:
+        return f"check {variable}, and the server"
+    return f"start the embedded servers with 'quantbot up', or check {variable}"

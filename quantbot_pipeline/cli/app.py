@@ -202,7 +202,7 @@ def _folders_written() -> list[Path]:
         home = [load_settings().home]
     except ConfigError:
         home = []
-    return [*home, Path.cwd(), Path(tempfile.gettempdir()), Path("/dev/stdout")]
+    return [*home, Path(os.curdir), Path(tempfile.gettempdir()), Path("/dev/stdout")]
 
 
 def _is_no_retry(record: logging.LogRecord) -> bool:

@@ -66,26 +66,35 @@ def status(
 ) -> None:
     """Show how the servers are, without starting any.
 
-    Exit code 0 when Postgres and ClickHouse run here, or are external and let us in, and no started Dagster
-    process is unreachable; else 1.
+    Exit code 0 when Postgres and ClickHouse run here, or are external and let us in, no started Dagster
+    process is unreachable, and the home is not half restored; else 1.
     """
     from quantbot_pipeline.cli.stores import load_checked_settings
+    from quantbot_pipeline.errors import ServerError
     from quantbot_pipeline.servers.embedded import server_status
+    from quantbot_pipeline.servers.home import refuse_half_restored
 
     settings = load_checked_settings()
     with waiting("asking the servers"):
         statuses = [_asked(server, settings) for server in server_status(settings)]
     is_up = _is_up(statuses)
+    problem = None
+    try:
+        refuse_half_restored(settings)
+    except ServerError as error:
+        problem = str(error)
+        print_warning(problem)
     if as_json:
         document = {
             "home": str(settings.home),
             "is_up": is_up,
+            "is_half_restored": problem is not None,
             "servers": [asdict(server) for server in statuses],
         }
         print_json(document)
     else:
         _print_table(settings, statuses)
-    raise typer.Exit(0 if is_up else 1)
+    raise typer.Exit(0 if is_up and problem is None else 1)
 
 
 def url(

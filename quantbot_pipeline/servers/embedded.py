@@ -4,7 +4,7 @@ Both outlive the command that starts them. Nothing here reads or writes tables.
 """
 
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
 from psycopg import sql
@@ -170,7 +170,9 @@ def _external_postgres(settings: Settings) -> tuple[str, str] | None:
             f"QUANTBOT_POSTGRES_URL: found the scheme {parts.scheme!r}; "
             "allowed is postgresql://user:password@host:port/database"
         )
-    dagster_url = parts._replace(scheme="postgresql+psycopg2", path=f"/{DAGSTER_DATABASE}").geturl()
+    # Put together here: without a host, as for a socket, `geturl` would leave out the two slashes.
+    query = f"?{parts.query}" if parts.query else ""
+    dagster_url = f"postgresql+psycopg2://{parts.netloc}/{DAGSTER_DATABASE}{query}"
     _ensure_dagster_database(url)
     return url, dagster_url
 
@@ -193,7 +195,9 @@ def _ensure_dagster_database(url: str) -> None:
                     f"create it; have it created: create database {DAGSTER_DATABASE}"
                 ) from error
     except psycopg.Error as error:
-        raise ServerError(f"Postgres at {address} does not answer or let us in: {_first_line(error)}") from error
+        raise ServerError(
+            f"Postgres at {address} does not answer or let us in: {_first_line(error)}; check QUANTBOT_POSTGRES_URL"
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -207,4 +211,7 @@ def _address(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         port = ""
-    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    # Where the address is in parameters, as that of a socket is.
+    places = [pair for pair in parse_qsl(parts.query) if pair[0] in ("host", "hostaddr", "port")]
+    query = f"?{urlencode(places, safe='/')}" if places else ""
+    return f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}{query}"

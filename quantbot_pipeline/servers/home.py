@@ -1,5 +1,6 @@
 """The folder that holds the servers' files: the lock under which servers are started, the mark of a half restore."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def refuse_half_restored(settings: Settings) -> None:
         source = mark.read_text(encoding="utf-8", errors="replace").strip()
         raise ServerError(
             f"{settings.home} is being restored, or a restore of it did not end; wait for it, or run it again: "
-            f"quantbot restore {source}"
+            f"quantbot restore {shlex.quote(source)} --into {shlex.quote(str(settings.home))}"
         )
 
 

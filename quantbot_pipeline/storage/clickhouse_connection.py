@@ -1,5 +1,6 @@
 """The connection to ClickHouse: opening, reading and inserting Arrow, errors in the project's own words."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.summary import QuerySummary
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.full_disks import describe_full_disk
+from quantbot_pipeline.settings import what_to_do_without
 
 CONNECT_TIMEOUT_SECONDS = 10
 SEND_RECEIVE_TIMEOUT_SECONDS = 300
@@ -171,9 +174,33 @@ class ClickHouseConnection:
                 f"{self.server} does not let user {self._address.username!r} in (code {code}); "
                 "check user and password in QUANTBOT_CLICKHOUSE_URL"
             )
+        if (full := describe_full_disk(error, where=f"the disk of {self.server}")) is not None:
+            return StorageError(f"{full} (clickhouse query {name!r}: {message[:_LONGEST_REASON]})")
         if code is None:
             return ServerError(
-                f"{self.server} does not answer {name!r}: {message}; start the embedded servers with "
-                "'quantbot up', or check QUANTBOT_CLICKHOUSE_URL"
+                f"{self.server} does not answer {name!r}: {_short_reason(error)}; {what_to_do_without('clickhouse')}"
             )
         return StorageError(f"clickhouse query {name!r} failed: {message}")
+
+
+_LONGEST_REASON = 300
+_REQUEST_ADDRESS = re.compile(r"(?:with )?\burl:? \S+")
+# What the client's layers say, most telling first: they quote whole addresses with every setting.
+_REASONS = (
+    (re.compile(r"connection refused|errno 111", re.IGNORECASE), "connection refused"),
+    (re.compile(r"name or service not known|nameresolution|failed to resolve|gaierror", re.IGNORECASE),
+     "no such host"),
+    (re.compile(r"no route to host|network is unreachable", re.IGNORECASE), "no way to this host"),
+    (re.compile(r"timed? ?out", re.IGNORECASE), "timed out"),
+    (re.compile(r"reset by peer|errno 104|broken pipe|remotedisconnected|connection aborted|without response|"
+                r"incompleteread|connection broken", re.IGNORECASE), "connection reset"),
+)  # fmt: skip
+
+
+def _short_reason(error: BaseException) -> str:
+    """Return in a few words why a server does not answer."""
+    text = _REQUEST_ADDRESS.sub("", " ".join(str(error).split()))
+    for pattern, reason in _REASONS:
+        if pattern.search(text):
+            return reason
+    return text[:_LONGEST_REASON] or type(error).__name__

@@ -15,6 +15,8 @@ from psycopg.rows import TupleRow
 from psycopg.types.string import TextLoader
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.full_disks import describe_full_disk
+from quantbot_pipeline.settings import what_to_do_without
 from quantbot_pipeline.storage.sql_files import load_sql
 
 Connection = psycopg.Connection[TupleRow]
@@ -86,9 +88,10 @@ def connect(url: str) -> Connection:
             application_name="quantbot",
         )
     except psycopg.Error as error:
+        if (full := describe_full_disk(error, where=f"the disk of {describe_server(url)}")) is not None:
+            raise ServerError(f"{full} ({_one_line(error)})") from error
         raise ServerError(
-            f"{describe_server(url)} does not let us in: {_one_line(error)}; start the embedded servers "
-            "with 'quantbot up', or check QUANTBOT_POSTGRES_URL"
+            f"{describe_server(url)} does not let us in: {_one_line(error)}; {what_to_do_without('postgres')}"
         ) from error
     connection.execute("set timezone to 'UTC'")
     return connection
@@ -164,10 +167,12 @@ class PostgresTransaction:
             return MigrationError(
                 f"postgres query {query!r}: {message}; the schema is not up to date: run 'quantbot migrate'"
             )
+        if (full := describe_full_disk(error, where=f"the disk of {self._server}")) is not None:
+            return StorageError(f"{full}; nothing of the transaction was kept (postgres query {query!r}: {message})")
         if self._connection.broken or isinstance(error, psycopg.errors.AdminShutdown | psycopg.errors.CrashShutdown):
             return ServerError(
                 f"{self._server} closed the connection during query {query!r}: {message}; nothing of the "
-                "transaction was kept; run the command again (start the embedded servers with 'quantbot up')"
+                f"transaction was kept; run the command again ({what_to_do_without('postgres')})"
             )
         return StorageError(f"postgres query {query!r} failed: {message}")
 

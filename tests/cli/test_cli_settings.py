@@ -120,3 +120,13 @@ def test_migrate_check_tells_a_fresh_database_from_a_current_one(
     assert (current.code, current.document) == (0, {"current": True, "pending": []})
     assert quantbot("migrate", "--json").document == {"applied": []}
     assert json.loads(quantbot("status", "--json").out)["is_up"] is True
+
+
+def test_a_half_restored_home_is_told_by_status(quantbot: Quantbot, tmp_path: Path, databases: Databases) -> None:
+    assert quantbot("status").code == 0
+    (tmp_path / "home").mkdir(exist_ok=True)
+    (tmp_path / "home" / "restore-unfinished").write_text("/backups/of monday\n")
+    answer = quantbot("status")
+    assert answer.code == 1
+    assert f"quantbot restore '/backups/of monday' --into {tmp_path / 'home'}" in answer.err
+    assert quantbot("status", "--json").document["is_half_restored"] is True

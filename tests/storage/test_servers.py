@@ -403,9 +403,24 @@ def test_external_servers_are_used_and_nothing_is_started(home_settings: Setting
     assert stop_servers(external) == []
 
 
+def test_a_url_with_a_socket_and_without_host_leads_to_dagster_s_database_too(
+    home_settings: Settings, tmp_path: Path
+) -> None:
+    urls = ensure_servers(home_settings)
+    entrance, _, socket_directory = urls.postgres.partition("@/quantbot?host=")
+    password = entrance.rpartition(":")[2]
+    url = f"postgresql:///quantbot?user=quantbot&password={password}&host={socket_directory}"
+    external = ensure_servers(Settings(home=tmp_path, postgres_url=url, clickhouse_url=urls.clickhouse))
+    assert external.dagster_postgres == url.replace("postgresql:///quantbot", "postgresql+psycopg2:///dagster")
+
+
 def test_external_urls_that_lead_nowhere_are_named_without_their_password(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"Postgres at postgresql://127\.0\.0\.1:1/x does not answer") as caught:
         ensure_servers(Settings(home=tmp_path, postgres_url="postgresql://u:secret@127.0.0.1:1/x"))
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).endswith("; check QUANTBOT_POSTGRES_URL")
+    with pytest.raises(ServerError, match=r"Postgres at postgresql:///x\?host=/nowhere does not answer") as caught:
+        ensure_servers(Settings(home=tmp_path, postgres_url="postgresql:///x?host=/nowhere&password=secret"))
     assert "secret" not in str(caught.value)
     with pytest.raises(ConfigError, match="QUANTBOT_CLICKHOUSE_URL: found the scheme 'tcp'") as refused:
         ensure_servers(

@@ -1,6 +1,8 @@
 """Servers that are away, connections that die, and what is then said and kept."""
 
 import socket
+import struct
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +12,7 @@ from psycopg import sql
 from stored_rows import BONK, alert, import_record
 
 from quantbot_pipeline.errors import ConfigError, ServerError, StorageError
+from quantbot_pipeline.storage import clickhouse_connection
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.migrations import migrate
 from quantbot_pipeline.storage.postgres import PostgresStore
@@ -44,6 +47,58 @@ def test_a_clickhouse_that_is_away_is_named_without_its_password(closed_port: in
     assert f"ClickHouse at 127.0.0.1:{closed_port}" in str(caught.value)
     assert "quantbot up" in str(caught.value)
     assert PASSWORD not in str(caught.value)
+
+
+def test_a_server_of_one_s_own_that_is_away_is_not_to_be_started(
+    closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clickhouse = f"http://me:{PASSWORD}@127.0.0.1:{closed_port}/quantbot"
+    postgres = f"postgresql://me:{PASSWORD}@127.0.0.1:{closed_port}/quantbot"
+    monkeypatch.setenv("QUANTBOT_CLICKHOUSE_URL", clickhouse)
+    monkeypatch.setenv("QUANTBOT_POSTGRES_URL", postgres)
+    with pytest.raises(ServerError) as caught:
+        ClickHouseStore(clickhouse)
+    assert str(caught.value) == (
+        f"ClickHouse at 127.0.0.1:{closed_port} does not answer 'connect': connection refused; "
+        "check QUANTBOT_CLICKHOUSE_URL, and the server"
+    )
+    with PostgresStore(postgres) as state, pytest.raises(ServerError, match="check QUANTBOT_POSTGRES_URL") as caught:
+        state.load_calls()
+    assert "quantbot up" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"), [("close", "connection reset"), ("reset", "connection reset"), ("silence", "timed out")]
+)
+def test_why_a_clickhouse_does_not_answer_is_said_in_two_words(
+    behaviour: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clickhouse_connection, "SEND_RECEIVE_TIMEOUT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        accepted = []
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                accepted.append(connection)
+                if behaviour == "reset":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                if behaviour != "silence":
+                    connection.recv(1)
+                    connection.close()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        with pytest.raises(ServerError, match=f"ClickHouse at 127.0.0.1:{port} does not answer 'connect': {reason};"):
+            ClickHouseStore(f"http://127.0.0.1:{port}/x")
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+        for connection in accepted:
+            connection.close()
 
 
 @pytest.mark.parametrize("url", [f"postgresql//me:{PASSWORD}@host", f"host=a password={PASSWORD} nonsense"])

@@ -375,7 +375,7 @@ def test_a_killed_backup_leaves_no_folder_and_the_next_one_its_remains(original:
 def test_a_killed_restore_lets_nobody_in_and_is_repeated(original: Home, other: Home, step: str, survived: int) -> None:
     _die(other, "restore", step, original.backup, survived)
 
-    with pytest.raises(ServerError, match=f"quantbot restore {original.backup}"):
+    with pytest.raises(ServerError, match=f"quantbot restore {original.backup} --into {other.settings.home}"):
         ensure_servers(other.settings)
     other.restore_from(original.backup)
     assert not restore_mark(other.settings).exists()
