@@ -245,7 +245,6 @@ def run_backfill(
         stages=stages or StageTimes(),
         counts=BackfillCounts(total=len(keys)),
     )
-    prepare_engine(backfill.listener.on_message)
     backfill.run(sorted(keys))
     with backfill.stages.measure("publish"):
         publish(state, history)
@@ -268,11 +267,17 @@ class _Backfill:
     def run(self, keys: Sequence[TokenMonth]) -> None:
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             writing: _Writing | None = None
+            is_prepared = False
             for batch, loading in _one_ahead(self._batches(keys), lambda batch: reader.submit(self._load, batch)):
                 if writing is not None and writing.tokens & batch.tokens:
                     # Its own locks are no reason to wait for another process.
                     self._tell(writing.written.result())
                     writing = None
+                if not is_prepared:
+                    # Only where there is something to compute: loading the engine takes a second.
+                    with self.stages.measure("load the engine"):
+                        prepare_engine(self.listener.on_message)
+                    is_prepared = True
                 simulated = self._work_on(batch, loading, writer)
                 if writing is not None:
                     self._tell(writing.written.result())

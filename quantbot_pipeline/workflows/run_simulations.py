@@ -10,13 +10,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from quantbot_pipeline.engine.metrics import Metrics
-from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.run_totals import RunTotals
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import DataError, ServerError, SimulationError, StorageError
@@ -28,12 +27,15 @@ from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strate
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_identity import METRICS_ONLY, document_sha256, events_digest, run_key_of
-from quantbot_pipeline.workflows.run_quality import read_candles_of
-from quantbot_pipeline.workflows.simulate_together import SimulatedWindow, markets_of, simulate_together
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
 from quantbot_pipeline.workflows.stage_times import StageTimes
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth, format_token
+
+if TYPE_CHECKING:
+    # What computes loads the compiled engine, which takes a second: who finds all runs complete need not wait for it.
+    from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
+    from quantbot_pipeline.workflows.simulate_together import SimulatedWindow
 
 # Runs per write: large enough that an insert is one block, small enough that little is repeated after a kill.
 _RUNS_PER_BATCH = 64
@@ -287,11 +289,15 @@ def publish(state: StateStore, history: HistoryStore) -> None:
     history.publish(state.load_published_runs(), state.load_published_calls())
 
 
-def _simulate_together(wanted: Sequence[tuple[RunClaim, RunRequest]], threads: int) -> dict[int, SimulatedWindow]:
+def _simulate_together(wanted: Sequence[tuple[RunClaim, RunRequest]], threads: int) -> "dict[int, SimulatedWindow]":
     """Return what came of runs over one token each, by run id, strategy by strategy.
 
     Runs of a strategy that can't be simulated together are left out: each of them is tried by itself.
     """
+    if not wanted:
+        return {}
+    from quantbot_pipeline.workflows.simulate_together import markets_of, simulate_together
+
     by_config: dict[str, list[tuple[RunClaim, RunRequest]]] = defaultdict(list)
     for claim, request in wanted:
         if len(request.inputs) == 1:
@@ -313,7 +319,7 @@ def _simulate_together(wanted: Sequence[tuple[RunClaim, RunRequest]], threads: i
 
 
 def _simulate(
-    claim: RunClaim, request: RunRequest, window: SimulatedWindow | None, results: list[_Result]
+    claim: RunClaim, request: RunRequest, window: "SimulatedWindow | None", results: list[_Result]
 ) -> RunOutcome:
     try:
         result = _compute(claim, request, window)
@@ -323,7 +329,10 @@ def _simulate(
     return RunOutcome(request, claim.run_id, RunStatus.COMPUTED, result.metrics, result.events.num_rows)
 
 
-def _compute(claim: RunClaim, request: RunRequest, window: SimulatedWindow | None) -> _Result:
+def _compute(claim: RunClaim, request: RunRequest, window: "SimulatedWindow | None") -> _Result:
+    from quantbot_pipeline.workflows.run_quality import read_candles_of
+    from quantbot_pipeline.workflows.simulate_together import simulate_together
+
     events: list[pa.Table] = []
     aggregates: list[dict[str, Any]] = []
     totals = RunTotals()

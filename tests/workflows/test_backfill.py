@@ -1,6 +1,7 @@
 """Backfills: only what is stale is computed, one failure costs no neighbour, two at once do the work once."""
 
 import multiprocessing
+import queue
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -288,7 +289,8 @@ def test_batches_of_any_size_give_the_same_rows(scene: Scene, monkeypatch: pytes
     assert results(scene) == before
 
 
-def test_what_is_computed_after_random_imports_is_what_reads_otherwise(scene: Scene) -> None:
+@pytest.mark.parametrize("step_count", [3, pytest.param(40, marks=pytest.mark.deep)])
+def test_what_is_computed_after_random_imports_is_what_reads_otherwise(scene: Scene, step_count: int) -> None:
     """Candles and calls come anywhere: computed are exactly the runs whose key was never seen before."""
     random = Random(20250301)  # noqa: S311 - test cases, no secrets
     four_token_months(scene)
@@ -300,7 +302,7 @@ def test_what_is_computed_after_random_imports_is_what_reads_otherwise(scene: Sc
     strategies = scene.state.load_strategies()
     seen: set[tuple[Any, str]] = set()
     stale_and_computed = Counter[str]()
-    for step in range(12):
+    for step in range(step_count):
         requests = plan_backtests(keys(scene), strategies, scene.state, scene.history)
         wanted = {(place_of(request), request.inputs[0].fingerprint) for request in requests}
         expected = wanted - seen
@@ -316,7 +318,7 @@ def test_what_is_computed_after_random_imports_is_what_reads_otherwise(scene: Sc
         assert why(scene) == {"up to date": len(wanted)}
         _import_something(scene, random, step)
     # The test is worth something: some steps changed what is read, and not all of it.
-    assert 16 < stale_and_computed["computed"] < 12 * 16
+    assert 16 < stale_and_computed["computed"] < step_count * 16
 
 
 def place_of(request: RunRequest) -> tuple[TokenMonth, str]:
@@ -466,26 +468,28 @@ def test_a_resumed_backfill_comes_to_what_failed_or_never_came(scene: Scene) -> 
 # --- two at once ---
 
 
-def _fill_in_a_process(urls: Urls, ready: Any, results: Any) -> None:
+def _fill_by_itself(urls: Urls, ready: Any, answers: Any) -> None:
     with PostgresStore(urls.postgres) as state, ClickHouseStore(urls.clickhouse) as history:
         selected = select_backfill(Selection(), state)
         ready.wait(60)
         counts = run_backfill(selected.keys, selected.strategies, state, history)
-        results.put((counts.computed, counts.reused, counts.failed))
+        answers.put((counts.computed, counts.reused, counts.failed))
 
 
-def test_two_backfills_of_the_same_at_once_do_the_work_once(scene: Scene) -> None:
+@pytest.mark.parametrize("apart", ["by sessions", pytest.param("by processes", marks=pytest.mark.deep)])
+def test_two_backfills_of_the_same_at_once_do_the_work_once(scene: Scene, apart: str) -> None:
+    """What they hold belongs to sessions of Postgres, so two threads with stores of their own are as far apart."""
     four_token_months(scene)
     context = multiprocessing.get_context("spawn")
-    ready, answers = context.Barrier(2), context.Queue()
-    processes = [
-        context.Process(target=_fill_in_a_process, args=(scene.urls, ready, answers), daemon=True) for _ in range(2)
-    ]
-    for process in processes:
-        process.start()
-    found = [answers.get(timeout=120) for _ in processes]
-    for process in processes:
-        process.join(20)
+    ready: Any = threading.Barrier(2) if apart == "by sessions" else context.Barrier(2)
+    answers: Any = queue.Queue() if apart == "by sessions" else context.Queue()
+    begin: Any = threading.Thread if apart == "by sessions" else context.Process
+    workers = [begin(target=_fill_by_itself, args=(scene.urls, ready, answers), daemon=True) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    found = [answers.get(timeout=120) for _ in workers]
+    for worker in workers:
+        worker.join(20)
     assert sum(computed for computed, _, _ in found) == 8
     assert sorted(computed + reused for computed, reused, _ in found) == [8, 8]
     assert scene.ask_state("select count(*), max(attempt) from simulation_runs") == [(8, 1)]
