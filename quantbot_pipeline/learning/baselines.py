@@ -36,6 +36,9 @@ MIN_TEST_PERIODS = 10
 
 _BOOTSTRAP_DRAWS = 1_999
 
+# Losses are about 0.25, or squares of a pnl of some percent.
+_ROUNDING = 1e-12
+
 # What a caller's record is called, and the columns that say it: the shrunk one where there is one.
 _RECORDS: Mapping[ModelTask, tuple[str, tuple[str, ...]]] = {
     "classification": ("caller_win_rate", ("caller_win_rate_shrunk", "caller_win_rate")),
@@ -146,6 +149,8 @@ def compare(
         signal, label_end = signal[compared], label_end[compared]
     else:
         gain = (baseline_score - rows.target) ** 2 - (score - rows.target) ** 2
+    # Two constants of the same rows differ in their last bits, and always in the same direction.
+    gain = np.where(np.abs(gain) < _ROUNDING, 0.0, gain)
     order = _DECISIVE[task][1]
     result = None
     if len(gain) >= MIN_TEST_CALLS:

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 
 from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.learning import fitting
+from quantbot_pipeline.learning.baselines import compare
 from quantbot_pipeline.learning.model_kinds import ModelType
 from quantbot_pipeline.learning.training import TrainingPlan, train_model
 
@@ -362,6 +363,27 @@ def with_feature(data: DataSet, name: str, values: Any) -> DataSet:
 def test_data_that_can_not_be_trained_on_is_refused(planted: DataSet, change: Any, message: str) -> None:
     with pytest.raises(LearningError, match=message):
         train_model(*change(planted), QUICK)
+
+
+def test_model_that_says_the_same_as_the_constant_is_not_better_by_rounding() -> None:
+    """Trees that can't split once: their mean differs from ours in its last bit, always in the same direction."""
+    label = np.tile([0.0, 1.0, 0.0, 0.0], 20)
+    signal = 1_704_067_200 + 7200 * np.arange(80)
+    rows = fitting.LabelledRows(pd.DataFrame(index=range(80)), label, signal, signal, signal * 0, label)
+    constant = np.full(80, 0.3)
+
+    found = compare(
+        "classification",
+        rows,
+        np.nextafter(constant, 0),
+        "constant",
+        constant,
+        {"roc_auc": 0.6},
+        {"roc_auc": 0.5},
+        seed=1,
+    )
+
+    assert (found.gain, found.p_value, found.is_beaten) == (0.0, 1.0, False)
 
 
 @pytest.mark.parametrize(
