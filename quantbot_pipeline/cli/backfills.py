@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ A run is stale when a candle or call that it can read, its strategy, or the engi
 without reading candles. One token or run that fails costs no other: the good ones are stored, the bad ones are
 listed (exit code 4), and --resume goes on with those that failed or that a stopped backfill never came to. Everything
 is recorded in one Dagster run.
+
+--resume without selectors goes on with the last backfill that did not come to its end, whatever it was asked for, and
+names it; with selectors, with the last of just these. What was stored since and is selected counts as never come, with
+--force too. --force is not remembered: give it again.
 
 Selectors take lists with commas, are repeatable, and may be globs; months may be ranges. A selector that matches
 nothing is refused.
@@ -72,7 +77,7 @@ def register(app: typer.Typer) -> None:
         jobs: int = typer.Option(1, "--jobs", min=1, max=256, help="Threads of the engine; changes no result."),
         *,
         resume: bool = typer.Option(
-            False, "--resume", help="Go on with what failed, or never came, of the last backfill of this selection."
+            False, "--resume", help="Go on with what failed, or never came, of the last unfinished backfill."
         ),
         force: bool = typer.Option(False, "--force", help="Compute complete runs anew; the rows must be identical."),
         is_dry: bool = typer.Option(False, "--dry-run", help="Say what is stale and why; compute nothing."),
@@ -80,7 +85,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.strategy.model import load_strategy
-        from quantbot_pipeline.workflows.backfill_records import select_backfill
+        from quantbot_pipeline.workflows.backfill_records import select_backfill, select_unfinished
         from quantbot_pipeline.workflows.backfill_selection import Selection
         from quantbot_pipeline.workflows.store_strategies import store_strategies
 
@@ -92,13 +97,18 @@ def register(app: typer.Typer) -> None:
             known = {row.name for row in stores.state.load_strategies()}
             check_strategies(selection, known | {load_strategy(file).name for file in files})
             store_strategies(stores.state, files)
-            selected = select_backfill(selection, stores.state, resume=resume)
+            if resume and not (tokens or months or names):
+                selected = select_unfinished(stores.state)
+            else:
+                selected = select_backfill(selection, stores.state, resume=resume)
+            _say_what_is_resumed(selected)
             if is_dry:
                 _explain(selected, stores, force=force, as_json=as_json)
                 return
             counts, stages = _run(selected, stores, force=force, jobs=jobs)
+            stale = _count_stale(selected, stores)
         seconds = time.perf_counter() - began
-        _answer(selected, counts, stages, seconds, as_json=as_json)
+        _answer(selected, counts, stages, seconds, stale=stale, as_json=as_json)
 
 
 def check_selectors(selection: "Selection") -> None:
@@ -127,6 +137,11 @@ def _run(
 
     stages = StageTimes()
     if not selected.keys:
+        if selected.backfill_id is not None:
+            with waiting("opening Dagster"):
+                from quantbot_pipeline.defs.backfills import end_dead_backfills
+
+                end_dead_backfills(stores.settings, stores.urls)
         return BackfillCounts(total=0), stages
     with waiting("opening Dagster"):
         from quantbot_pipeline.defs.backfills import backfill_here
@@ -196,7 +211,13 @@ def _figures(counts: "BackfillCounts", seconds: float) -> str:
 
 
 def _answer(
-    selected: "SelectedBackfill", counts: "BackfillCounts", stages: "StageTimes", seconds: float, *, as_json: bool
+    selected: "SelectedBackfill",
+    counts: "BackfillCounts",
+    stages: "StageTimes",
+    seconds: float,
+    *,
+    stale: int | None,
+    as_json: bool,
 ) -> None:
     from quantbot_pipeline.errors import SimulationError
     from quantbot_pipeline.workflows.backfill_plan import Staleness
@@ -215,6 +236,8 @@ def _answer(
             | {
                 "candles": counts.candles,
                 "done_before": selected.done,
+                "resumed": _resumed(selected),
+                "stale": stale,
                 "why": {str(why): count for why, count in counts.why.items()},
                 "failures": [_failure(key.token, key.month, reason) for key, reason in counts.failures],
                 "seconds": round(seconds, 2),
@@ -223,13 +246,13 @@ def _answer(
         )
     else:
         print_rows("Backfilled", [summary])
-        stale = {why: count for why, count in counts.why.items() if why is not Staleness.UP_TO_DATE}
-        if stale:
-            print_line("why: " + ", ".join(f"{count:,} {why}" for why, count in stale.items()))
+        computed = {why: count for why, count in counts.why.items() if why is not Staleness.UP_TO_DATE}
+        if computed:
+            print_line("computed: " + ", ".join(f"{count:,} {why}" for why, count in computed.items()))
     if counts.why[Staleness.NEW_ENGINE]:
         print_warning(f"{counts.why[Staleness.NEW_ENGINE]:,} runs were stale because the engine's version is new")
     if not selected.keys:
-        _say_nothing_to_do(selected)
+        _say_nothing_to_do(selected, stale)
     if counts.failed:
         shown = [f"{row['token']} {row['month']}: {row['reason']}" for row in _failures(counts)[:_SHOWN]]
         if counts.months_failed > len(shown):
@@ -245,9 +268,56 @@ def _answer(
         )
 
 
-def _say_nothing_to_do(selected: "SelectedBackfill") -> None:
-    if selected.done:
-        print_line(f"nothing to resume: all {selected.done:,} token-months are done")
+def _say_what_is_resumed(selected: "SelectedBackfill") -> None:
+    if selected.keys and selected.begun_at is not None:
+        messages.print(
+            f"resuming the backfill of {selected.selection}, begun {selected.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} "
+            f"UTC: {len(selected.keys):,} of {len(selected.keys) + selected.done:,} token-months are left",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _resumed(selected: "SelectedBackfill") -> dict[str, Any] | None:
+    if selected.backfill_id is None:
+        return None
+    return {
+        "backfill": selected.backfill_id,
+        "selection": selected.selection.document,
+        "begun_at": selected.begun_at,
+        "left": len(selected.keys),
+    }
+
+
+def _count_stale(selected: "SelectedBackfill", stores: "OpenStores") -> int | None:
+    """Count what a backfill of everything would compute, where nothing is to be resumed; None where that takes long."""
+    from quantbot_pipeline.workflows.backfill import TOKEN_MONTHS_PER_PLAN, explain_backfill
+    from quantbot_pipeline.workflows.backfill_plan import Staleness
+    from quantbot_pipeline.workflows.backfill_records import select_backfill
+    from quantbot_pipeline.workflows.backfill_selection import Selection
+
+    if selected.keys or selected.backfill_id is None:
+        return None
+    everything = select_backfill(Selection(), stores.state)
+    if len(everything.keys) > TOKEN_MONTHS_PER_PLAN:
+        return None
+    with waiting("comparing with what is stored"):
+        runs = explain_backfill(everything.keys, everything.strategies, stores.state, stores.history)
+        return sum(run.staleness is not Staleness.UP_TO_DATE for run in runs)
+
+
+def _say_nothing_to_do(selected: "SelectedBackfill", stale: int | None) -> None:
+    if selected.backfill_id is not None:
+        if stale is None:
+            rest = "what else is stale says 'quantbot backfill --dry-run'"
+        elif stale:
+            rest = f"{stale:,} runs are stale: 'quantbot backfill' computes them"
+        else:
+            rest = "no run is stale"
+        print_line(
+            f"nothing to resume: all {selected.done:,} token-months of the backfill of {selected.selection} are done; "
+            f"{rest}"
+        )
     else:
         print_warning("no call is stored of what was asked for: 'quantbot ingest alerts' stores calls")
 
@@ -278,13 +348,22 @@ def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool,
             if run.staleness is not Staleness.UP_TO_DATE:
                 stale.append(_stale(run))
     if as_json:
-        print_json({"token_months": len(selected.keys), "runs": why.total(), "why": dict(why), "stale": stale})
+        print_json(
+            {
+                "token_months": len(selected.keys),
+                "runs": why.total(),
+                "why": dict(why),
+                "stale": stale,
+                "resumed": _resumed(selected),
+            }
+        )
+        return
+    if not selected.keys:
+        _say_nothing_to_do(selected, _count_stale(selected, stores))
         return
     print_rows("What a backfill would do", [{"why": name, "runs": count} for name, count in why.most_common()])
     if stale:
         _print_first(stale)
-    if not selected.keys:
-        _say_nothing_to_do(selected)
 
 
 def _stale(run: "PlannedRun") -> dict[str, str]:

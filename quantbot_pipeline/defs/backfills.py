@@ -32,6 +32,7 @@ from quantbot_pipeline.workflows.backfill_records import (
     begin_backfill,
     record_months,
     select_backfill,
+    select_unfinished,
 )
 from quantbot_pipeline.workflows.backfill_selection import Selection
 from quantbot_pipeline.workflows.stage_times import StageTimes
@@ -44,7 +45,7 @@ _HOST_TAG, _PROCESS_TAG = "quantbot/host", "quantbot/process"
 
 
 class BackfillConfig(dg.Config):
-    """Selectors as on the command line; an empty list selects all."""
+    """Selectors as on the command line; an empty list selects all; with resume and none, the last unfinished one."""
 
     tokens: list[str] = Field(default_factory=list)
     months: list[str] = Field(default_factory=list)
@@ -64,7 +65,10 @@ def simulate_selection(
 ) -> None:
     """Simulate the selected strategies on the selected token-months; what is up to date is reused."""
     selection = Selection.of(config.tokens, config.months, config.strategies)
-    selected = select_backfill(selection, state_store, resume=config.resume)
+    if config.resume and not (config.tokens or config.months or config.strategies):
+        selected = select_unfinished(state_store)
+    else:
+        selected = select_backfill(selection, state_store, resume=config.resume)
     check_months(selected.keys, settings)
     recorder = MaterializationRecorder(context.instance, context.run_id, context.job_name)
     counts = recorded_backfill(
@@ -225,6 +229,13 @@ def backfill_here(
         )
         finish(counts)
     return counts
+
+
+def end_dead_backfills(settings: Settings, urls: ServerUrls) -> None:
+    """Set runs of backfills failed whose process on this machine died; every backfill that computes does so too."""
+    prepare_dagster_home(settings, urls)
+    with storage_errors(), dg.DagsterInstance.get() as instance:
+        _end_runs_of_dead_processes(instance)
 
 
 @contextmanager

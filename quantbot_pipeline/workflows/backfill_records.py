@@ -1,7 +1,9 @@
 """What a backfill is asked for and what became of it, kept in Postgres: so that it can go on where it stopped."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.storage.protocols import StateStore
@@ -9,7 +11,7 @@ from quantbot_pipeline.storage.records import BackfilledMonth, StrategyRow
 from quantbot_pipeline.workflows.backfill import MonthOutcome
 from quantbot_pipeline.workflows.backfill_selection import Selection, select_strategies, select_token_months
 from quantbot_pipeline.workflows.store_strategies import newest_versions
-from quantbot_pipeline.workflows.token_months import TokenMonth, month_of
+from quantbot_pipeline.workflows.token_months import TokenMonth
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,7 @@ class SelectedBackfill:
         strategies: The strategies.
         done: Token-months that an earlier attempt was through with.
         backfill_id: That attempt, if this one goes on where it stopped.
+        begun_at: When that attempt began, UTC.
     """
 
     selection: Selection
@@ -29,6 +32,7 @@ class SelectedBackfill:
     strategies: tuple[StrategyRow, ...]
     done: int = 0
     backfill_id: int | None = None
+    begun_at: datetime | None = None
 
 
 def select_backfill(selection: Selection, state: StateStore, *, resume: bool = False) -> SelectedBackfill:
@@ -37,29 +41,81 @@ def select_backfill(selection: Selection, state: StateStore, *, resume: bool = F
     Args:
         selection: The selectors.
         state: Where calls and strategies are.
-        resume: Leave out what the last backfill of this selection was through with.
+        resume: Leave out what the last backfill of this selection was through with. What is stored since, and is
+            selected, counts as what it never came to.
 
     Raises:
         InputError: a selector matches nothing, or there is no backfill to go on with.
     """
-    rows = newest_versions(state.load_strategies())
-    names = set(select_strategies(selection, [row.name for row in rows]))
-    strategies = tuple(row for row in rows if row.name in names)
-    known = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()}
-    keys = select_token_months(selection, known)
+    stored = _Stored.load(state)
     if not resume:
-        return SelectedBackfill(selection, tuple(keys), strategies)
+        return stored.select(selection)
     found = state.read("backfills/find_backfill", selection_key=selection.key).to_pylist()
     if not found:
         raise InputError("--resume: no backfill of this selection was begun; run it without --resume")
-    backfill_id: int = found[0]["backfill_id"]
-    done = {
-        TokenMonth.from_parts(row["chain"], row["token_address"], row["month"])
-        for row in state.read("backfills/load_token_months", backfill_id=backfill_id).to_pylist()
-        if row["status"] == "done"
-    }
-    left = tuple(key for key in keys if key not in done)
-    return SelectedBackfill(selection, left, strategies, len(keys) - len(left), backfill_id)
+    return stored.go_on(selection, found[0], state)
+
+
+def select_unfinished(state: StateStore) -> SelectedBackfill:
+    """Return what is left of the last backfill that did not come to its end, whatever its selection.
+
+    Where each was finished, nothing is left of the last one. One that another of the same selection followed is no
+    more to be gone on with.
+
+    Raises:
+        InputError: there is no backfill to go on with.
+    """
+    backfills = state.read("backfills/load_last_backfills").to_pylist()
+    if not backfills:
+        raise InputError("--resume: no backfill was begun; run it without --resume")
+    stored = _Stored.load(state)
+    for row in backfills:
+        if row["status"] == "completed":
+            continue
+        try:
+            selected = stored.go_on(Selection.of_json(row["selection_json"]), row, state)
+        except InputError:
+            # What it was asked for is not there any more.
+            continue
+        if selected.keys:
+            return selected
+    last = backfills[0]
+    selection = Selection.of_json(last["selection_json"])
+    return SelectedBackfill(selection, (), (), last["token_month_count"], last["backfill_id"], last["started_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What there is to select from."""
+
+    strategies: Sequence[StrategyRow]
+    keys: set[TokenMonth]
+
+    @classmethod
+    def load(cls, state: StateStore) -> "_Stored":
+        strategies = newest_versions(state.load_strategies())
+        return cls(strategies, {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()})
+
+    def select(self, selection: Selection) -> SelectedBackfill:
+        names = set(select_strategies(selection, [row.name for row in self.strategies]))
+        strategies = tuple(row for row in self.strategies if row.name in names)
+        return SelectedBackfill(selection, tuple(select_token_months(selection, self.keys)), strategies)
+
+    def go_on(self, selection: Selection, backfill: Mapping[str, Any], state: StateStore) -> SelectedBackfill:
+        done = {
+            TokenMonth.from_parts(row["chain"], row["token_address"], row["month"])
+            for row in state.read("backfills/load_token_months", backfill_id=backfill["backfill_id"]).to_pylist()
+            if row["status"] == "done"
+        }
+        selected = self.select(selection)
+        left = tuple(key for key in selected.keys if key not in done)
+        return replace(
+            selected,
+            keys=left,
+            done=len(selected.keys) - len(left),
+            backfill_id=backfill["backfill_id"],
+            begun_at=backfill["started_at"],
+        )
 
 
 def begin_backfill(selected: SelectedBackfill, state: StateStore, *, dagster_run_id: str | None = None) -> int:

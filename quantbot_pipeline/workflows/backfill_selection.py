@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -53,8 +53,9 @@ class Selection:
         return {"tokens": list(self.tokens), "months": list(self.months), "strategies": list(self.strategies)}
 
     @classmethod
-    def of_document(cls, document: Mapping[str, Sequence[str]]) -> "Selection":
-        """Return the selection whose `document` this is."""
+    def of_json(cls, text: str) -> "Selection":
+        """Return the selection whose `document` this text of JSON is."""
+        document: dict[str, list[str]] = json.loads(text)
         return cls(tuple(document["tokens"]), tuple(document["months"]), tuple(document["strategies"]))
 
     def __str__(self) -> str:

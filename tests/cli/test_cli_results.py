@@ -1,17 +1,20 @@
 """What commands answer when all is well: true counts, JSON that is JSON, tables that fit, progress beside them."""
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import clickhouse_connect
+import dagster as dg
 import psycopg
 import pytest
 from conftest import WIDTH, Databases, Quantbot, rows_of
 
 from quantbot_pipeline.cli import console
+from quantbot_pipeline.defs.backfills import backfill_job
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.sample.generate import SampleFiles
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
@@ -159,8 +162,19 @@ def test_a_backfill_is_resumed_where_it_stopped_and_recorded_in_dagster(
     resumed = stocked("backfill", "--strategies", "laddered-dip-with-re-entry", "--resume", "--json").document
     assert (resumed["token_months"], resumed["computed"]) == (document["failed"], document["failed"])
     assert resumed["done_before"] == document["token_months"] - document["failed"]
+    tags = {"quantbot/host": socket.gethostname(), "quantbot/process": "4194399:1700000000.00"}
+    with dg.DagsterInstance.get() as instance:
+        died = instance.create_run_for_job(backfill_job, tags=tags, status=dg.DagsterRunStatus.STARTED).run_id
     again = stocked("backfill", "--strategies", "laddered-dip-with-re-entry", "--resume")
     assert (again.code, "nothing to resume" in again.out) == (0, True)
+    with dg.DagsterInstance.get() as instance:
+        ended = instance.get_run_by_id(died)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.FAILURE
+    # Nor of any other; what is stale besides is said, for that is no "all is done".
+    again = stocked("backfill", "--resume", "--dry-run")
+    assert again.out.startswith("nothing to resume: ")
+    assert "runs are stale: 'quantbot backfill' computes them" in again.out
     with psycopg.connect(urlunsplit(urlsplit(databases.postgres)._replace(path="/dagster"))) as dagster:
         [(failed,)] = dagster.execute(
             "select count(*) from runs where pipeline_name = 'backfill_job' and status = 'FAILURE'"

@@ -1,0 +1,66 @@
+"""What a backfill goes on with: the last one of a selection, or the last that did not come to its end."""
+
+from datetime import timedelta
+
+import pytest
+
+from quantbot_pipeline.errors import InputError
+from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.workflows.backfill import MonthOutcome
+from quantbot_pipeline.workflows.backfill_records import (
+    SelectedBackfill,
+    begin_backfill,
+    record_months,
+    select_backfill,
+    select_unfinished,
+)
+from quantbot_pipeline.workflows.backfill_selection import Selection
+from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Scene, alert
+
+pytestmark = pytest.mark.server
+
+APRIL = MARCH + timedelta(days=31)
+
+
+def test_without_selectors_the_last_unfinished_backfill_is_resumed_whatever_it_was_asked_for(scene: Scene) -> None:
+    for number, token in enumerate((BONK, PEPE)):
+        scene.call(alert(2 * number + 1, MARCH, token=token), alert(2 * number + 2, APRIL, token=token))
+    scene.strategy("first")
+    scene.strategy("second", exits={})
+    with pytest.raises(InputError, match="no backfill was begun"):
+        select_unfinished(scene.state)
+
+    def outcomes(selected: SelectedBackfill) -> list[MonthOutcome]:
+        return [MonthOutcome(key, 1, 0, (), 0, 0, None) for key in selected.keys]
+
+    everything = select_backfill(Selection(), scene.state)
+    finished = begin_backfill(everything, scene.state)
+    record_months(finished, outcomes(everything), scene.state)
+    scene.state.finish_backfill(finished)
+    found = select_unfinished(scene.state)
+    assert (found.keys, found.done, found.backfill_id) == ((), 4, finished)
+
+    # All strategies, and one of a file: another selection, killed after its first token-month.
+    both = Selection.of(strategies=["all", "second"])
+    killed = begin_backfill(select_backfill(both, scene.state), scene.state)
+    record_months(killed, outcomes(everything)[:1], scene.state)
+    # Later, one of a part comes to its end.
+    part = select_backfill(Selection.of(["binance:BONK_USDT"]), scene.state)
+    later = begin_backfill(part, scene.state)
+    record_months(later, outcomes(part), scene.state)
+    scene.state.finish_backfill(later)
+    found = select_unfinished(scene.state)
+    assert (found.selection, found.backfill_id) == (both, killed)
+    assert (len(found.keys), found.done) == (3, 1)
+    [(begun_at,)] = scene.ask_state(f"select started_at from backfills where id = {killed}")  # noqa: S608 - own number
+    assert found.begun_at == begun_at
+
+    # A token that came since counts as never come.
+    scene.call(alert(99, MARCH + 3 * MINUTE, token=TokenKey("binance", "NEW_USDT")))
+    assert len(select_unfinished(scene.state).keys) == 4
+    # The same backfill once more, through with everything: nothing is left to resume.
+    again = select_backfill(both, scene.state)
+    finished = begin_backfill(again, scene.state)
+    record_months(finished, outcomes(again), scene.state)
+    scene.state.finish_backfill(finished)
+    assert select_unfinished(scene.state).keys == ()
