@@ -45,8 +45,16 @@ def register(app: typer.Typer) -> None:
     app.command("restore", help=_RESTORE_HELP)(restore)
 
 
+def _new_folder(text: str) -> Path:
+    if not text:
+        raise typer.BadParameter("found no text; allowed is the path of a folder to make")
+    return Path(text)
+
+
 def backup(
-    target: Path = typer.Argument(help="Folder to make; must not be there, or be empty."),
+    target: Path = typer.Argument(
+        parser=_new_folder, metavar="TARGET", help="Folder to make; must not be there, or be empty."
+    ),
     *,
     with_reports: bool = typer.Option(False, "--with-reports", help="Also copy reports, which can be made again."),
     as_json: bool = typer.Option(False, "--json", help="Print what was copied as JSON."),

@@ -17,9 +17,9 @@ _HELP = flowing(
 
 A run that was begun and not completed is shown nowhere; its next attempt replaces what it stored. Where none comes,
 this removes its events and aggregates. Also removed are rows in ClickHouse of runs that Postgres does not know, and
-model files of processes that died while they wrote. Runs that another process works on are left alone, so this may
-run at any time. The runs' rows in Postgres stay: they say what was attempted, and can be taken up again. What was
-completed and not yet mirrored to ClickHouse is mirrored.
+model files of processes that died while they wrote, and the table of a backup that was killed. Runs that another
+process works on are left alone, so this may run at any time. The runs' rows in Postgres stay: they say what was
+attempted, and can be taken up again. What was completed and not yet mirrored to ClickHouse is mirrored.
 
 Examples:
   quantbot gc --dry-run
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print what was removed as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.workflows.collect_garbage import collect_garbage
+        from quantbot_pipeline.workflows.collect_garbage import collect_garbage, remove_backup_clone
 
         with open_stores() as stores, progress_bar("dead runs") as listen:
             found = collect_garbage(
@@ -54,15 +54,16 @@ def register(app: typer.Typer) -> None:
                 dry_run=dry_run,
                 on_progress=listen,
             )
+            clone = remove_backup_clone(stores.state, stores.urls.clickhouse, dry_run=dry_run)
         if as_json:
-            print_json({**asdict(found), "dry_run": dry_run})
+            print_json({**asdict(found), "backup_table": clone, "dry_run": dry_run})
         else:
-            _print_garbage(found, older_than_hours, "would remove" if dry_run else "removed")
+            _print_garbage(found, older_than_hours, "would remove" if dry_run else "removed", clone)
 
 
-def _print_garbage(found: "Garbage", older_than_hours: float, removed: str) -> None:
+def _print_garbage(found: "Garbage", older_than_hours: float, removed: str, clone: str | None) -> None:
     dead = found.runs_running + found.runs_failed
-    if not (dead or found.runs_unknown or found.files):
+    if not (dead or found.runs_unknown or found.files or clone):
         print_line("nothing to remove: no run was begun and left")
     if dead:
         print_line(
@@ -74,6 +75,8 @@ def _print_garbage(found: "Garbage", older_than_hours: float, removed: str) -> N
         print_line(f"{removed} their {found.events:,} events and {found.aggregates:,} aggregates")
     for path in found.files:
         print_line(f"{removed} {path}")
+    if clone:
+        print_line(f"{removed} table {clone} in ClickHouse, of a backup that was killed")
     if found.runs_working:
         print_line(f"{found.runs_working:,} runs are being worked on and are left alone")
     if found.runs_young:

@@ -157,7 +157,7 @@ def back_up(
         except OSError as error:
             raise full_or_broken(target, error) from error
     return Backup(
-        folder=target.absolute(),
+        folder=target.resolve(),
         manifest=manifest,
         bytes=sum(copied.bytes for copied in manifest.files.values()),
         left_out=tuple(table for table, rows in present.items() if rows and table not in (*ALL_TABLES, CANDLES_CLONE)),

@@ -15,7 +15,10 @@ name is whole, whatever was killed when.
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -24,6 +27,7 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from quantbot_pipeline.errors import DataError, InputError, StorageError
+from quantbot_pipeline.full_disks import describe_full_disk
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -95,22 +99,28 @@ class Manifest(_Document):
 def new_backup_folder(target: Path) -> Iterator[Path]:
     """Yield a folder to write a backup to, which becomes `target` when the context ends well.
 
-    What dead attempts at the same target left is removed first; a failed attempt leaves nothing.
+    What dead attempts at any target in the same folder left is removed first; a failed attempt leaves nothing.
 
     Raises:
         InputError: the target is there and not empty, or can't be made.
+        StorageError: the disk is full.
     """
-    target = target.absolute()
+    # Resolved: of `new/..` the folder `new` would be made, to be left empty.
+    target = target.resolve()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"backup {target}: is there already; allowed is a path where nothing is, or an empty folder")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    for folder in target.parents:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"backup {target}: can't be made: {folder} is a file; give another folder")
+    partial = target.with_name(f".{target.name}.{_this_machine()}-{os.getpid()}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in target.parent.glob(f".{target.name}.*.partial"):
-            if not _is_alive(leftover.name.split(".")[-2]):
-                shutil.rmtree(leftover)
+        for leftover in _dead_attempts(target.parent):
+            shutil.rmtree(leftover)
         partial.mkdir(mode=0o700)
     except OSError as error:
+        if describe_full_disk(error) is not None:
+            raise full_or_broken(target, error) from error
         raise InputError(f"backup {target}: can't be made: {error.strerror or error}; give another folder") from error
     try:
         yield partial
@@ -241,6 +251,38 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+# Of a version before machines were named, or of one that names them.
+_ATTEMPT = re.compile(r"\..+\.(?:(?P<machine>[^.]*)-)?(?P<process>\d+)\.partial", re.DOTALL)
+_PARTS = frozenset({MANIFEST_FILE, SUMS_FILE, "postgres", "clickhouse", "home"})
+_SILENT_SECONDS = 86_400.0
+
+
+def _this_machine() -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname())
+
+
+def _dead_attempts(folder: Path) -> Iterator[Path]:
+    """Yield the folders of backups that were killed.
+
+    Whether a process of another machine lives can't be seen from here; its backup counts as dead when nothing in it
+    has changed for a day.
+    """
+    for path in sorted(folder.iterdir()):
+        match = _ATTEMPT.fullmatch(path.name)
+        if match is None or path.is_symlink() or not path.is_dir():
+            continue
+        contents = list(path.iterdir())
+        if not _PARTS.issuperset(content.name for content in contents):
+            continue  # not of a backup, whatever its name
+        if match["machine"] in (None, _this_machine()):
+            is_dead = not _is_alive(match["process"])
+        else:
+            changed = max(found.lstat().st_mtime for found in (path, *path.rglob("*")))
+            is_dead = time.time() - changed > _SILENT_SECONDS
+        if is_dead:
+            yield path
 
 
 def _is_alive(pid: str) -> bool:

@@ -18,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.storage.clickhouse_backup import CANDLES_CLONE, ClickHouseBackup
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_simulations import publish, scope_lock_name, token_lock_name
+
+BACKUPS_LOCK = "quantbot backups"
+"""Name of the lock of `sql/postgres/queries/backup/lock_backups.sql`."""
 
 _RUNS_PER_BATCH = 500
 
@@ -114,6 +118,20 @@ def collect_garbage(
         aggregates=count.aggregates,
         files=tuple(str(path) for path in files),
     )
+
+
+def remove_backup_clone(state: StateStore, clickhouse_url: str, *, dry_run: bool = False) -> str | None:
+    """Remove the table that a killed backup held candles in, and return its name; None when there is none to remove.
+
+    It costs nothing as long as candles stay, and keeps those on the disk that were replaced since. One of a backup that
+    is under way is left alone.
+    """
+    with state.idle_runs({BACKUPS_LOCK}) as idle, ClickHouseBackup(clickhouse_url) as history:
+        if BACKUPS_LOCK not in idle or CANDLES_CLONE not in history.tables():
+            return None
+        if not dry_run:
+            history.drop_tables([CANDLES_CLONE])
+        return CANDLES_CLONE
 
 
 def _lock_name(run: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -32,12 +33,14 @@ from quantbot_pipeline.storage import clickhouse_backup
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.migrations import migrate
 from quantbot_pipeline.storage.postgres import PostgresStore
-from quantbot_pipeline.storage.postgres_backup import drop_everything
+from quantbot_pipeline.storage.postgres_backup import backing_up, drop_everything
 from quantbot_pipeline.storage.records import NewModel
 from quantbot_pipeline.workflows import back_up as back_up_module
+from quantbot_pipeline.workflows import backup_folder
 from quantbot_pipeline.workflows import restore as restore_module
 from quantbot_pipeline.workflows.back_up import back_up, dagster_url
 from quantbot_pipeline.workflows.backup_folder import MANIFEST_FILE, SUMS_FILE, Manifest, finish, no_stages
+from quantbot_pipeline.workflows.collect_garbage import remove_backup_clone
 from quantbot_pipeline.workflows.import_candles import import_candle_files
 from quantbot_pipeline.workflows.restore import check_backup, restore
 from quantbot_pipeline.workflows.run_identity import events_digest
@@ -348,6 +351,54 @@ def _die(home: Home, work: str, step: str, folder: Path, survived: int = 0) -> N
         check=False,
     )
     assert ended.returncode == -9, ended.stderr
+
+
+def test_the_next_backup_removes_what_dead_ones_of_any_name_left(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    alive, machine = os.getpid(), backup_folder._this_machine()
+    dead = [f".monday.{gone.pid}.partial", f".tuesday.{machine}-{gone.pid}.partial", ".old.elsewhere-7.partial"]
+    kept = [
+        f".friday.{machine}-{alive}.partial",  # at work
+        ".sunday.elsewhere-7.partial",  # may be at work on another machine
+        f".thesis.{gone.pid}.partial",  # no backup
+        "monday",
+    ]
+    for name in (*dead, *kept):
+        (tmp_path / name / ("chapters" if "thesis" in name else "postgres")).mkdir(parents=True)
+    for path in (tmp_path / dead[2] / "postgres", tmp_path / dead[2]):
+        os.utime(path, (1, 1))
+    with backup_folder.new_backup_folder(tmp_path / "today"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "today"])
+
+
+def test_a_backup_whose_place_can_t_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=f"{tmp_path / 'file'} is a file"),
+        backup_folder.new_backup_folder(tmp_path / "file" / "deep" / "backup"),
+    ):
+        pass
+    with (
+        pytest.raises(InputError, match="is there already"),
+        backup_folder.new_backup_folder(tmp_path / "new" / ".."),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_gc_removes_the_table_of_a_killed_backup_and_of_no_other(home: Home) -> None:
+    with clickhouse_backup.ClickHouseBackup(home.urls.clickhouse) as history:
+        history.clone_candles()
+        with backing_up(home.urls.postgres):
+            assert remove_backup_clone(home.scene.state, home.urls.clickhouse) is None
+        clone = clickhouse_backup.CANDLES_CLONE
+        assert remove_backup_clone(home.scene.state, home.urls.clickhouse, dry_run=True) == clone
+        assert clone in history.tables()
+        assert remove_backup_clone(home.scene.state, home.urls.clickhouse) == clone
+        assert clone not in history.tables()
+    assert remove_backup_clone(home.scene.state, home.urls.clickhouse) is None
 
 
 def test_a_killed_backup_leaves_no_folder_and_the_next_one_its_remains(original: Home, tmp_path: Path) -> None:
