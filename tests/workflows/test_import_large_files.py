@@ -122,9 +122,7 @@ def test_conflicts_are_listed_with_both_values_and_the_newest_is_kept(scene: Sce
     assert scene.ask_history("select close from ohlcv_candles final where toMinute(timestamp) = 1") == [(new,)]
 
 
-@pytest.mark.parametrize(
-    "survived", [0, pytest.param(1, marks=pytest.mark.deep), pytest.param(3, marks=pytest.mark.deep), 4]
-)
+@pytest.mark.parametrize("survived", [0, *(pytest.param(batch, marks=pytest.mark.deep) for batch in (1, 3, 4))])
 @pytest.mark.parametrize(
     ("store", "method", "after"),
     [

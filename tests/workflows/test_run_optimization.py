@@ -77,30 +77,34 @@ def test_a_plan_runs_once_and_is_then_the_stored_job(scene: Scene) -> None:
 
 
 KILLS = [
+    ("state", "complete_runs", False, 1),
+    ("state", "store_trials", True, 2),
+    # The traces of the best come last.
+    ("history", "insert_events", True, 0),
+]
+
+MORE_KILLS = [
     ("state", "create_job", False, 0),
     ("state", "create_job", True, 0),
     ("state", "claim_runs", True, 1),
-    ("state", "complete_runs", False, 1),
     ("state", "complete_runs", True, 0),
     ("state", "store_trials", False, 1),
-    ("state", "store_trials", True, 2),
-    # The traces of the best come last.
     ("history", "insert_events", False, 0),
-    ("history", "insert_events", True, 0),
     ("history", "insert_aggregates", True, 0),
     ("state", "finish_job", False, 0),
 ]
 
 
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MORE_KILLS, marks=pytest.mark.deep)], ids=["some", "others"])
 def test_a_killed_search_goes_on_to_the_trials_of_an_undisturbed_one(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, kills: list[tuple[str, str, bool, int]]
 ) -> None:
     monkeypatch.setattr(jobs_module, "ROWS_PER_WRITE", 5)
     store_world(scene)
     run_optimization(plan(scene), scene.state, scene.history)
     undisturbed, worth = without_run(trials(scene)), scene.ask_state(WORTH)
     assert len(undisturbed) == TRIAL_COUNT
-    for where, method, after, survived in KILLS:
+    for where, method, after, survived in kills:
         scene.empty()
         store_world(scene)
         stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
