@@ -94,7 +94,8 @@ class _Stored:
     @classmethod
     def load(cls, state: StateStore) -> "_Stored":
         strategies = newest_versions(state.load_strategies())
-        return cls(strategies, {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in state.load_calls()})
+        rows = state.read("calls/load_token_months", import_ids=None).to_pylist()
+        return cls(strategies, {TokenMonth.from_parts(row["chain"], row["address"], row["month"]) for row in rows})
 
     def select(self, selection: Selection) -> SelectedBackfill:
         names = set(select_strategies(selection, [row.name for row in self.strategies]))

@@ -192,10 +192,10 @@ def test_candles_that_no_engine_can_read_fail_their_own_runs_only(
     [pepe] = [call.call_id for call in scene.state.load_calls(tokens=[PEPE])]
     prepared = together.PreparedMarkets
 
-    def refuse_pepe(candles: Any, calls: Any) -> Any:
+    def refuse_pepe(candles: Any, calls: Any, **options: Any) -> Any:
         if any(call.call_id == pepe for of_window in calls.values() for call in of_window):
             raise MemoryError("no room")
-        return prepared(candles, calls)
+        return prepared(candles, calls, **options)
 
     requests = [*scene.plan(*strategies, token=PEPE), *scene.plan(*strategies)]
     monkeypatch.setattr(together, "PreparedMarkets", refuse_pepe)
@@ -274,7 +274,9 @@ def test_runs_that_read_the_same_share_one_set_of_candles(scene: Scene, monkeypa
     two_strategies(scene)
     made: list[Any] = []
     prepared = together.PreparedMarkets
-    monkeypatch.setattr(together, "PreparedMarkets", lambda *given: made.append(given) or prepared(*given))
+    monkeypatch.setattr(
+        together, "PreparedMarkets", lambda *given, **options: made.append(given) or prepared(*given, **options)
+    )
     outcomes = simulate(scene, scene.state.load_strategies())
     assert (statuses(outcomes), len(made)) == (["computed"] * 2, 1)
 
