@@ -70,8 +70,10 @@ _NATURAL_KEYS = {
     "ml_models": ("name", "label_definition"),
 }
 _STATE_ORDER = tuple(_NATURAL_KEYS)
-# What was attempted: a job that was disturbed took more attempts.
-_LEFT_OUT = frozenset({"schema_migrations", "backfills", "backfill_token_months", "simulation_run_inputs"})
+# What was attempted: a job that was disturbed took more attempts. And memories, of which only what holds is read.
+_LEFT_OUT = frozenset(
+    {"schema_migrations", "backfills", "backfill_token_months", "simulation_run_inputs", "candle_contents"}
+)
 # Views whose rows are results: what readers look at.
 _VIEWS = {"postgres": ("mart_runs_ranked",), "clickhouse": ("stg_runs", "stg_calls", "int_trades")}
 

@@ -78,14 +78,14 @@ CHOSEN = (
     Case("process", "kill", "simulate after state.complete_runs 2"),
     Case("process", "term", "search before state.store_trials 2"),
     Case("postgres", "kill", "alerts after postgres:alerts/insert_staged_alerts 1"),
-    Case("postgres", "term", "simulate after postgres:runs/insert_staged_summaries 2"),
+    Case("postgres", "reset", "candles before clickhouse:+ohlcv_candles 3"),
     Case("postgres", "lost-answer", "simulate before state.complete_runs 1"),
     Case("postgres", "full-disk", "candles after postgres:imports/insert_staged_batches 2"),
     Case("clickhouse", "kill", "simulate before clickhouse:+simulation_aggregates 1"),
     Case("clickhouse", "term", "train before clickhouse:+ml_features 1"),
     Case("clickhouse", "reset", "search after state.claim_runs 2"),
     Case("clickhouse", "full-disk", "candles before clickhouse:+ohlcv_candles 3"),
-    Case("clickhouse", "stop", "simulate after state.claim_runs 1", seconds=2.0),
+    Case("process", "full-disk", "train before clickhouse:+ml_features 1"),
 )
 
 _STOPPED_SECONDS = 30.0
@@ -96,7 +96,7 @@ _all = [
     *(Case(target, "lost-answer", moment) for target in SERVERS for moment in LOST_ANSWERS[target]),
     *(Case(target, "stop", moment, _STOPPED_SECONDS) for target in TARGETS for moment in MOMENTS[::2]),
 ]
-# Of all, those that are not run each time: every second moment, the others with the next target.
+# Of all, those that are not run each time.
 DEEP = [case for case in _all if case not in CHOSEN]
 
 
