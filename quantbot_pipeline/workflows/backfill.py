@@ -70,6 +70,7 @@ class MonthOutcome:
         final_pnl: Mean over these runs, fraction of the capital per trade; None without runs.
         is_untouched: Whether all its runs were up to date, so that nothing was read or written.
         settled_at: Since when these are what they are; None without runs.
+        why: Why its computed runs were stale, one for each.
     """
 
     key: TokenMonth
@@ -81,6 +82,7 @@ class MonthOutcome:
     final_pnl: float | None
     is_untouched: bool = False
     settled_at: datetime | None = None
+    why: tuple[Staleness, ...] = ()
 
     @property
     def reason(self) -> str | None:
@@ -102,7 +104,7 @@ class BackfillCounts:
         failed: Runs that failed.
         new_events: Events of the computed runs.
         candles: Candles that were read.
-        why: How many planned runs were stale for which reason.
+        why: How many of the computed runs were stale for which reason; how many of the others were up to date.
         failures: The first failures, (token-month, reason).
         waiting: Whether it waits for another process.
     """
@@ -126,6 +128,8 @@ class BackfillCounts:
             self.done += 1
             self.computed += outcome.computed
             self.reused += outcome.reused
+            self.why.update(outcome.why)
+            self.why[Staleness.UP_TO_DATE] += outcome.reused
             self.failed += len(outcome.failures)
             self.new_events += outcome.new_events
             if outcome.reason is not None:
@@ -292,7 +296,6 @@ class _Backfill:
         for part in _parts(keys):
             stored, runs = self._plan(part)
             self.counts.runs += len(runs)
-            self.counts.why.update(run.staleness for run in runs)
             stale = {run.key for run in runs if run.staleness is not Staleness.UP_TO_DATE}
             reused = [run for run in runs if run.key not in stale]
             self._tell(_month_outcomes([key for key in part if key not in stale], [], reused, {}))
@@ -391,7 +394,7 @@ class _Backfill:
         def write() -> list[MonthOutcome]:
             with locks:
                 outcomes = simulated.store(self.state, self.history, stages=self.stages)
-            return _month_outcomes(keys, outcomes, batch.reused, failures)
+            return _month_outcomes(keys, outcomes, batch.reused, failures, batch.runs)
 
         return _Writing(batch.tokens, writer.submit(write))
 
@@ -485,8 +488,10 @@ def _month_outcomes(
     outcomes: Sequence[RunOutcome],
     reused: Sequence[PlannedRun],
     failures: dict[TokenMonth, list[str]],
+    stale: Sequence[PlannedRun] = (),
 ) -> list[MonthOutcome]:
     """Return what became of token-months, given what became of their runs."""
+    reasons = {(run.key, run.strategy.row.name): run.staleness for run in stale}
     by_key: dict[TokenMonth, list[RunOutcome]] = {}
     for outcome in outcomes:
         key = TokenMonth(outcome.request.inputs[0].token, f"{outcome.request.window_start:%Y-%m}")
@@ -517,6 +522,11 @@ def _month_outcomes(
                 final_pnl=sum(pnl) / len(pnl) if pnl else None,
                 is_untouched=not of_month and key not in failures,
                 settled_at=max((run.settled_at for run in current), default=None),
+                why=tuple(
+                    reasons[key, outcome.request.strategy_row.name]
+                    for outcome in of_month
+                    if outcome.status is RunStatus.COMPUTED
+                ),
             )
         )
     return months

@@ -113,7 +113,7 @@ def plan_runs(
         strategies: Strategies.
         stored: What is stored of their tokens, with contents.
         state: Where runs are.
-        force: All runs are to be computed.
+        force: All runs are to be computed; those that need not be are forced.
     """
     token_ids = state.upsert_tokens(dict.fromkeys(key.token for key in keys))
     stamps: dict[tuple[TokenMonth, tuple[object, ...]], str | None] = {}
@@ -133,7 +133,9 @@ def plan_runs(
     for key, strategy, stamp, scope in wanted:
         rows = known.get(scope, [])
         current = next((row for row in rows if row["status"] == "completed"), None)
-        staleness = Staleness.FORCED if force else _staleness(rows, current, strategy, stamp)
+        staleness = _staleness(rows, current, strategy, stamp)
+        if force and staleness is Staleness.UP_TO_DATE:
+            staleness = Staleness.FORCED
         runs.append(
             PlannedRun(
                 key,

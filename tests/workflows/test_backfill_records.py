@@ -1,12 +1,16 @@
 """What a backfill goes on with: the last one of a selection, or the last that did not come to its end."""
 
+import threading
 from datetime import timedelta
 
+import pyarrow as pa
 import pytest
 
 from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.workflows.backfill import MonthOutcome
+from quantbot_pipeline.storage.clickhouse import ClickHouseStore
+from quantbot_pipeline.storage.postgres import PostgresStore
+from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener, MonthOutcome, run_backfill
 from quantbot_pipeline.workflows.backfill_records import (
     SelectedBackfill,
     begin_backfill,
@@ -15,7 +19,7 @@ from quantbot_pipeline.workflows.backfill_records import (
     select_unfinished,
 )
 from quantbot_pipeline.workflows.backfill_selection import Selection
-from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Scene, alert
+from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Scene, alert, candle_rows
 
 pytestmark = pytest.mark.server
 
@@ -64,3 +68,38 @@ def test_without_selectors_the_last_unfinished_backfill_is_resumed_whatever_it_w
     record_months(finished, outcomes(again), scene.state)
     scene.state.finish_backfill(finished)
     assert select_unfinished(scene.state).keys == ()
+
+
+def test_why_is_said_of_what_was_computed_and_not_of_what_another_process_did(scene: Scene) -> None:
+    scene.history.insert_candles(candle_rows(BONK, MARCH, 120))
+    scene.call(alert(1, MARCH + 3 * MINUTE, token=BONK))
+    rows = [scene.strategy("first", horizon_seconds=600)]
+    keys = select_backfill(Selection(), scene.state).keys
+
+    waits = threading.Event()
+    counts: list[BackfillCounts] = []
+
+    def other() -> None:
+        with PostgresStore(scene.urls.postgres) as state, ClickHouseStore(scene.urls.clickhouse) as history:
+            listener = BackfillListener(on_message=lambda _: waits.set())
+            counts.append(run_backfill(keys, rows, state, history, listener=listener))
+
+    thread = threading.Thread(target=other)
+
+    class Pausing(ClickHouseStore):
+        def insert_events(self, events: pa.Table) -> None:
+            # The other one has planned the run as well, and waits for this one's lock.
+            thread.start()
+            assert waits.wait(60)
+            super().insert_events(events)
+
+    with Pausing(scene.urls.clickhouse) as history:
+        first = run_backfill(keys, rows, scene.state, history)
+    thread.join(60)
+    assert first.why == {"never run": 1, "up to date": 0}
+    assert (counts[0].computed, counts[0].reused) == (0, 1)
+    assert counts[0].why == {"up to date": 1}
+    # A run that never was is no forced one.
+    rows.append(scene.strategy("second", horizon_seconds=300, exits={}))
+    forced = run_backfill(keys, rows, scene.state, scene.history, force=True)
+    assert forced.why == {"forced": 1, "never run": 1, "up to date": 0}
