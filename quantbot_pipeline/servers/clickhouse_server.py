@@ -16,6 +16,7 @@ from quantbot_pipeline.servers.processes import (
     last_lines,
     start_detached,
     stop_process,
+    why_not_started,
 )
 
 USER = "quantbot"
@@ -42,7 +43,7 @@ class EmbeddedClickHouse:
     def url(self) -> str | None:
         """Return how to connect when it runs, lets us in and has its database, else None."""
         state = self.state()
-        if state is None or not self.layout.password_file.exists():
+        if state is None or state.process.is_stopped() or not self.layout.password_file.exists():
             return None
         password = ensure_password(self.layout.password_file)
         try:
@@ -68,9 +69,20 @@ class EmbeddedClickHouse:
         state = self._launch_unless_it_runs(deadline)
         while True:
             try:
-                self._ask(state, password, f"create database if not exists {DATABASE}")
+                while state.process.is_stopped() and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                self._ask(
+                    state,
+                    password,
+                    f"create database if not exists {DATABASE}",
+                    timeout_seconds=min(_ANSWER_TIMEOUT_SECONDS, max(deadline - time.monotonic(), 1.0)),
+                )
             except ServerError as error:
                 if time.monotonic() > deadline:
+                    if isinstance(error.__cause__, TimeoutError):
+                        raise ServerError(
+                            state.process.describe_silence(f"ClickHouse in {self.layout.directory}", timeout_seconds)
+                        ) from error
                     raise ServerError(
                         f"ClickHouse (process {state.process.pid}) does not answer: {error}; "
                         "run 'quantbot down' and then the command again"
@@ -100,9 +112,9 @@ class EmbeddedClickHouse:
             if state is not None and state.process.pid == process.pid:
                 return state
             if not process.is_running():
+                reason = why_not_started([self.layout.log_file], self.layout.directory, "it left no word")
                 raise ServerError(
-                    f"the embedded ClickHouse ended while starting: {last_lines(self.layout.log_file, 2)}; "
-                    f"see {self.layout.log_file}"
+                    f"the embedded ClickHouse ended while starting: {reason}; its log is {self.layout.log_file}"
                 )
             if time.monotonic() > deadline:
                 stop_process(process, timeout_seconds=5.0)
@@ -120,9 +132,11 @@ class EmbeddedClickHouse:
         stop_process(state.process, timeout_seconds=_STOP_TIMEOUT_SECONDS)
         return True
 
-    def _ask(self, state: OwnerState, password: str, statement: str) -> str:
+    def _ask(
+        self, state: OwnerState, password: str, statement: str, *, timeout_seconds: float = _ANSWER_TIMEOUT_SECONDS
+    ) -> str:
         credentials = base64.b64encode(f"{USER}:{password}".encode()).decode()
-        connection = http.client.HTTPConnection("127.0.0.1", state.port, timeout=_ANSWER_TIMEOUT_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", state.port, timeout=timeout_seconds)
         try:
             connection.request("POST", "/", statement.encode(), {"Authorization": f"Basic {credentials}"})
             answer = connection.getresponse()

@@ -125,7 +125,7 @@ def _start_postgres(settings: Settings, tell: Callable[[str], None]) -> tuple[st
     server = embedded_postgres(settings)
     urls = server.urls()  # another process may have started it while we waited for the lock
     if urls is None:
-        tell("starting Postgres")
+        tell("starting Postgres" if server.postmaster() is None else "waiting for Postgres, which runs, to answer")
         server.start(settings.server_start_timeout_seconds, tell)
         urls = server.urls()
     if urls is None:
@@ -139,7 +139,7 @@ def _start_clickhouse(settings: Settings, tell: Callable[[str], None]) -> str:
     server = embedded_clickhouse(settings)
     url = server.url()
     if url is None:
-        tell("starting ClickHouse")
+        tell("starting ClickHouse" if server.state() is None else "waiting for ClickHouse, which runs, to answer")
         server.start(settings.server_start_timeout_seconds)
         url = server.url()
     if url is None:

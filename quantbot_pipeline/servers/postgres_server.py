@@ -26,12 +26,14 @@ import psycopg
 from psycopg import sql
 
 from quantbot_pipeline.errors import ServerError
+from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.servers.processes import (
     ProcessIdentity,
     ensure_password,
     last_lines,
     rotate_log,
     stop_process,
+    why_not_started,
 )
 
 USER = "quantbot"
@@ -120,6 +122,8 @@ class EmbeddedPostgres:
         postmaster = self.postmaster()
         if postmaster is None or not postmaster.is_ready or not self.password_file.exists():
             return None
+        if postmaster.process.is_stopped():
+            return None
         password = ensure_password(self.password_file)
         try:
             missing = self._missing_databases(postmaster, password)
@@ -143,9 +147,15 @@ class EmbeddedPostgres:
         password = self._launch_unless_it_runs(timeout_seconds, tell)
         while True:
             try:
-                self._create_missing_databases(password)
+                self._create_missing_databases(password, deadline)
             except (psycopg.OperationalError, ServerError) as error:
-                if "password authentication failed" in str(error) or time.monotonic() > deadline:
+                is_late = time.monotonic() > deadline
+                postmaster = self.postmaster()
+                if is_late and postmaster is not None and isinstance(error, psycopg.errors.ConnectionTimeout):
+                    raise ServerError(
+                        postmaster.process.describe_silence(f"Postgres in {self.directory}", timeout_seconds)
+                    ) from error
+                if "password authentication failed" in str(error) or is_late:
                     raise ServerError(
                         f"the embedded Postgres in {self.directory} does not let us in: "
                         f"{str(error).strip()}; see {self.log_directory}"
@@ -169,7 +179,8 @@ class EmbeddedPostgres:
                 self._clear_remains_of_a_crash()
                 self._launch(account, timeout_seconds)
         except OSError as error:
-            raise ServerError(f"the embedded Postgres can't use {self.directory}: {error}") from error
+            full = describe_full_disk(error)
+            raise ServerError(full or f"the embedded Postgres can't use {self.directory}: {error}") from error
         return password
 
     def _ends_a_shutdown(self) -> bool:
@@ -235,10 +246,13 @@ class EmbeddedPostgres:
         present = {name for (name,) in rows}
         return [name for name in DATABASES if name not in present]
 
-    def _create_missing_databases(self, password: str) -> None:
+    def _create_missing_databases(self, password: str, deadline: float) -> None:
         postmaster = self.postmaster()
         if postmaster is None:
             raise ServerError(f"it ended after its start: {last_lines(self._start_log)}")
+        if postmaster.process.is_stopped() and time.monotonic() < deadline:
+            # Nobody answers; the connection would only take its time to find that out.
+            raise ServerError("it was stopped by a signal")
         missing = self._missing_databases(postmaster, password)
         with self._connection(postmaster, password) as connection:
             for name in missing:
@@ -336,13 +350,23 @@ class EmbeddedPostgres:
         )
         account.own(configuration)
         rotate_log(self._start_log)
-        self._run_program(
-            account,
-            "pg_ctl",
-            ["start", "-D", str(self.data_directory), "-l", str(self._start_log), "--wait",
-             "--timeout", str(max(1, int(timeout_seconds))), "--silent"],
-            timeout_seconds=timeout_seconds + 10.0,
-        )  # fmt: skip
+        began_at = time.time()
+        try:
+            self._run_program(
+                account,
+                "pg_ctl",
+                ["start", "-D", str(self.data_directory), "-l", str(self._start_log), "--wait",
+                 "--timeout", str(max(1, int(timeout_seconds))), "--silent"],
+                timeout_seconds=timeout_seconds + 10.0,
+            )  # fmt: skip
+        except ServerError as error:
+            # Once it has a log of its own, it says there why it ends.
+            logs = sorted((self._start_log, *self.log_directory.glob("*.log")), key=lambda path: path.stat().st_mtime)
+            new = [log for log in logs if log.stat().st_mtime >= began_at - 1.0]
+            reason = why_not_started(new, self.data_directory, str(error))
+            raise ServerError(
+                f"the embedded Postgres does not start: {reason}; its logs are in {self.log_directory}"
+            ) from error
 
     def _make_socket_directory(self, account: "_Account") -> Path:
         """Return a folder of mode 0700 whose path leaves room for the socket's name."""

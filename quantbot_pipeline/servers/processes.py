@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -13,12 +14,17 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from quantbot_pipeline.errors import ServerError
+from quantbot_pipeline.full_disks import is_full, says_full_disk
 
 # `python -m` looks for modules in its working directory first: here it finds this package, installed or
 # not, and nothing that lies around where the user happens to be.
 PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 
 _LOG_BYTES_BEFORE_ROTATION = 10 << 20
+_END_OF_LOG_BYTES = 65_536
+_LONGEST_REASON = 400
+_FATAL = re.compile(r"\b(?:FATAL|PANIC): |\b\w*Error: |DB::Exception")
+_FATAL_START = re.compile(r"^.*?(?=\b(?:FATAL|PANIC): )")
 # Boot time, from which start times are computed, may be corrected by the clock's discipline.
 _START_TIME_TOLERANCE_SECONDS = 5.0
 
@@ -62,6 +68,25 @@ class ProcessIdentity:
         if self.started_in_boot and now.started_in_boot:
             return now.started_in_boot == self.started_in_boot
         return abs(now.started_at_s - self.started_at_s) < _START_TIME_TOLERANCE_SECONDS
+
+    def is_stopped(self) -> bool:
+        """Return whether it was told to stand still (SIGSTOP), which it does until SIGCONT."""
+        try:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_STOPPED)
+        except psutil.Error:
+            return False
+
+    def describe_silence(self, server: str, seconds: float) -> str:
+        """Return what to say and do of a server that runs and does not answer."""
+        if self.is_stopped():
+            return (
+                f"{server} runs (process {self.pid}) and does not answer: it was stopped by a signal; let it go on "
+                f"with 'kill -CONT {self.pid}', or end it with 'quantbot down'"
+            )
+        return (
+            f"{server} runs (process {self.pid}) and has not answered for {seconds:.0f} s; wait if the machine is "
+            "busy, or end it with 'quantbot down', and run the command again"
+        )
 
     def uptime_seconds(self) -> float:
         """Return for how long it has been running."""
@@ -177,6 +202,32 @@ def last_lines(log_file: Path, count: int = 5) -> str:
     except OSError:
         return "no log"
     return " | ".join(line.strip() for line in lines[-count:] if line.strip()) or "an empty log"
+
+
+def why_not_started(log_files: Sequence[Path], directory: Path, otherwise: str) -> str:
+    """Return in one sentence why a server did not start, and what to do.
+
+    Args:
+        log_files: What it wrote during this start alone, the most telling last.
+        directory: Where its data is, or is going to be.
+        otherwise: What else is known of its end, where no log tells.
+    """
+    lines = [line for log_file in log_files for line in _end_of(log_file)]
+    fatal = [line for line in lines if _FATAL.search(line) or says_full_disk(line)]
+    # The first words of a line are when and who.
+    reason = _FATAL_START.sub("", fatal[-1]).strip() if fatal else (lines[-1].strip() if lines else otherwise)
+    if is_full(directory) or says_full_disk(reason):
+        return f"{reason[:_LONGEST_REASON]}; no space left on {directory}: make room, run it again"
+    return reason[:_LONGEST_REASON]
+
+
+def _end_of(log_file: Path) -> list[str]:
+    try:
+        with log_file.open("rb") as stream:
+            stream.seek(max(0, log_file.stat().st_size - _END_OF_LOG_BYTES))
+            return [line for line in stream.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    except OSError:
+        return []
 
 
 def write_atomically(path: Path, text: str) -> None:

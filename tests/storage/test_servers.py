@@ -429,6 +429,57 @@ def test_external_urls_that_lead_nowhere_are_named_without_their_password(tmp_pa
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["postgres", "clickhouse"])
+def test_a_server_that_was_stopped_by_a_signal_is_said_to_run_and_how_it_goes_on(
+    name: str, home_settings: Settings
+) -> None:
+    ensure_servers(home_settings)
+    pid = _pids(home_settings)[name]
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    while psutil.Process(pid).status() != psutil.STATUS_STOPPED:
+        time.sleep(0.01)
+    told: list[str] = []
+    began = time.monotonic()
+    try:
+        with pytest.raises(ServerError, match=rf"runs \(process {pid}\) .*'kill -CONT {pid}'"):
+            ensure_servers(
+                home_settings.model_copy(update={"server_start_timeout_seconds": 1.0}), on_progress=told.append
+            )
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert time.monotonic() - began < 10.0
+    assert [message for message in told if message.startswith("starting")] == []
+    ensure_servers(home_settings)
+    assert _pids(home_settings)[name] == pid
+
+
+@pytest.mark.parametrize("name", ["postgres", "clickhouse"])
+def test_a_server_that_does_not_start_on_a_full_disk_says_so_once(name: str, home_settings: Settings) -> None:
+    ensure_servers(home_settings)
+    stop_servers(home_settings)
+    folder = home_settings.home / name
+    kept = folder.with_name("kept")
+    folder.rename(kept)
+    folder.mkdir(mode=0o711)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400m,mode=711", "t", str(folder)], check=False).returncode:
+        folder.rmdir()
+        kept.rename(folder)
+        pytest.skip("this account may not mount a small disk")
+    try:
+        subprocess.run(["cp", "-a", f"{kept}/.", str(folder)], check=True)
+        subprocess.run(["dd", "if=/dev/zero", f"of={folder / 'ballast'}", "bs=64k"], capture_output=True, check=False)
+        with pytest.raises(ServerError, match=r"(?i)no space left on") as caught:
+            ensure_servers(home_settings)
+        assert "make room, run it again" in str(caught.value)
+        assert len(str(caught.value)) < 400, str(caught.value)
+    finally:
+        stop_servers(home_settings)
+        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+        kept.rename(folder)
+
+
 def test_a_folder_that_is_no_data_directory_is_not_overwritten(tmp_path: Path) -> None:
     data = tmp_path / "postgres" / "cluster" / "data"
     data.mkdir(parents=True)
