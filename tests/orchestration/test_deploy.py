@@ -152,7 +152,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     )
     ours = [line for line in answer.stderr.splitlines() if "quantbot-" in line]
     assert ours == []
-    assert len(units) == 5
+    assert len(units) == 6
 
 
 @contextmanager
