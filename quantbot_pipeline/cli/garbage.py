@@ -77,6 +77,9 @@ def _print_garbage(found: "Garbage", older_than_hours: float, removed: str, clon
         print_line(f"{removed} {path}")
     if clone:
         print_line(f"{removed} table {clone} in ClickHouse, of a backup that was killed")
+    if found.runs_to_mirror or found.calls_to_mirror:
+        did = "mirrored anew" if removed == "removed" else "to mirror anew"
+        print_line(f"{found.runs_to_mirror:,} runs and {found.calls_to_mirror:,} calls {did}")
     if found.runs_working:
         print_line(f"{found.runs_working:,} runs are being worked on and are left alone")
     if found.runs_young:

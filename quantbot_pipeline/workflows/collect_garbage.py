@@ -22,6 +22,8 @@ from quantbot_pipeline.storage.clickhouse_backup import CANDLES_CLONE, ClickHous
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_simulations import publish, scope_lock_name, token_lock_name
+from quantbot_pipeline.workflows.verify_counts import check_published_calls, check_published_runs
+from quantbot_pipeline.workflows.verify_findings import VerifiedStores
 
 BACKUPS_LOCK = "quantbot backups"
 """Name of the lock of `sql/postgres/queries/backup/lock_backups.sql`."""
@@ -45,6 +47,8 @@ class Garbage:
         events: Events of all these but those left alone.
         aggregates: Their aggregates.
         files: Half-written model files of processes that are gone.
+        runs_to_mirror: Runs that ClickHouse does not have as Postgres has them; mirrored anew.
+        calls_to_mirror: Calls, likewise.
     """
 
     runs_running: int
@@ -55,6 +59,8 @@ class Garbage:
     events: int
     aggregates: int
     files: tuple[str, ...]
+    runs_to_mirror: int = 0
+    calls_to_mirror: int = 0
 
 
 @dataclass(slots=True)
@@ -104,6 +110,8 @@ def collect_garbage(
         on_progress(start + len(batch), len(old), f"run {batch[-1]['run_id']}")
     _clear_unknown(state, history, count, dry_run=dry_run)
     files = [path for folder in folders for path in _unfinished_files(folder)]
+    stores = VerifiedStores(state, history, now)
+    unlike_runs, unlike_calls = check_published_runs(stores).wrong, check_published_calls(stores).wrong
     if not dry_run:
         for path in files:
             path.unlink(missing_ok=True)
@@ -117,6 +125,8 @@ def collect_garbage(
         events=count.events,
         aggregates=count.aggregates,
         files=tuple(str(path) for path in files),
+        runs_to_mirror=unlike_runs,
+        calls_to_mirror=unlike_calls,
     )
 
 

@@ -192,7 +192,8 @@ def test_what_was_completed_and_not_mirrored_is_mirrored(completed: Scene, monke
         with pytest.raises(Killed):
             run_simulations(completed.plan(completed.strategy("two")), completed.state, completed.history)
     assert broken_rules(completed) == ["published-runs"]
-    collect(completed)
+    assert (collect(completed, dry_run=True).runs_to_mirror, collect(completed, dry_run=True).calls_to_mirror) == (1, 0)
+    assert collect(completed).runs_to_mirror == 1
     assert broken_rules(completed) == []
 
 
