@@ -1,6 +1,7 @@
 """What `quantbot ingest candles` says about what became of files."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ _SHORTEST_NAME = 10
 _REASONS_SHOWN = 10
 _CONFLICTS_SHOWN = 5
 _QUARANTINED_IN_JSON = 1000
+_PRICE_ORDER = ("open", "high", "low", "close", "volume")
 _SUMS = ("rows", "stored", "duplicates", "quarantined")
 
 
@@ -96,10 +98,10 @@ def _print_table(rows: Sequence[Mapping[str, Any]], totals: Mapping[str, int], r
     columns = ("file", *_SUMS[:3], "conflicts", "quarantined", *(("known",) if known else ()))
     total = {"file": "total", **totals, "conflicts": conflicts, "known": known}
     room = output.width - 1 - sum(max(len(name), len(f"{total[name]:,}")) + 3 for name in columns[1:]) - 3
-    shown = [
-        {name: row[name] for name in columns} | {"file": shortened(Path(row["file"]).name, max(room, _SHORTEST_NAME))}
-        for row in rows
-    ]
+    names = short_names([Path(row["file"]).name for row in rows[:_FILES_SHOWN]], max(room, _SHORTEST_NAME))
+    # Of those that are not shown, the name does not matter.
+    names += [""] * (len(rows) - len(names))
+    shown = [{name: row[name] for name in columns} | {"file": file} for row, file in zip(rows, names, strict=True)]
     if len(shown) > _FILES_SHOWN:
         left_out = len(shown) - _FILES_SHOWN + 1
         shown = [*shown[: _FILES_SHOWN - 1], dict.fromkeys(columns, "") | {"file": f"… {left_out} more"}]
@@ -119,6 +121,19 @@ def shortened(name: str, length: int) -> str:
     return f"{name[: length - 1 - tail]}…{name[len(name) - tail :]}"
 
 
+def format_instant(timestamp: int | str) -> str:
+    """Return an instant, Unix seconds or a text that says it already, as a text of UTC."""
+    if isinstance(timestamp, str):
+        return timestamp
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def short_names(names: Sequence[str], length: int) -> list[str]:
+    """Return files' names, shortened to so many characters; whole ones where shortened ones would be alike."""
+    short = [shortened(name, length) for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
+
+
 def _print_findings(rows: Sequence[Mapping[str, Any]], reasons: Sequence[Mapping[str, Any]]) -> None:
     for row in rows[:_FILES_SHOWN]:
         for note in row["notes"]:
@@ -129,12 +144,11 @@ def _print_findings(rows: Sequence[Mapping[str, Any]], reasons: Sequence[Mapping
         print_line("all refused rows: 'quantbot quarantine'")
     conflicting = [conflict for row in rows for conflict in row["conflicting"]]
     for conflict in conflicting[:_CONFLICTS_SHOWN]:
-        differing = [
-            f"{name} {value} became {conflict['kept'][name]}"
-            for name, value in conflict["replaced"].items()
-            if value != conflict["kept"][name]
-        ]
+        replaced, kept = conflict["replaced"], conflict["kept"]
+        names = [name for name in _PRICE_ORDER if name in replaced]
+        names += [name for name in replaced if name not in names]
+        differing = [f"{name} {replaced[name]} became {kept[name]}" for name in names if replaced[name] != kept[name]]
         print_line(
             f"conflict {conflict['chain']}:{conflict['token_address']} {conflict['interval']} at "
-            f"{conflict['timestamp']}: {', '.join(differing)}"
+            f"{format_instant(conflict['timestamp'])}: {', '.join(differing)}"
         )

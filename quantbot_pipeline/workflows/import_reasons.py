@@ -18,6 +18,8 @@ _CONSTANTS = (
     r"2009 to 2099|since 1970|6 values|(?<![\w.])[0-9]{1,2}[smhdw]\b"
 )
 _VALUES = re.compile(rf"(?P<constant>{_CONSTANTS})|" + r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z_])[-+]?[0-9][0-9.,:eE+TZ-]*")
+# A list of values, such as the columns of a file, is one value more or less.
+_LIST = re.compile(r"…(, …)+")
 
 
 class ReasonCounts:
@@ -30,7 +32,7 @@ class ReasonCounts:
     def add(self, rows: Iterable[QuarantinedRow]) -> None:
         """Count rows."""
         for row in rows:
-            kind = _VALUES.sub(lambda found: found["constant"] or "…", row.reason)
+            kind = _LIST.sub("…", _VALUES.sub(lambda found: found["constant"] or "…", row.reason))
             if kind not in self._counts and len(self._counts) >= KINDS_COUNTED:
                 kind = "other reasons"
             self._counts[kind] = self._counts.get(kind, 0) + 1

@@ -46,3 +46,15 @@ def test_long_file_name_keeps_its_ends_on_one_line(monkeypatch: pytest.MonkeyPat
 
 def test_nothing_known_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "known" not in _printed(monkeypatch, is_known=False)
+
+
+def test_names_that_shortening_would_make_alike_stay_whole() -> None:
+    names = [f"binance_T{k:03d}_USDT_2025-01_5m.parquet" for k in range(20)]
+    assert candle_outcomes.short_names(names, 12) == names
+    # With room for what tells them apart they are shortened.
+    assert candle_outcomes.short_names(names[:2], 26) == ["binance_T000_…1_5m.parquet", "binance_T001_…1_5m.parquet"]
+
+
+def test_an_instant_is_shown_in_utc() -> None:
+    # 1744768800 = 20194 days and 2 hours after 1970.
+    assert candle_outcomes.format_instant(1_744_768_800) == "2025-04-16 02:00:00 UTC"
