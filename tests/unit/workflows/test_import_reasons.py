@@ -24,6 +24,7 @@ from quantbot_pipeline.workflows.import_reasons import ReasonCounts
             "token_address … is no address on bsc: allowed is 0x followed by 40 hex digits",
         ),
         ("1m and 5m candles, row 17", "1m and 5m candles, row …"),
+        ("no column holds a token; found are 'a', 'b', 'c'; map one", "no column holds a token; found are …; map one"),
     ],
 )
 def test_rule_keeps_its_constants(reason: str, kind: str) -> None:
