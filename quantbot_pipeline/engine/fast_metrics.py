@@ -23,6 +23,7 @@ from quantbot_pipeline.engine.kernels.marks import (
     MARKED_TOKEN,
     add_changes_nb,
     extent_of_marks_nb,
+    fall_of_sums_nb,
     mark_trades_nb,
 )
 from quantbot_pipeline.engine.metrics import Metrics, TradeResults, metrics_of_results
@@ -145,4 +146,4 @@ def metrics_of_marked(results: TradeResults, marked: MarkedTrades) -> Metrics:
     changes = ValueChanges()
     marked.add_to(changes, results.done_at)
     n = len(results.pnl)
-    return metrics_of_results(results, changes.daily_equity(n), changes.max_drawdown(n))
+    return metrics_of_results(results, changes.daily_equity(n), fall_of_sums_nb(changes.close_sums, n))

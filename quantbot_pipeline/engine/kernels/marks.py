@@ -6,6 +6,8 @@ The value at a close is cash in - cash out so far + the open quantity sold at th
 # mypy: disable-error-code="no-any-return"
 # (numpy's stubs type an element of an array as Any.)
 
+import numpy as np
+
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.kernels.compiling import inner, outer
 from quantbot_pipeline.engine.kernels.market import Market, market_at_nb, slippage_nb
@@ -19,6 +21,9 @@ MARKED_COLUMNS = 3
 
 CANDLES_PER_GAP = 128
 """Where gaps are rarer, candles are taken by pieces without one; short pieces take longer than single candles."""
+
+VALUES_AT_ONCE = 1_024
+"""Values that are worked out before their changes are added: 8 KB, which stay in the processor's nearest cache."""
 
 # What `extent_of_marks_nb` returns.
 EXTENT_FIRST_CLOSE, EXTENT_LAST_CLOSE, EXTENT_GRID_SECONDS, EXTENT_FIRST_DAY, EXTENT_MARKS = range(5)
@@ -140,6 +145,28 @@ def _end_of_piece_nb(market: Market, i: int, until: int, day_ends: int) -> int:
 
 
 @inner
+def _values_after_volume_nb(
+    market: Market, quantities: FloatArray, begin: int, end: int, quantity: float, cash: float, values: FloatArray
+) -> None:
+    """Write what `_value_nb` returns at the closes [begin, end), for slippage that depends on volume; begin > 0.
+
+    The same operations in the same order, without a branch, so that several values are worked out at once.
+    """
+    base, cap = quantities[Quantity.SLIPPAGE], quantities[Quantity.SLIPPAGE_CAP]
+    impact, capital = quantities[Quantity.SLIPPAGE_IMPACT], quantities[Quantity.CAPITAL_QUOTE]
+    after_fee = 1.0 - quantities[Quantity.FEE]
+    closes = market.close[begin:end]
+    earlier_closes, earlier_volumes = market.close[begin - 1 : end - 1], market.volume[begin - 1 : end - 1]
+    for k in range(end - begin):
+        gross = quantity * closes[k]
+        quote_volume = earlier_volumes[k] * earlier_closes[k]
+        slippage = base + impact * (gross * capital / quote_volume)
+        slippage = slippage if slippage < cap else cap
+        slippage = cap if quote_volume == 0.0 else slippage
+        values[k] = cash + gross * (1.0 - slippage) * after_fee
+
+
+@inner
 def _add_piece_nb(
     market: Market,
     choices: IntArray,
@@ -152,8 +179,12 @@ def _add_piece_nb(
     close_changes: FloatArray,
     slot: int,
     step: int,
+    values: FloatArray,
 ) -> float:
-    """Add the changes at the closes of candles without fill, gap or midnight between them; return the last value."""
+    """Add the changes at the closes of candles without fill, gap or midnight between them; return the last value.
+
+    `values` is room for `VALUES_AT_ONCE` of them.
+    """
     value = _value_nb(market, choices, quantities, i, quantity, cash)
     close_changes[slot] += value - before
     if step == 1 and choices[Choice.HAS_VOLUME_SLIPPAGE] == 0:
@@ -167,6 +198,17 @@ def _add_piece_nb(
             later = cash + quantity * closes[k + 1] * after_slippage * after_fee
             changes[k] += later - earlier
         return _value_nb(market, choices, quantities, end - 1, quantity, cash)
+    if step == 1:
+        # A division each, so each value once.
+        for begin in range(i + 1, end, VALUES_AT_ONCE):
+            count = min(VALUES_AT_ONCE, end - begin)
+            _values_after_volume_nb(market, quantities, begin, begin + count, quantity, cash, values)
+            changes = close_changes[slot + begin - i : slot + begin - i + count]
+            changes[0] += values[0] - value
+            for k in range(count - 1):
+                changes[k + 1] += values[k + 1] - values[k]
+            value = values[count - 1]
+        return value
     for k in range(i + 1, end):
         slot += step
         later = _value_nb(market, choices, quantities, k, quantity, cash)
@@ -215,6 +257,18 @@ def _add_candles_nb(
 
 
 @outer
+def fall_of_sums_nb(close_sums: FloatArray, n: int) -> float:
+    """Return what `ValueChanges.max_drawdown` returns, bit by bit, in one pass."""
+    equity, peak, largest = 0.0, 1.0, 0.0
+    for change in close_sums:
+        equity += change
+        wealth = equity / n + 1.0
+        peak = max(peak, wealth)
+        largest = max(largest, (peak - wealth) / peak)
+    return largest
+
+
+@outer
 def add_changes_nb(
     markets: IntArray,
     choices: IntArray,
@@ -248,6 +302,7 @@ def add_changes_nb(
     Returns:
         Whether every close was on the grid; the outputs mean nothing otherwise.
     """
+    values = np.empty(VALUES_AT_ONCE, dtype=np.float64)
     for trade in range(marked.shape[0]):
         market = market_at_nb(markets[marked[trade, MARKED_TOKEN]])
         fill = marked[trade, MARKED_FIRST_FILL]
@@ -288,6 +343,7 @@ def add_changes_nb(
                         close_changes,
                         slot,
                         market.interval // grid_seconds,
+                        values,
                     )
                     i = piece_end
                 else:

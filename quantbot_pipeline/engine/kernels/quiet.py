@@ -45,7 +45,15 @@ def _first_true_nb(run: IntArray, slot: int, begin: int, end: int) -> int:
     """Return the first candle in [begin, end) at whose close a signal held; `end` if there is none."""
     rules = rules_of_nb(run)
     holds = carray(byte_pointer_nb(rules.signals[slot]), (end,))
-    for i in range(begin, end):
+    first = begin
+    while first + BLOCK <= end:
+        held = 0
+        for i in range(first, first + BLOCK):
+            held |= holds[i]
+        if held != 0:
+            break
+        first += BLOCK
+    for i in range(first, end):
         if holds[i] != 0:
             return i
     return end
