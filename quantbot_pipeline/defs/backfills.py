@@ -254,7 +254,7 @@ def backfill_run(
         run = instance.create_run_for_job(
             backfill_job,
             run_config={"ops": {_STEP: {"config": config}}},
-            tags={_HOST_TAG: socket.gethostname(), _PROCESS_TAG: f"{identity.pid}:{identity.started_at_s:.2f}"},
+            tags={_HOST_TAG: socket.gethostname(), _PROCESS_TAG: _process_text(identity)},
         )
         _report(instance, run, "PIPELINE_START")
         _report(instance, run, "STEP_START", _STEP)
@@ -285,12 +285,17 @@ def _report(
     instance.report_dagster_event(event, run_id=run.run_id)
 
 
+def _process_text(process: ProcessIdentity) -> str:
+    return f"{process.pid}:{process.started_at_s:.2f}:{process.started_in_boot}"
+
+
 def _end_runs_of_dead_processes(instance: dg.DagsterInstance) -> None:
     """Set runs failed whose process on this machine died: they would be shown as running for ever."""
     wanted = dg.RunsFilter(
         job_name=backfill_job.name, statuses=[dg.DagsterRunStatus.STARTED], tags={_HOST_TAG: socket.gethostname()}
     )
     for run in instance.get_runs(wanted):
-        pid, _, started_at_s = run.tags.get(_PROCESS_TAG, "").partition(":")
-        if pid and int(pid) != os.getpid() and not ProcessIdentity(int(pid), float(started_at_s)).is_running():
+        pid, started_at_s, *boot = run.tags[_PROCESS_TAG].split(":", 2)
+        process = ProcessIdentity(int(pid), float(started_at_s), *boot)
+        if process.pid != os.getpid() and not process.is_running():
             instance.report_run_failed(run, "its process died; 'quantbot backfill --resume' goes on where it stopped")

@@ -99,7 +99,7 @@ class StrategyRun:
             re_entries=int(marks[:, kernels.RESULT_RE_ENTRIES].sum()),
             ladder_entries=int(marks[:, kernels.RESULT_LADDER_ENTRIES].sum()),
             target_hits=int(marks[:, kernels.RESULT_TARGET_HITS].sum()),
-            stopped_out=int(np.count_nonzero(marks[:, kernels.RESULT_STOP_LOSSES])),
+            stopped_out=int(np.count_nonzero(marks[:, kernels.RESULT_INITIAL_STOPS])),
         )
 
     def _reported_rows(self) -> EventRows:

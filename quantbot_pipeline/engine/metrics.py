@@ -46,7 +46,7 @@ class Metrics:
         final_pnl: Mean net result per trade, fraction of its capital; 0 without trades.
         total_pnl: Sum of the results.
         win_rate: Share of trades with a result above 0.
-        stop_out_rate: Share of trades with a `stop_loss` event.
+        stop_out_rate: Share of trades that the initial stop ended in some cycle.
         avg_trade_return: Mean result.
         median_trade_return: Median result.
         profit_factor: Gains / losses; None without losses.
@@ -168,7 +168,7 @@ class TradeResults:
         re_entries: `re_entry` events.
         ladder_entries: `ladder_entry` events.
         target_hits: `target_hit` events.
-        stopped_out: Trades with a `stop_loss` event.
+        stopped_out: Trades that the initial stop ended in some cycle.
     """
 
     pnl: FloatArray
@@ -199,7 +199,7 @@ def results_of(trades: Sequence[Trade]) -> TradeResults:
         re_entries=counts[EventType.RE_ENTRY],
         ladder_entries=counts[EventType.LADDER_ENTRY],
         target_hits=counts[EventType.TARGET_HIT],
-        stopped_out=sum(any(event.event_type is EventType.STOP_LOSS for event in trade.events) for trade in bought),
+        stopped_out=sum(any(event.metadata.get("stop") == "initial" for event in trade.events) for trade in bought),
     )
 
 

@@ -266,6 +266,7 @@ def _readded(events: pa.Table) -> Metrics:
     remaining, pnl = events["remaining_position"].to_numpy(), events["pnl_so_far"].to_numpy()
     is_buy = np.isin(kind, [str(value) for value in BUY_EVENTS])
     is_sell = np.isin(kind, [str(value) for value in SELL_EVENTS])
+    is_initial_stop = pc.match_substring(events["metadata_json"], '"stop":"initial"').to_numpy()
     begins = _begins(call_ids)
     ends = np.append(begins[1:], len(call_ids))[: len(begins)]
     sizes = np.where(is_buy, events["size"].to_numpy(), 0.0)
@@ -283,7 +284,7 @@ def _readded(events: pa.Table) -> Metrics:
             re_entries=int(np.count_nonzero(kind == EventType.RE_ENTRY)),
             ladder_entries=int(np.count_nonzero(kind == EventType.LADDER_ENTRY)),
             target_hits=int(np.count_nonzero(kind == EventType.TARGET_HIT)),
-            stopped_out=len(np.unique(call_ids[kind == EventType.STOP_LOSS])),
+            stopped_out=len(np.unique(call_ids[is_initial_stop])),
         ),
         np.empty(0),
         0.0,

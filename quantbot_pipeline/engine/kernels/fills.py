@@ -66,6 +66,7 @@ from quantbot_pipeline.engine.kernels.trade_state import (
     FIRST_BEGAN_INSIDE,
     HAS_AVERAGE_CHANGED,
     HOLDING_SECONDS,
+    INITIAL_STOPS,
     IS_BREAK_EVEN_ARMED,
     IS_BREAK_EVEN_DUE,
     IS_HELD,
@@ -85,7 +86,6 @@ from quantbot_pipeline.engine.kernels.trade_state import (
     REFERENCE,
     STOP,
     STOP_KIND,
-    STOP_LOSSES,
     TARGET_HITS,
     output_of_nb,
     rules_of_nb,
@@ -284,8 +284,8 @@ def sell_nb(
         price = raw_price * (1.0 - slippage_nb(market, rules.choices, rules.quantities, i, notional))
     else:
         marks[TARGET_HITS] += 1
-    if event_type == STOP_LOSS:
-        marks[STOP_LOSSES] += 1
+    if stop_kind == STOP_INITIAL:
+        marks[INITIAL_STOPS] += 1
     proceeds = quantity * price * (1.0 - rules.quantities[Quantity.FEE])
     cost = amounts[COST] * (quantity / amounts[QUANTITY])
     size = quantity / amounts[BOUGHT]

@@ -47,13 +47,13 @@ from quantbot_pipeline.engine.kernels.layout import (
     RESULT_FIRST_EVENT,
     RESULT_FIRST_FILL,
     RESULT_HOLDING_SECONDS,
+    RESULT_INITIAL_STOPS,
     RESULT_IS_TRADE,
     RESULT_LADDER_ENTRIES,
     RESULT_LAST_FILL_AT,
     RESULT_PNL,
     RESULT_RE_ENTRIES,
     RESULT_STEPS,
-    RESULT_STOP_LOSSES,
     RESULT_TARGET_HITS,
     STOP_NONE,
     TASK_END_CALL,
@@ -77,6 +77,7 @@ from quantbot_pipeline.engine.kernels.trade_state import (
     FIRST_BEGAN_IN,
     HOLDING_SECONDS,
     HORIZON_CANDLE,
+    INITIAL_STOPS,
     IS_HELD,
     LADDER_ENTRIES,
     LAST_EVENT_TIME,
@@ -117,7 +118,6 @@ from quantbot_pipeline.engine.kernels.trade_state import (
     RUN_TARGET_PRICES,
     RUN_TARGETS,
     START,
-    STOP_LOSSES,
     TARGET_HITS,
     Trade,
     calls_of_nb,
@@ -191,7 +191,7 @@ def _keep_result_nb(
     result_marks[RESULT_RE_ENTRIES] = marks[RE_ENTRIES]
     result_marks[RESULT_LADDER_ENTRIES] = marks[LADDER_ENTRIES]
     result_marks[RESULT_TARGET_HITS] = marks[TARGET_HITS]
-    result_marks[RESULT_STOP_LOSSES] = marks[STOP_LOSSES]
+    result_marks[RESULT_INITIAL_STOPS] = marks[INITIAL_STOPS]
     result_marks[RESULT_FIRST_EVENT] = cursor[CURSOR_EVENTS]
     result_marks[RESULT_EVENTS] = marks[EVENTS] - cursor[CURSOR_EVENTS]
     result_marks[RESULT_FIRST_FILL] = cursor[CURSOR_FILLS]

@@ -9,7 +9,7 @@ from engine_cases import candles, simulate, strategy, trade
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles
-from quantbot_pipeline.engine.events import Trade
+from quantbot_pipeline.engine.events import EventType, Trade
 from quantbot_pipeline.engine.metrics import (
     equity_curve,
     fall_from_peak,
@@ -83,7 +83,7 @@ def test_counts_of_ladders_targets_and_re_entries() -> None:
     assert metrics.average_return_deployed == pytest.approx(result.pnl / 1.25)
 
 
-def test_trades_that_a_stop_loss_ended_are_counted_once_each() -> None:
+def test_trades_that_the_initial_stop_ended_are_counted_once_each() -> None:
     # Bought at 1, stopped at 0.5, bought again at 0.5 and stopped at 0.25: one trade of two that was stopped out.
     market = candles([0, 1, 1, 0.4, 0.5], [60, 0.5, 0.5, 0.2, 0.3], [120, 4, 4, 4, 4], [180, 4, 4, 4, 4])
     trades = simulate(
@@ -93,6 +93,14 @@ def test_trades_that_a_stop_loss_ended_are_counted_once_each() -> None:
     )
     assert run_metrics(trades).stop_out_rate == pytest.approx(0.5)
     assert run_metrics([]).stop_out_rate is None
+
+
+def test_a_stop_that_moved_to_break_even_is_no_stop_out() -> None:
+    market = candles([0, 1, 2, 1, 2], [60, 2, 2, 0.9, 1], [120, 1, 1, 1, 1])
+    exits = {"stop_loss": {"initial": 0.5}, "break_even": {"gain": 0.5, "offset": 0.0}}
+    [result] = simulate(market, [Call(1, 1, 0)], strategy(exits=exits))
+    assert [event.event_type for event in result.events][-1] is EventType.STOP_LOSS
+    assert run_metrics([result]).stop_out_rate == 0.0
 
 
 def test_equity_is_the_marked_value_at_the_end_of_each_day() -> None:
