@@ -38,3 +38,13 @@ def test_no_generated_or_large_file_is_tracked() -> None:
             continue
         assert path.suffix not in {".parquet", ".pkl", ".skops", ".db", ".log", ".ipynb"}, path
         assert path.stat().st_size < 600_000, path
+
+
+def test_test_files_of_folders_that_are_no_packages_have_names_of_their_own() -> None:
+    # pytest imports these by their name alone: the second of a name is an error of the whole run.
+    names = [
+        path.name
+        for path in _tracked_files()
+        if path.name.startswith("test_") and path.exists() and not (path.parent / "__init__.py").exists()
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

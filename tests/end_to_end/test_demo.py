@@ -55,6 +55,8 @@ def test_every_count_is_true_in_both_databases(home: Home, first: dict[str, Any]
         }
         assert count("select count(*) from simulation_results_summary") == found["runs_completed"]
         assert count("select count(*) from optimization_trials where simulation_run_id is null") == 0
+        # A sample this small may hold too little to be better than the baselines; the model is registered either way.
+        assert count("select count(*) from ml_models") == 1
     client = clickhouse_connect.get_client(dsn=urls.clickhouse)
     for name, table in {
         "candles": "ohlcv_candles",
@@ -65,7 +67,7 @@ def test_every_count_is_true_in_both_databases(home: Home, first: dict[str, Any]
     client.close()
     assert found == {name: first[name] for name in COUNTS}
     assert first["runs_failed"] == 0
-    assert min(first[name] for name in COUNTS if name != "runs_failed") > 0
+    assert min(first[name] for name in COUNTS if name not in ("runs_failed", "models_ready")) > 0
     assert Path(first["report"]).stat().st_size > 100_000
 
 

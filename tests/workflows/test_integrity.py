@@ -163,7 +163,7 @@ def test_failed_runs_are_reported(scene: Scene, files: list[Path], monkeypatch: 
     def fail(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a price was 0")
 
-    monkeypatch.setattr(simulations, "simulate_together", fail)
+    monkeypatch.setattr("quantbot_pipeline.workflows.simulate_together.simulate_together", fail)
     simulations.run_simulations(scene.plan(scene.strategy("three")), scene.state, scene.history)
     assert faults(scene) == ["- no run failed: 1 did"]
 
