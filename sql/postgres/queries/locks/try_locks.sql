@@ -1,4 +1,4 @@
--- grain: one name; is_held says whether this session holds its lock now
+-- grain: one name; is_held says whether this connection holds its lock now
 -- keys: name
 select
     names.name,

@@ -1,2 +1,2 @@
--- Gives back every lock of names that this session holds.
+-- Gives back every lock of names that this connection holds.
 select pg_advisory_unlock_all()
