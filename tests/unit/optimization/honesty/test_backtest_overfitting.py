@@ -1,13 +1,80 @@
-"""Probability of backtest overfitting: by hand, against a slow version, on noise and with a dominant trial."""
+"""Probability of backtest overfitting: published examples, by hand, against a slow version, on noise."""
 
 import itertools
 import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 
+from quantbot_pipeline.engine.candles import FloatArray
 from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.backtest_overfitting import Measure, overfitting_estimate
+
+RISK_FREE_DAY = 0.03 / 252
+"""What the Sharpe ratio of both published examples takes off every return."""
+
+
+def normals_of_r(seed: int, count: int) -> FloatArray:
+    """Return what `set.seed(seed); rnorm(count)` gives in R: Mersenne Twister, and inversion of two draws each.
+
+    The published examples below are made of R's random numbers, so they can be made again to the last digit.
+    """
+    words, word = [], seed
+    for _ in range(50 + 625):
+        word = (69069 * word + 1) % 2**32
+        words.append(word)
+    generator = np.random.MT19937()
+    state = generator.state
+    state["state"] = {"key": np.array(words[51:], dtype=np.uint32), "pos": 624}
+    generator.state = state
+    shares = generator.random_raw(2 * count).astype(np.float64) * 2.3283064365386963e-10
+    found: FloatArray = ndtri((np.floor(2**27 * shares[::2]) + shares[1::2]) / 2**27)
+    return found
+
+
+def regression(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
+    """Return intercept, slope and adjusted R² of y by x."""
+    slope, intercept = np.polyfit(x, y, 1)
+    unexplained = np.sum((y - intercept - slope * x) ** 2) / np.sum((y - y.mean()) ** 2)
+    return float(intercept), float(slope), float(1 - unexplained * (len(x) - 1) / (len(x) - 2))
+
+
+def test_the_random_numbers_are_those_of_r() -> None:
+    """`set.seed(42); rnorm(3)`, as many a page about R prints it."""
+    assert normals_of_r(42, 3) == pytest.approx([1.37095845, -0.56469817, 0.36312841], abs=5e-9)
+
+
+def test_trials_without_an_edge_of_the_vignette_of_pbo() -> None:
+    """Barry, "Using the PBO package" (R package pbo 1.3.5 on CRAN), set up as the paper's first test case.
+
+    100 trials of 2 400 normal returns, each scaled and moved to a Sharpe ratio of exactly 0, in 8 blocks. Printed
+    there: p_bo 1, slope -0.0030456, ar^2 0.97, p_loss 1. Its regression explains the chosen measure by the other one,
+    and what it calls the slope is the intercept of that.
+    """
+    returns = normals_of_r(765, 100 * 2400).reshape(100, 2400).T
+    returns = returns / returns.std(axis=0, ddof=1) / math.sqrt(252)
+    returns = returns - returns.mean(axis=0)
+    estimate = overfitting_estimate(returns - RISK_FREE_DAY, block_count=8)
+    intercept, _, explained = regression(estimate.other_measure, estimate.chosen_measure)
+    assert (estimate.probability, estimate.loss_probability) == (1, 1)
+    assert intercept == pytest.approx(-0.0030456, abs=5e-8)
+    assert explained == pytest.approx(0.97, abs=5e-3)
+    assert len(estimate.logits) == 70
+
+
+def test_noise_of_the_tests_of_pbo() -> None:
+    """The package's own test (github.com/mrbcuda/pbo, tests/test_pbo_function.R): 40 trials of 200 days, 4 blocks.
+
+    Held there: phi and below_threshold in (0.49, 0.51), slope (the intercept, as above) in (0.19, 0.20), ar2 in
+    (-0.24, -0.22).
+    """
+    returns = normals_of_r(852, 40 * 200).reshape(200, 40)
+    estimate = overfitting_estimate(returns - RISK_FREE_DAY, block_count=4)
+    intercept, _, explained = regression(estimate.other_measure, estimate.chosen_measure)
+    assert (estimate.probability, estimate.loss_probability) == (0.5, 0.5)
+    assert 0.19 < intercept < 0.20
+    assert -0.24 < explained < -0.22
 
 
 def test_four_blocks_by_hand() -> None:

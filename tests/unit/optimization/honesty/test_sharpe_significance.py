@@ -55,6 +55,27 @@ def test_minimum_track_record_of_the_paper(
     assert periods / periods_per_year == pytest.approx(published_years, abs=5e-3)
 
 
+def test_other_implementations_print_the_same_digits() -> None:
+    """The tests of pypbo (github.com/esvhd/pypbo, pypbo/tests/pbo_tests.py) hold these to 1e-5 of their value."""
+    example = SharpeMoments(sharpe=2.5 / math.sqrt(250), skew=-3, kurtosis=10, period_count=1250)
+    assert deflated_sharpe(example, 100, 0.5 / 250) == pytest.approx(0.90039683444939034, rel=1e-9)
+    assert expected_best_sharpe(100, 1.0) == pytest.approx(2.5306028932016846, rel=1e-9)
+    hedge_fund = SharpeMoments(sharpe=1.585 / math.sqrt(12), skew=-2.448, kurtosis=10.164, period_count=24)
+    assert probabilistic_sharpe(hedge_fund) == pytest.approx(0.91323430688486018, rel=1e-9)
+    monthly = SharpeMoments(sharpe=3 / math.sqrt(12), skew=-0.72, kurtosis=5.78, period_count=100)
+    periods = minimum_track_record(monthly, 2.5 / math.sqrt(12))
+    assert periods is not None
+    assert periods / 12 == pytest.approx(27.352920196040301, rel=1e-9)
+
+
+def test_examples_of_mlfinlab() -> None:
+    """The tests of mlfinlab (github.com/hudson-and-thames/mlfinlab, tests/test_backtest_statistics.py)."""
+    moments = SharpeMoments(sharpe=1.14, skew=0, kurtosis=3, period_count=250)
+    # Digits are cut off there, not rounded.
+    assert probabilistic_sharpe(moments, 1) == pytest.approx(0.95727, abs=1e-5)
+    assert minimum_track_record(moments, 1) == pytest.approx(228.73497, abs=1e-5)
+
+
 def test_no_track_record_shows_a_ratio_above_its_own() -> None:
     assert minimum_track_record(SharpeMoments(0.1, 0, 3, 50), 0.1) is None
 
