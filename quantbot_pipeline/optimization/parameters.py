@@ -184,3 +184,8 @@ def _log_value(parameter: FloatParameter | IntParameter, share: float) -> float 
     value = math.exp(low + share * (high - low))
     inside = min(max(value, parameter.low), parameter.high)
     return round(inside) if isinstance(parameter, IntParameter) else inside
+
+
+def is_number(value: object) -> bool:
+    """Return whether a JSON value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

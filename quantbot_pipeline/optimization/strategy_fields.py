@@ -1,7 +1,7 @@
 """What a strategy's fields take, by path: read from the published schema of the strategy model.
 
 The schema knows names, types and bounds of single fields. What ties fields together, such as targets that
-ascend, only the model itself knows; `spaces.py` asks it with whole documents.
+ascend, only the model itself knows; `valid_points.py` asks it with whole documents.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
