@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -18,16 +19,101 @@ import pyarrow as pa
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
+from quantbot_pipeline.engine.conditions import BoolArray
 from quantbot_pipeline.engine.events import Event, Trade
 from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
-from quantbot_pipeline.engine.fast_metrics import MarkedTrades, metrics_of_marked
+from quantbot_pipeline.engine.fast_metrics import MarkedCurves, MarkedTrades
 from quantbot_pipeline.engine.kernels import layout as kernels
-from quantbot_pipeline.engine.metrics import Metrics, TradeResults
+from quantbot_pipeline.engine.metrics import Metrics, metric_values
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.simulation_work import SimulationWork
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.strategy.compile import NONE
 from quantbot_pipeline.strategy.model import Strategy
+
+
+class ReportedResults:
+    """The results of reported trades, as `Results` describes them; each is found when it is asked for.
+
+    Args:
+        amounts: Of each trade, columns `RESULT_…` of the kernels, float64.
+        marks: The same, whole numbers.
+        rows: Which of the trades are meant, shape (n_trades,); None: all.
+    """
+
+    def __init__(self, amounts: FloatArray, marks: IntArray, rows: BoolArray | None = None) -> None:
+        self._amounts, self._marks, self._rows = amounts, marks, rows
+
+    @cached_property
+    def _bought(self) -> BoolArray:
+        has_bought = self._marks[:, kernels.RESULT_FILLS] > 0
+        return has_bought if self._rows is None else has_bought & self._rows
+
+    def _amount(self, column: int) -> FloatArray:
+        found: FloatArray = self._amounts[self._bought, column]
+        return found
+
+    def _mark(self, column: int) -> IntArray:
+        found: IntArray = self._marks[self._bought, column]
+        return found
+
+    @property
+    def pnl(self) -> FloatArray:
+        """Result of each, fraction of the capital."""
+        return self._amount(kernels.RESULT_PNL)
+
+    @property
+    def cash_spent(self) -> FloatArray:
+        """Cash of all buys of each."""
+        return self._amount(kernels.RESULT_CASH_SPENT)
+
+    @property
+    def holding_seconds(self) -> IntArray:
+        """Sum over the cycles of each."""
+        return self._mark(kernels.RESULT_HOLDING_SECONDS)
+
+    @property
+    def max_adverse_excursion(self) -> float:
+        """Worst of all; 0 without trades."""
+        found = self._amount(kernels.RESULT_ADVERSE)
+        return float(found.min()) if len(found) else 0.0
+
+    @property
+    def max_favourable_excursion(self) -> float:
+        """Best of all; 0 without trades."""
+        found = self._amount(kernels.RESULT_FAVOURABLE)
+        return float(found.max()) if len(found) else 0.0
+
+    @property
+    def done_at(self) -> int:
+        """Time of the last event of all, seconds; 0 without trades."""
+        return int(self._mark(kernels.RESULT_DONE_AT).max(initial=0))
+
+    @property
+    def skipped_count(self) -> int:
+        """Calls that never bought."""
+        asked = len(self._marks) if self._rows is None else np.count_nonzero(self._rows)
+        return int(asked - np.count_nonzero(self._bought))
+
+    @property
+    def re_entries(self) -> int:
+        """`re_entry` events."""
+        return int(self._mark(kernels.RESULT_RE_ENTRIES).sum())
+
+    @property
+    def ladder_entries(self) -> int:
+        """`ladder_entry` events."""
+        return int(self._mark(kernels.RESULT_LADDER_ENTRIES).sum())
+
+    @property
+    def target_hits(self) -> int:
+        """`target_hit` events."""
+        return int(self._mark(kernels.RESULT_TARGET_HITS).sum())
+
+    @property
+    def stopped_out(self) -> int:
+        """Trades that the initial stop ended in some cycle."""
+        return int(np.count_nonzero(self._mark(kernels.RESULT_INITIAL_STOPS)))
 
 
 class StrategyRun:
@@ -83,24 +169,9 @@ class StrategyRun:
         )
 
     @property
-    def results(self) -> TradeResults:
+    def results(self) -> "ReportedResults":
         """The results of the reported trades."""
-        bought = self.marks[:, kernels.RESULT_FILLS] > 0
-        amounts, marks = self.amounts[bought], self.marks[bought]
-        has_bought = len(marks) > 0
-        return TradeResults(
-            pnl=np.ascontiguousarray(amounts[:, kernels.RESULT_PNL]),
-            cash_spent=amounts[:, kernels.RESULT_CASH_SPENT],
-            holding_seconds=marks[:, kernels.RESULT_HOLDING_SECONDS],
-            max_adverse_excursion=float(amounts[:, kernels.RESULT_ADVERSE].min()) if has_bought else 0.0,
-            max_favourable_excursion=float(amounts[:, kernels.RESULT_FAVOURABLE].max()) if has_bought else 0.0,
-            done_at=int(marks[:, kernels.RESULT_DONE_AT].max()) if has_bought else 0,
-            skipped_count=len(bought) - len(marks),
-            re_entries=int(marks[:, kernels.RESULT_RE_ENTRIES].sum()),
-            ladder_entries=int(marks[:, kernels.RESULT_LADDER_ENTRIES].sum()),
-            target_hits=int(marks[:, kernels.RESULT_TARGET_HITS].sum()),
-            stopped_out=int(np.count_nonzero(marks[:, kernels.RESULT_INITIAL_STOPS])),
-        )
+        return ReportedResults(self.amounts, self.marks)
 
     def _reported_rows(self) -> EventRows:
         """Return the events of the reported trades, in the order of the trades and of seq."""
@@ -185,7 +256,16 @@ class StrategyRun:
 
     def metrics(self) -> Metrics:
         """Return the metrics of all reported trades; equal to `run_metrics` of the same trades in this order."""
-        return metrics_of_marked(self.results, self.marked)
+        return Metrics(**self.metric_values())
+
+    def metric_values(self, names: Collection[str] | None = None) -> dict[str, Any]:
+        """Return metrics by name, as `metrics` has them, and work out no others.
+
+        Args:
+            names: Fields of `Metrics`; None: all of them.
+        """
+        results = self.results
+        return metric_values(results, MarkedCurves(results, self.marked), names)
 
 
 def _trade(

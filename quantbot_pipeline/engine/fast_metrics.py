@@ -5,6 +5,7 @@ The same numbers as `run_metrics` gives for the same trades: formulas are shared
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from quantbot_pipeline.engine.kernels.marks import (
     fall_of_sums_nb,
     mark_trades_nb,
 )
-from quantbot_pipeline.engine.metrics import Metrics, TradeResults, metrics_of_results
+from quantbot_pipeline.engine.metrics import Results
 from quantbot_pipeline.engine.run_totals import MARKS_PER_BATCH, Marks, MarksExtent, ValueChanges
 
 
@@ -59,12 +60,13 @@ class MarkedTrades:
         """
         if len(self.trades) == 0:
             return
+        is_first = changes.is_empty
         # Gaps hardly ever lead off the grid, so they are looked at only after one did, or before the closes are
         # listed: the list may become a grid again, which has to hold all of them.
         for sees_gaps in (False, True):
             extent = self._extent(done_at, sees_gaps=sees_gaps)
             changes.make_room(replace(extent, marks=0) if sees_gaps else extent)
-            if changes.is_on_grid and self._add_to_grid(changes):
+            if changes.is_on_grid and self._add_to_grid(changes, is_first=is_first):
                 return
         for marks in self._batches(changes.marks_per_batch()):
             changes.add(marks)
@@ -82,10 +84,13 @@ class MarkedTrades:
             marks=found[EXTENT_MARKS],
         )
 
-    def _add_to_grid(self, changes: ValueChanges) -> bool:
+    def _add_to_grid(self, changes: ValueChanges, *, is_first: bool) -> bool:
         """Add the trades to a grid; return whether it holds all their closes, else nothing is added."""
         extent = changes.extent
-        close_sums, day_sums = changes.close_sums.copy(), changes.day_sums.copy()
+        close_sums, day_sums = changes.close_sums, changes.day_sums
+        # Sums of nothing are brought back without a copy.
+        if not is_first:
+            close_sums, day_sums = close_sums.copy(), day_sums.copy()
         if not add_changes_nb(
             self.addresses,
             self.choices,
@@ -99,6 +104,9 @@ class MarkedTrades:
             close_sums,
             day_sums,
         ):
+            if is_first:
+                close_sums[:] = 0.0
+                day_sums[:] = 0.0
             return False
         changes.replace_sums(close_sums, day_sums)
         return True
@@ -136,14 +144,28 @@ class MarkedTrades:
                 yield marks.timestamp[begin:end], marks.value[begin:end]
 
 
-def metrics_of_marked(results: TradeResults, marked: MarkedTrades) -> Metrics:
-    """Return the metrics of a run.
+class MarkedCurves:
+    """The curves of marked trades, for which they are marked once, when the first curve is asked for.
 
     Args:
-        results: Of the trades of the run.
-        marked: Those of them that bought, for the curves.
+        results: Of the trades of a run.
+        marked: Those of them that bought.
     """
-    changes = ValueChanges()
-    marked.add_to(changes, results.done_at)
-    n = len(results.pnl)
-    return metrics_of_results(results, changes.daily_equity(n), fall_of_sums_nb(changes.close_sums, n))
+
+    def __init__(self, results: Results, marked: MarkedTrades) -> None:
+        self._results = results
+        self._marked = marked
+
+    @cached_property
+    def _changes(self) -> ValueChanges:
+        changes = ValueChanges()
+        self._marked.add_to(changes, self._results.done_at)
+        return changes
+
+    def daily_equity(self) -> FloatArray:
+        """Return the result per trade at the end of each UTC day."""
+        return self._changes.daily_equity(len(self._marked.trades))
+
+    def drawdown(self) -> float:
+        """Return the largest fall from the running peak, as a fraction."""
+        return fall_of_sums_nb(self._changes.close_sums, len(self._marked.trades))

@@ -7,8 +7,10 @@ candle close, after exit costs.
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -153,23 +155,60 @@ def ratio(numerator: float, denominator: float) -> float | None:
     return numerator / denominator if denominator != 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class TradeResults:
+class Results(Protocol):
     """What metrics need of trades besides their curves: of those that bought, counts over all.
 
-    Attributes:
-        pnl: Result of each, fraction of the capital, in the order of the run; float64, shape (n,).
-        cash_spent: Cash of all buys of each, float64, shape (n,).
-        holding_seconds: Sum over the cycles of each, int64, shape (n,).
-        max_adverse_excursion: Worst of all; of no meaning without trades, like the next two.
-        max_favourable_excursion: Best of all.
-        done_at: Time of the last event of all, seconds.
-        skipped_count: Calls that never bought.
-        re_entries: `re_entry` events.
-        ladder_entries: `ladder_entry` events.
-        target_hits: `target_hit` events.
-        stopped_out: Trades that the initial stop ended in some cycle.
+    `TradeResults` knows all of it; others may find each of it when it is asked for.
     """
+
+    @property
+    def pnl(self) -> FloatArray:
+        """Result of each, fraction of the capital, in the order of the run; float64, contiguous, shape (n,)."""
+
+    @property
+    def cash_spent(self) -> FloatArray:
+        """Cash of all buys of each, float64, shape (n,)."""
+
+    @property
+    def holding_seconds(self) -> IntArray:
+        """Sum over the cycles of each, int64, shape (n,)."""
+
+    @property
+    def max_adverse_excursion(self) -> float:
+        """Worst of all; of no meaning without trades, like the next two."""
+
+    @property
+    def max_favourable_excursion(self) -> float:
+        """Best of all."""
+
+    @property
+    def done_at(self) -> int:
+        """Time of the last event of all, seconds."""
+
+    @property
+    def skipped_count(self) -> int:
+        """Calls that never bought."""
+
+    @property
+    def re_entries(self) -> int:
+        """`re_entry` events."""
+
+    @property
+    def ladder_entries(self) -> int:
+        """`ladder_entry` events."""
+
+    @property
+    def target_hits(self) -> int:
+        """`target_hit` events."""
+
+    @property
+    def stopped_out(self) -> int:
+        """Trades that the initial stop ended in some cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class TradeResults:
+    """`Results` that are all known; it describes the attributes."""
 
     pnl: FloatArray
     cash_spent: FloatArray
@@ -203,56 +242,153 @@ def results_of(trades: Sequence[Trade]) -> TradeResults:
     )
 
 
-def metrics_of_results(results: TradeResults, daily_equity: FloatArray, drawdown: float) -> Metrics:
-    """Return the metrics of a run: every formula of `docs/engine.md` section 8 but those of the curves.
+class Curves(Protocol):
+    """What metrics need of the value of all trades together; either may take longer than simulating them."""
+
+    def daily_equity(self) -> FloatArray:
+        """Return the result per trade at the end of each UTC day, as in `EquityCurve`."""
+
+    def drawdown(self) -> float:
+        """Return what `max_drawdown` returns."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCurves:
+    """Curves that were found already.
+
+    Attributes:
+        equity: What `daily_equity` returns.
+        fall: What `drawdown` returns.
+    """
+
+    equity: FloatArray
+    fall: float
+
+    def daily_equity(self) -> FloatArray:
+        """Return the result per trade at the end of each UTC day."""
+        return self.equity
+
+    def drawdown(self) -> float:
+        """Return the largest fall."""
+        return self.fall
+
+
+class _RunFacts:
+    """What formulas share, each found when a formula asks for it, and once: so none depends on which others ask."""
+
+    def __init__(self, results: Results, curves: Curves) -> None:
+        self.results = results
+        self._curves = curves
+
+    @cached_property
+    def pnl(self) -> FloatArray:
+        return self.results.pnl
+
+    @property
+    def n(self) -> int:
+        return len(self.pnl)
+
+    # Sums are correctly rounded, so they do not depend on the order of the trades; lists are summed thrice as fast.
+    @cached_property
+    def total(self) -> float:
+        return math.fsum(self.pnl.tolist())
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / self.n if self.n else None
+
+    @cached_property
+    def minutes(self) -> FloatArray:
+        return self.results.holding_seconds / 60.0
+
+    @cached_property
+    def drawdown(self) -> float:
+        return self._curves.drawdown()
+
+    @cached_property
+    def daily_changes(self) -> FloatArray:
+        return np.diff(self._curves.daily_equity(), prepend=0.0)
+
+    @property
+    def has_days(self) -> bool:
+        return len(self.daily_changes) >= 2
+
+    @cached_property
+    def daily_mean(self) -> float:
+        return float(self.daily_changes.mean()) if len(self.daily_changes) else 0.0
+
+    @cached_property
+    def daily_deviation(self) -> float:
+        return deviation(self.daily_changes) if self.has_days else 0.0
+
+    def profit_factor(self) -> float | None:
+        losses = -math.fsum(self.pnl[self.pnl < 0].tolist())
+        return ratio(math.fsum(self.pnl[self.pnl > 0].tolist()), losses)
+
+    def sqn(self) -> float | None:
+        spread = deviation(self.pnl) if self.n > 1 else 0.0
+        return ratio(math.sqrt(min(self.n, SQN_TRADES)) * (self.mean or 0.0), spread)
+
+    def sortino_ratio(self) -> float | None:
+        downside = math.sqrt(float(np.mean(np.minimum(self.daily_changes, 0.0) ** 2))) if self.has_days else 0.0
+        return ratio(self.daily_mean * _ROOT_OF_YEAR, downside)
+
+    def mean_of(self, values: FloatArray) -> float | None:
+        return math.fsum(values.tolist()) / self.n if self.n else None
+
+
+_ROOT_OF_YEAR = math.sqrt(DAYS_PER_YEAR)
+
+_FORMULAS: dict[str, Callable[[_RunFacts], float | int | None]] = {
+    "final_pnl": lambda run: run.mean if run.mean is not None else 0.0,
+    "total_pnl": lambda run: run.total,
+    "win_rate": lambda run: np.count_nonzero(run.pnl > 0) / run.n if run.n else None,
+    "stop_out_rate": lambda run: run.results.stopped_out / run.n if run.n else None,
+    "avg_trade_return": lambda run: run.mean,
+    "median_trade_return": lambda run: float(np.median(run.pnl)) if run.n else None,
+    "profit_factor": lambda run: run.profit_factor(),
+    "expectancy": lambda run: run.mean,
+    "sqn": lambda run: run.sqn(),
+    "volatility": lambda run: run.daily_deviation * _ROOT_OF_YEAR if run.has_days else None,
+    "sharpe_ratio": lambda run: ratio(run.daily_mean * _ROOT_OF_YEAR, run.daily_deviation),
+    "sortino_ratio": lambda run: run.sortino_ratio(),
+    "max_drawdown": lambda run: run.drawdown,
+    "calmar": lambda run: ratio(run.daily_mean * DAYS_PER_YEAR, run.drawdown),
+    "trade_count": lambda run: run.n,
+    "skipped_count": lambda run: run.results.skipped_count,
+    "reentry_count": lambda run: run.results.re_entries,
+    "ladder_entries_used": lambda run: run.results.ladder_entries,
+    "ladder_exits_used": lambda run: run.results.target_hits,
+    "average_holding_minutes": lambda run: run.mean_of(run.minutes),
+    "max_holding_minutes": lambda run: float(run.minutes.max()) if run.n else None,
+    "average_return_deployed": lambda run: run.mean_of(run.pnl / run.results.cash_spent) if run.n else None,
+    "max_adverse_excursion": lambda run: run.results.max_adverse_excursion if run.n else None,
+    "max_favourable_excursion": lambda run: run.results.max_favourable_excursion if run.n else None,
+}
+"""Every formula of `docs/engine.md` section 8 but those of the curves, in the order of `Metrics`."""
+
+
+def metric_values(results: Results, curves: Curves, names: Iterable[str] | None = None) -> dict[str, Any]:
+    """Return metrics of a run by name; only what they need is worked out, and others change none of them.
+
+    Args:
+        results: Of the trades of the run.
+        curves: Of the same trades.
+        names: Fields of `Metrics`; None: all of them.
+    """
+    run = _RunFacts(results, curves)
+    return {name: _FORMULAS[name](run) for name in (_FORMULAS if names is None else names)}
+
+
+def metrics_of_results(results: Results, daily_equity: FloatArray, drawdown: float) -> Metrics:
+    """Return every metric of a run whose curves are known.
 
     Args:
         results: Of the trades of the run.
         daily_equity: Result per trade at the end of each UTC day, as in `EquityCurve`.
         drawdown: As `max_drawdown` returns it.
     """
-    pnl = results.pnl
-    n = len(pnl)
-    # Sums are correctly rounded, so they do not depend on the order of the trades; lists are summed thrice as fast.
-    total = math.fsum(pnl.tolist())
-    mean = total / n if n else None
-    losses = -math.fsum(pnl[pnl < 0].tolist())
-    pnl_deviation = deviation(pnl) if n > 1 else 0.0
-
-    changes = np.diff(daily_equity, prepend=0.0)
-    has_days = len(changes) >= 2
-    daily_mean = float(changes.mean()) if len(changes) else 0.0
-    daily_deviation = deviation(changes) if has_days else 0.0
-    downside = math.sqrt(float(np.mean(np.minimum(changes, 0.0) ** 2))) if has_days else 0.0
-    year = math.sqrt(DAYS_PER_YEAR)
-
-    minutes = results.holding_seconds / 60.0
-    return Metrics(
-        final_pnl=mean if mean is not None else 0.0,
-        total_pnl=total,
-        win_rate=np.count_nonzero(pnl > 0) / n if n else None,
-        stop_out_rate=results.stopped_out / n if n else None,
-        avg_trade_return=mean,
-        median_trade_return=float(np.median(pnl)) if n else None,
-        profit_factor=ratio(math.fsum(pnl[pnl > 0].tolist()), losses),
-        expectancy=mean,
-        sqn=ratio(math.sqrt(min(n, SQN_TRADES)) * (mean or 0.0), pnl_deviation),
-        volatility=daily_deviation * year if has_days else None,
-        sharpe_ratio=ratio(daily_mean * year, daily_deviation),
-        sortino_ratio=ratio(daily_mean * year, downside),
-        max_drawdown=drawdown,
-        calmar=ratio(daily_mean * DAYS_PER_YEAR, drawdown),
-        trade_count=n,
-        skipped_count=results.skipped_count,
-        reentry_count=results.re_entries,
-        ladder_entries_used=results.ladder_entries,
-        ladder_exits_used=results.target_hits,
-        average_holding_minutes=math.fsum(minutes.tolist()) / n if n else None,
-        max_holding_minutes=float(minutes.max()) if n else None,
-        average_return_deployed=math.fsum((pnl / results.cash_spent).tolist()) / n if n else None,
-        max_adverse_excursion=results.max_adverse_excursion if n else None,
-        max_favourable_excursion=results.max_favourable_excursion if n else None,
-    )
+    return Metrics(**metric_values(results, KnownCurves(daily_equity, drawdown)))
 
 
 def run_metrics(trades: Sequence[Trade]) -> Metrics:

@@ -21,6 +21,7 @@ from quantbot_pipeline.engine.events import Trade
 from quantbot_pipeline.engine.metrics import (
     DAY_SECONDS,
     Metrics,
+    Results,
     TradeResults,
     metrics_of_results,
     results_of,
@@ -131,6 +132,11 @@ class ValueChanges:
         if self._extent is None:
             raise ValueError("no trade was added, so there is no extent; make room for marks first")
         return self._extent
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no room for any marks yet, and so no sum."""
+        return self._extent is None
 
     @property
     def is_on_grid(self) -> bool:
@@ -317,7 +323,7 @@ class RunTotals:
         self._add_results(results_of(trades))
         self._changes.add_trades(trades)
 
-    def _add_results(self, results: TradeResults) -> None:
+    def _add_results(self, results: Results) -> None:
         self._pnl.frombytes(results.pnl.tobytes())
         self._cash_spent.frombytes(results.cash_spent.tobytes())
         self._holding_seconds.frombytes(results.holding_seconds.tobytes())

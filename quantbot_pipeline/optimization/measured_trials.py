@@ -8,7 +8,7 @@ depends on no later call.
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,18 @@ import numpy.typing as npt
 
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.engine.fast import StrategyRun
+from quantbot_pipeline.engine.fast import ReportedResults, StrategyRun
 from quantbot_pipeline.engine.kernels import layout
-from quantbot_pipeline.engine.metrics import metrics_of_results
+from quantbot_pipeline.engine.metrics import KnownCurves, metric_values
 from quantbot_pipeline.optimization.objectives import Objective
 
 BoolArray = npt.NDArray[np.bool_]
 
 CURVE_METRICS = frozenset({"volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown", "calmar"})
 """Metrics that follow from the curve of all trades together, which takes longer than the simulation."""
+
+_NO_CURVES = KnownCurves(np.empty(0), 0.0)
+"""For metrics that do not follow from curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,19 @@ def measured(
     is_bought[place] = bought
     pnl[place] = np.where(bought, run.amounts[:, layout.RESULT_PNL], 0.0)
     done_at[place] = np.where(bought, run.marks[:, layout.RESULT_DONE_AT], done_at[place])
-    metrics = _plain(asdict(run.metrics()))
-    needs_curves = not CURVE_METRICS.isdisjoint(objective.metrics())
+    wanted = objective.metrics()
+    needs_curves = not CURVE_METRICS.isdisjoint(wanted)
     found = []
     for window in windows:
-        part = _rows(run, window.calls[place] & (done_at[place] <= window.known_by))
-        values = part.metrics() if needs_curves else metrics_of_results(part.results, np.empty(0), 0.0)
-        found.append(_plain(asdict(values)))
-    return MeasuredTrial(metrics, pnl, is_bought, done_at, tuple(found))
+        kept = window.calls[place] & (done_at[place] <= window.known_by)
+        # Trades are put together for their curves alone; all else is found in place.
+        values = (
+            _rows(run, kept).metric_values(wanted)
+            if needs_curves
+            else metric_values(ReportedResults(run.amounts, run.marks, kept), _NO_CURVES, wanted)
+        )
+        found.append(_plain(values))
+    return MeasuredTrial(_plain(run.metric_values()), pnl, is_bought, done_at, tuple(found))
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, Any]:

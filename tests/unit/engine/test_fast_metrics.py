@@ -1,11 +1,22 @@
 """Marks that are added by the piece: the same sums, bit by bit, as those of marks one after the other."""
 
+from dataclasses import asdict, fields
+
 import numpy as np
 import pytest
 
-from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.engine.candles import Candles, FloatArray
+from quantbot_pipeline.engine.fast import ReportedResults
 from quantbot_pipeline.engine.fast_metrics import MarkedTrades
+from quantbot_pipeline.engine.kernels import layout
 from quantbot_pipeline.engine.kernels.marks import VALUES_AT_ONCE, fall_of_sums_nb
+from quantbot_pipeline.engine.metrics import (
+    KnownCurves,
+    Metrics,
+    TradeResults,
+    metric_values,
+    metrics_of_results,
+)
 from quantbot_pipeline.engine.prepared_markets import addresses_of
 from quantbot_pipeline.engine.run_totals import ValueChanges
 from quantbot_pipeline.strategy.compile import Choice, compile_strategy
@@ -70,3 +81,60 @@ def test_drawdown_in_one_pass_is_that_of_the_blocks(candles: Candles) -> None:
     assert changes.max_drawdown(2) > 0.0
     assert fall_of_sums_nb(changes.close_sums, 2) == changes.max_drawdown(2)
     assert fall_of_sums_nb(np.empty(0), 0) == 0.0
+
+
+RESULTS = TradeResults(
+    pnl=np.random.default_rng(2).normal(0, 1, 101),
+    cash_spent=np.random.default_rng(3).uniform(0.5, 1, 101),
+    holding_seconds=np.random.default_rng(4).integers(60, 9_000, 101),
+    max_adverse_excursion=-0.5,
+    max_favourable_excursion=2.0,
+    done_at=MIDNIGHT,
+    skipped_count=3,
+    re_entries=1,
+    ladder_entries=2,
+    target_hits=4,
+    stopped_out=7,
+)
+EQUITY = np.cumsum(np.random.default_rng(5).normal(0, 0.1, 9))
+
+
+class NoCurves:
+    """Curves that nobody may ask for."""
+
+    def daily_equity(self) -> FloatArray:
+        raise AssertionError("the daily equity was asked for")
+
+    def drawdown(self) -> float:
+        raise AssertionError("the drawdown was asked for")
+
+
+def test_a_metric_is_the_same_whatever_others_are_asked_for() -> None:
+    every = asdict(metrics_of_results(RESULTS, EQUITY, 0.25))
+    assert None not in every.values()
+    assert list(metric_values(RESULTS, KnownCurves(EQUITY, 0.25))) == [field.name for field in fields(Metrics)]
+    for name, value in every.items():
+        assert metric_values(RESULTS, KnownCurves(EQUITY, 0.25), [name]) == {name: value}
+
+
+def test_metrics_without_curves_ask_for_no_curve() -> None:
+    of_curves = {"volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown", "calmar"}
+    for field in fields(Metrics):
+        if field.name in of_curves:
+            with pytest.raises(AssertionError, match="was asked for"):
+                metric_values(RESULTS, NoCurves(), [field.name])
+        else:
+            assert metric_values(RESULTS, NoCurves(), [field.name])[field.name] is not None
+
+
+def test_results_of_some_rows_are_those_of_these_trades_alone() -> None:
+    rng = np.random.default_rng(6)
+    amounts = rng.normal(0, 1, (50, layout.RESULT_AMOUNTS))
+    marks = rng.integers(0, 3, (50, layout.RESULT_MARKS))
+    rows = rng.random(50) < 0.5
+    assert (marks[rows, layout.RESULT_FILLS] == 0).any()
+    for kept in (rows, np.zeros(50, dtype=np.bool_)):
+        some = metric_values(ReportedResults(amounts, marks, kept), KnownCurves(EQUITY, 0.25))
+        assert some == metric_values(ReportedResults(amounts[kept], marks[kept]), KnownCurves(EQUITY, 0.25))
+    # 50 calls, of which none is meant: none is skipped either.
+    assert (some["trade_count"], some["skipped_count"], some["max_adverse_excursion"]) == (0, 0, None)
