@@ -4,6 +4,7 @@
 rows, so that what is measured on later rows is what the recipe is worth, searching and calibrating included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -92,6 +93,14 @@ class LabelledRows(NamedTuple):
         )
 
 
+def join_rows(parts: Sequence[LabelledRows]) -> LabelledRows:
+    """Return the rows of several parts, at least one, in their order."""
+    return LabelledRows(
+        pd.concat([part.frame for part in parts], ignore_index=True),
+        *(np.concatenate(columns) for columns in zip(*(part[1:] for part in parts), strict=True)),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class FittedModel:
     """A fitted pipeline and how it came about.
@@ -100,11 +109,13 @@ class FittedModel:
         pipeline: Knows its features by name.
         feature_names: Features that it reads, in order; those that no training row knows are left out.
         facts: Settings, what the search tried, and the calibration; JSON-ready.
+        trained_until: When the last label was known of the rows that all of it was fitted to, seconds.
     """
 
     pipeline: Pipeline
     feature_names: tuple[str, ...]
     facts: dict[str, Any]
+    trained_until: int
 
     def score(self, frame: pd.DataFrame) -> FloatArray:
         """Return the score of each row."""
@@ -163,7 +174,7 @@ def fit_model(rows: LabelledRows, recipe: Recipe) -> FittedModel:
             slope, intercept = curve
             facts["calibration"] = {"kind": "sigmoid", "rows": len(tested), "slope": slope, "intercept": intercept}
             pipeline = Pipeline([*pipeline.steps[:-1], ("model", SigmoidCalibrated(pipeline[-1], slope, intercept))])
-    return FittedModel(pipeline, names, facts)
+    return FittedModel(pipeline, names, facts, int(rows.label_end.max()))
 
 
 def pair_loss(target: FloatArray, score: FloatArray, signal: IntArray) -> tuple[IntArray, FloatArray]:

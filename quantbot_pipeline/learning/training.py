@@ -22,6 +22,7 @@ from quantbot_pipeline.learning.fitting import (
     LabelledRows,
     Recipe,
     fit_model,
+    join_rows,
     pair_loss,
     walk_forward,
 )
@@ -31,7 +32,7 @@ from quantbot_pipeline.learning.model_metrics import curves, metrics_of, uplift
 from quantbot_pipeline.learning.past_trades import float_column, integer_column
 from quantbot_pipeline.learning.splits import split_by_time
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Changed with whatever makes another model of the same data and plan."""
 
 MIN_LABELLED_CALLS = 30
@@ -79,11 +80,29 @@ class TrainingPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldModel:
+    """The model of one walk-forward window: what would have been in use then.
+
+    Attributes:
+        pipeline: Fitted scikit-learn pipeline; it knows its features by name.
+        trained_until: When the last label was known that anything in it was fitted to, seconds since the epoch, UTC.
+        test_start: Signal time from which on it was tested, until the next one's, seconds.
+    """
+
+    pipeline: Pipeline
+    trained_until: int
+    test_start: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingResult:
     """A trained model and what the test said about it.
 
     Attributes:
         pipeline: Fitted scikit-learn pipeline; it knows its features by name.
+        trained_until: When the last label was known that anything in it was fitted to (settings, calibration, scales
+            and weights alike), seconds since the epoch, UTC. What it says of calls until then is no forecast.
+        folds: The walk-forward models, oldest first; empty where none could be fitted.
         feature_names: Columns that it reads, in order; features that are known for no training row are left
             out, and named in `metrics["features_without_values"]`.
         metrics: JSON-ready numbers of the last window and of the data, baselines included; below `out_of_fold` the
@@ -95,6 +114,8 @@ class TrainingResult:
     """
 
     pipeline: Pipeline
+    trained_until: int
+    folds: tuple[FoldModel, ...]
     feature_names: tuple[str, ...]
     metrics: dict[str, Any]
     beats_baseline: bool
@@ -140,8 +161,8 @@ def train_model(
         train_rows = train_rows[~np.isin(rows.token[train_rows], rows.token[split.test])]
     for chosen, window in ((train_rows, "training"), (split.test, "test")):
         _require_both(rows.target[chosen], window, plan.label_task)
-    rows = _with_cut_target(rows, rows.target[train_rows], plan.label_task)
-    train, test = rows.take(train_rows), rows.take(split.test)
+    cut = _with_cut_target(rows, rows.target[train_rows], plan.label_task)
+    train, test = cut.take(train_rows), cut.take(split.test)
 
     # One thread: a sum over several threads may differ in its last bit from run to run, and the same data
     # and seed are to give the same bytes.
@@ -150,7 +171,7 @@ def train_model(
         measured, comparisons = _measure(task, train, test, fitted.score(test.frame), plan)
         # What lies before the last window, purged rows included: they are as good as any to walk over.
         before = rows.take(np.flatnonzero(rows.signal < split.test_start))
-        out_of_fold = _walk(task, before, recipe, plan)
+        out_of_fold, folds = _walk(task, before, recipe, plan)
         importance = _importance(task, fitted, test, plan)
     beats_baseline, reason = verdict(task, comparisons, len(test.target))
     metrics: dict[str, Any] = {
@@ -162,9 +183,10 @@ def train_model(
         "train_end": int(train.signal[-1]),
         "test_start": split.test_start,
         "test_end": int(test.signal[-1]),
+        "trained_until": fitted.trained_until,
         "features_without_values": [name for name in feature_names if name not in fitted.feature_names],
         "task": task,
-        **_shares(plan.label_task, rows, train, test),
+        **_shares(plan.label_task, cut, train, test),
         **measured,
         "comparisons": [asdict(each) | {"is_beaten": each.is_beaten} for each in comparisons],
         "out_of_fold": out_of_fold,
@@ -173,6 +195,8 @@ def train_model(
     }
     return TrainingResult(
         pipeline=fitted.pipeline,
+        trained_until=fitted.trained_until,
+        folds=folds,
         feature_names=fitted.feature_names,
         metrics=metrics,
         beats_baseline=beats_baseline,
@@ -316,26 +340,29 @@ def _measure(
     return metrics | taken | {"curves": drawn} | baselines, comparisons
 
 
-def _walk(task: ModelTask, rows: LabelledRows, recipe: Recipe, plan: TrainingPlan) -> dict[str, Any] | None:
-    """Return the metrics of walk-forward folds, each by a model of its own; None where no fold can be fitted."""
+def _walk(
+    task: ModelTask, rows: LabelledRows, recipe: Recipe, plan: TrainingPlan
+) -> tuple[dict[str, Any] | None, tuple[FoldModel, ...]]:
+    """Return the metrics of walk-forward folds, and the model of each; None and none where no fold can be fitted."""
     splits = walk_forward(rows, recipe, plan.fold_count) if plan.fold_count else ()
-    if not splits:
-        return None
-    scores, said = [], []
+    scores, said, above, tests, folds = [], [], [], [], []
     for split in splits:
-        train, test = rows.take(split.train), rows.take(split.test)
-        scores.append(fit_model(train, recipe).score(test.frame))
+        # Where labels are cut is fitted too: each fold cuts them by what it knew.
+        cut = _with_cut_target(rows, rows.target[split.train], plan.label_task)
+        train, test = cut.take(split.train), cut.take(split.test)
+        fitted = fit_model(train, recipe)
+        score = fitted.score(test.frame)
+        scores.append(score)
         said.append(baseline_scores(task, train, test.frame))
-    tested = rows.take(np.concatenate([split.test for split in splits]))
-    score = np.concatenate(scores)
-    if len(score) < _MIN_SCORED_ROWS:
-        return None
+        # Each fold's own threshold is taken off, so that one of 0 serves them all.
+        above.append(score - _threshold(task, train))
+        tests.append(test)
+        folds.append(FoldModel(fitted.pipeline, fitted.trained_until, split.test_windows[0][0]))
+    if sum(map(len, scores)) < _MIN_SCORED_ROWS:
+        return None, tuple(folds)
+    tested, score = join_rows(tests), np.concatenate(scores)
     sign = 1.0 if plan.is_higher_better else -1.0
-    # Each fold's own threshold is taken off, so that one of 0 serves them all.
-    above = np.concatenate(
-        [each - _threshold(task, rows.take(split.train)) for each, split in zip(scores, splits, strict=True)]
-    )
-    taken = uplift(tested, sign * above, 0.0, seed=plan.seed)
+    taken = uplift(tested, sign * np.concatenate(above), 0.0, seed=plan.seed)
     del taken["score_threshold"]
     found = {
         "n_folds": len(splits),
@@ -346,7 +373,7 @@ def _walk(task: ModelTask, rows: LabelledRows, recipe: Recipe, plan: TrainingPla
     }
     for name in set.intersection(*(set(each) for each in said)):
         found[f"baseline_{name}"] = metrics_of(task, tested, np.concatenate([each[name] for each in said]))
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())), tuple(folds)
 
 
 def _importance(

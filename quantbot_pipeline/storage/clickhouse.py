@@ -85,11 +85,30 @@ FEATURE_SCHEMA = pa.schema(
 SCORE_SCHEMA = pa.schema(
     [
         pa.field("model_id", pa.int64(), nullable=False),
+        pa.field("model_name", pa.string(), nullable=False),
         pa.field("call_id", pa.int64(), nullable=False),
+        pa.field("trained_until", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("feature_set", pa.string(), nullable=False),
+        pa.field("inputs_stamp", pa.string(), nullable=False),
+        pa.field("values", pa.map_(pa.string(), pa.float64()), nullable=False),
+    ]
+)
+"""One call scored by one model, or by a walk-forward fold of it, per row.
+
+`trained_until` is when the last label was known that it had learned from, `values` are the features that it read.
+"""
+
+CALL_SCORE_SCHEMA = pa.schema(
+    [
+        pa.field("call_id", pa.int64(), nullable=False),
+        pa.field("model_name", pa.string(), nullable=False),
+        pa.field("model_id", pa.int64(), nullable=False),
+        pa.field("trained_until", pa.timestamp("us", tz="UTC"), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
     ]
 )
-"""One call scored by one model per row."""
+"""What is known of a call from one model, or a fold of it, per row; usable for calls after `trained_until` alone."""
 
 PUBLISHED_RUN_SCHEMA = pa.schema(
     [
@@ -321,12 +340,41 @@ class ClickHouseStore(CandleImports, CandleResampling, CandleContents):
         self._connection.insert_table("ml_features", rows)
 
     def insert_scores(self, scores: pa.Table) -> None:
-        """Insert rows of `SCORE_SCHEMA`; the newest insert of a (model, call) wins.
+        """Insert rows of `SCORE_SCHEMA`; the newest insert of a (model, call, trained until) wins.
 
         Raises:
-            DataError: a column is missing or of another type.
+            DataError: a column is missing or of another type, or a time is outside 1970 to 2106.
         """
-        self._connection.insert_table("ml_scores", _conform(scores, SCORE_SCHEMA, "insert_scores"))
+        rows = _conform(scores, SCORE_SCHEMA, "insert_scores", times=("trained_until",))
+        self._connection.insert_table("ml_scores", rows)
+
+    def load_call_scores(self, model_names: Collection[str], call_ids: Collection[int]) -> pa.Table:
+        """Return the scores (CALL_SCORE_SCHEMA) of some calls by all versions of models, and by their folds.
+
+        Scores that do not say until when their model had learned are left out. Which of several counts for a call is
+        for the reader to say; nothing here leaves out models that failed.
+
+        Args:
+            model_names: Names of models.
+            call_ids: Calls.
+
+        Returns:
+            Rows by call, model name, `trained_until`, model.
+        """
+        if not model_names or not call_ids:
+            return CALL_SCORE_SCHEMA.empty_table()
+        # A range instead of the ids themselves: they would be part of the address that is asked.
+        rows = self.read(
+            "features/load_call_scores",
+            model_names=sorted(set(model_names)),
+            first_call_id=min(call_ids),
+            last_call_id=max(call_ids),
+        )
+        wanted = pa.array(sorted(set(call_ids)), pa.int64())
+        rows = rows.filter(pc.is_in(rows["call_id"], wanted))
+        learned = rows["trained_until"].cast(pa.timestamp("s", tz="UTC"))
+        rows = rows.set_column(rows.column_names.index("trained_until"), "trained_until", learned)
+        return rows.select(CALL_SCORE_SCHEMA.names).cast(CALL_SCORE_SCHEMA)
 
     # --- reading ------------------------------------------------------------------------------------
     def read(self, query: str, **parameters: Any) -> pa.Table:

@@ -127,6 +127,7 @@ def register_model(transaction: PostgresTransaction, model: NewModel) -> int:
         sha256=model.sha256,
         metrics_json=to_json_text(model.metrics),
         status=model.status,
+        trained_until=model.trained_until,
     )
     if row is None:
         raise StorageError(f"model {model.name!r} version {model.version!r} was not stored; try again")
@@ -175,6 +176,7 @@ def load_models(transaction: PostgresTransaction, name: str | None) -> list[Mode
             metrics=row["metrics_json"],
             status=row["status"],
             created_at=row["created_at"],
+            trained_until=row["trained_until"],
         )
         for row in transaction.fetch_rows("models/load_models", name=name)
     ]

@@ -431,7 +431,15 @@ class HistoryStore(Protocol):
         ...
 
     def insert_scores(self, scores: pa.Table) -> None:
-        """Insert rows of `ml_scores`: model_id, call_id, score."""
+        """Insert rows of `ml_scores` (`clickhouse.SCORE_SCHEMA`); the newest of (model, call, trained until) wins."""
+        ...
+
+    def load_call_scores(self, model_names: Collection[str], call_ids: Collection[int]) -> pa.Table:
+        """Return call_id, model_name, model_id, `trained_until` (UTC, us) and score of some calls.
+
+        Of all versions of these models and of their walk-forward folds, whatever their status; scores that do not say
+        until when their model had learned are left out. A score is usable for calls after `trained_until` alone.
+        """
         ...
 
     def read(self, query: str, **parameters: Any) -> pa.Table:

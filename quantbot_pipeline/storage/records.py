@@ -422,7 +422,10 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True)
 class NewModel:
-    """A trained model to register; unique by (name, version)."""
+    """A trained model to register; unique by (name, version).
+
+    `trained_until` is when the last label was known that anything fitted had seen; it scores calls after that.
+    """
 
     name: str
     version: str
@@ -433,6 +436,7 @@ class NewModel:
     sha256: str
     metrics: Mapping[str, Any]
     status: str
+    trained_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,3 +454,4 @@ class ModelRow:
     metrics: Mapping[str, Any]
     status: str
     created_at: datetime
+    trained_until: datetime | None = None

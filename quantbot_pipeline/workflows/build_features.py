@@ -156,8 +156,39 @@ def build_stored_features(
     return counts
 
 
+@dataclass(frozen=True, slots=True)
+class FeatureRows:
+    """Stored features, one row per call, by call.
+
+    Attributes:
+        feature_set: Name under which they are stored.
+        table: `call_id`, int64, and one float64 column each.
+        signal: Signal times, seconds since the epoch, UTC, shape (n,).
+        stamps: What each row was made of.
+    """
+
+    feature_set: str
+    table: pa.Table
+    signal: IntArray
+    stamps: pa.Array
+
+    def take(self, rows: IntArray) -> "FeatureRows":
+        """Return some of the rows."""
+        places = pa.array(rows)
+        return FeatureRows(self.feature_set, self.table.take(places), self.signal[rows], self.stamps.take(places))
+
+
 def load_features(plan: FeaturePlan, history: HistoryStore) -> pa.Table:
     """Return all stored features of a plan: `call_id` and one float64 column each, by call.
+
+    Raises:
+        LearningError: rows hold other features than the plan names: they were stored by another version.
+    """
+    return load_feature_rows(plan, history).table
+
+
+def load_feature_rows(plan: FeaturePlan, history: HistoryStore) -> FeatureRows:
+    """Return all stored features of a plan, with the times of their calls and their stamps.
 
     Raises:
         LearningError: rows hold other features than the plan names: they were stored by another version.
@@ -176,7 +207,20 @@ def load_features(plan: FeaturePlan, history: HistoryStore) -> pa.Table:
         )
     matrix = np.asarray(items, dtype=np.float64).reshape(shape)
     columns = {name: pa.array(np.ascontiguousarray(matrix[:, place])) for place, name in enumerate(names)}
-    return pa.table({"call_id": rows["call_id"].cast(pa.int64()), **columns})
+    return FeatureRows(
+        plan.feature_set,
+        pa.table({"call_id": rows["call_id"].cast(pa.int64()), **columns}),
+        rows["signal_timestamp"].to_numpy().astype(np.int64),
+        pa.chunked_array(rows["inputs_stamp"].chunks, pa.string()).combine_chunks(),
+    )
+
+
+def value_maps(names: Sequence[str], matrix: FloatArray) -> pa.MapArray:
+    """Return one map of feature to value per row of a matrix, shape (rows, features)."""
+    places = np.tile(np.arange(len(names), dtype=np.int32), len(matrix))
+    keys = pa.DictionaryArray.from_arrays(pa.array(places), pa.array(names, pa.string())).cast(pa.string())
+    offsets = np.arange(len(matrix) + 1, dtype=np.int32) * len(names)
+    return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(matrix.ravel()))
 
 
 def store_features(strategy: str, state: StateStore, history: HistoryStore) -> pa.Table:
@@ -316,9 +360,6 @@ def _insert(
     for begin in range(0, len(rows), ROWS_PER_INSERT):
         part = rows[begin : begin + ROWS_PER_INSERT]
         matrix = np.column_stack([_one_nan(columns[name][part]) for name in names])
-        places = np.tile(np.arange(len(names), dtype=np.int32), len(part))
-        keys = pa.DictionaryArray.from_arrays(pa.array(places), pa.array(names)).cast(pa.string())
-        offsets = np.arange(len(part) + 1, dtype=np.int32) * len(names)
         tokens = [calls.tokens[place] for place in calls.token[part].tolist()]
         history.insert_features(
             pa.table(
@@ -328,7 +369,7 @@ def _insert(
                     "chain": pa.array([token.chain for token in tokens], pa.string()),
                     "token_address": pa.array([token.address for token in tokens], pa.string()),
                     "signal_timestamp": pa.array(calls.signal[part]),
-                    "values": pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(matrix.ravel())),
+                    "values": value_maps(names, matrix),
                     "inputs_stamp": pa.array(stamps[part].tolist(), pa.string()),
                 }
             )

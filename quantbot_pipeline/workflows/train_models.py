@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,9 +36,10 @@ from quantbot_pipeline.learning.scoring import score_calls
 from quantbot_pipeline.learning.training import TRAINING_VERSION, TrainingPlan, TrainingResult, train_model
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import ModelRow, NewModel
-from quantbot_pipeline.workflows.build_features import FeaturePlan, load_entry_calls, load_features
+from quantbot_pipeline.workflows.build_features import FeaturePlan, FeatureRows, load_entry_calls, load_feature_rows
 from quantbot_pipeline.workflows.build_labels import load_labels
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
+from quantbot_pipeline.workflows.store_scores import store_scores
 
 DEFAULT_STRATEGY = "conservative-24h"
 
@@ -103,7 +105,7 @@ class ModelOutcome:
         model_id: Its row.
         version: A name for its plan and data: the same ones again are the same version.
         result: The model and what the test said.
-        scored_calls: Calls that were scored with it.
+        scored_calls: Calls that were scored, each by what had learned before it: the model, or a walk-forward fold.
         status: What the registry says of it now; a version that was deprecated by hand stays so.
     """
 
@@ -122,7 +124,10 @@ def train_and_register(
     *,
     on_progress: ProgressListener = no_progress,
 ) -> ModelOutcome:
-    """Train a model on the stored features, register it, load it again and score every call with it.
+    """Train a model on the stored features, register it, load it again and score the calls.
+
+    Each call is scored by the newest of the walk-forward folds and the model that had learned from nothing that was
+    known only after the call; the earliest calls, before every fold, have no score.
 
     Args:
         plan: Which model.
@@ -143,7 +148,8 @@ def train_and_register(
         on_progress(step, len(_STEPS), _STEPS[min(step, len(_STEPS) - 1)])
 
     tell()
-    features = load_features(plan.features, history)
+    rows = load_feature_rows(plan.features, history)
+    features = rows.table
     if not features.num_rows:
         raise LearningError("no features are stored; build them first ('quantbot features build', asset ml_features)")
     labels, document = _labels(plan, state, history)
@@ -172,6 +178,7 @@ def train_and_register(
         sha256=sha256,
         metrics=metrics,
         status=result.status,
+        trained_until=datetime.fromtimestamp(result.trained_until, UTC),
     )
     # What was decided about this version stays: it may have been deprecated by hand, or in favour of a later one.
     decided = {row.version: row.status for row in state.load_models(plan.name) if row.status != "training"}
@@ -180,12 +187,11 @@ def train_and_register(
     tell()
     # Whoever sees a model that is ready finds its scores: a death in between leaves one that is in training.
     model_id = state.register_model(model if version in decided else replace(model, status="training"))
-    model_column = pa.array(np.full(scores.num_rows, model_id, dtype=np.int64))
-    history.insert_scores(scores.add_column(0, "model_id", model_column))
+    scored_calls = _store_scores(plan.name, model_id, result, rows, history)
     if version not in decided:
         state.register_model(model)
     tell()
-    return ModelOutcome(model_id, version, result, scores.num_rows, model.status)
+    return ModelOutcome(model_id, version, result, scored_calls, model.status)
 
 
 def model_plans(
@@ -276,6 +282,26 @@ def deprecate(state: StateStore, name: str, version: str | None = None) -> Model
         raise InputError(f"model {name!r} has no version in use; its newest is {row.version} ({row.status})")
     state.change_model_status(name, row.version, status="deprecated")
     return row
+
+
+def _store_scores(name: str, model_id: int, result: TrainingResult, rows: FeatureRows, history: HistoryStore) -> int:
+    """Store one score per call: of the newest fold, or the model, that was there before it; return how many."""
+    scorers = [*((fold.pipeline, fold.trained_until, fold.test_start) for fold in result.folds)]
+    scorers.append((result.pipeline, result.trained_until, result.trained_until + 1))
+    chosen = np.full(len(rows.signal), -1, dtype=np.int64)
+    for number, (_, trained_until, begins) in enumerate(scorers):
+        chosen[(rows.signal > trained_until) & (rows.signal >= begins)] = number
+    return sum(
+        store_scores(
+            pipeline,
+            rows.take(np.flatnonzero(chosen == number)),
+            history,
+            model_id=model_id,
+            model_name=name,
+            trained_until=trained_until,
+        )
+        for number, (pipeline, trained_until, _) in enumerate(scorers)
+    )
 
 
 def _training_plan(plan: ModelPlan) -> TrainingPlan:

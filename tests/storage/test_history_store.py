@@ -27,6 +27,7 @@ from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import (
+    CALL_SCORE_SCHEMA,
     EVENT_SCHEMA,
     FEATURE_SCHEMA,
     LATEST_SECOND,
@@ -386,7 +387,7 @@ def test_features_and_scores_keep_the_newest_insert(history: ClickHouseStore) ->
 
     for value in (1.0, 1e-15):
         history.insert_features(features(value))
-        history.insert_scores(pa.table({"model_id": [1], "call_id": [5], "score": [value]}, schema=SCORE_SCHEMA))
+        history.insert_scores(scores((1, "take", 5, MARCH_SECOND, value)))
 
     (row,) = history.read("features/load_features", feature_set="v1").to_pylist()
     values = dict(row["values"])
@@ -397,6 +398,57 @@ def test_features_and_scores_keep_the_newest_insert(history: ClickHouseStore) ->
     assert history.read("features/load_scores", model_id=1)["score"].to_pylist() == [1e-15]
     assert history.read("features/load_features", feature_set="v2").num_rows == 0
     assert (count(history)["features"], count(history)["scores"]) == (1, 1)
+
+
+def scores(*rows: tuple[int, str, int, int, float]) -> pa.Table:
+    """Return scores of (model id, model name, call id, trained until, score)."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "model_id": model_id,
+                "model_name": name,
+                "call_id": call_id,
+                "trained_until": trained_until,
+                "score": score,
+                "feature_set": "v1",
+                "inputs_stamp": "s",
+                "values": [("hour", 1.0)],
+            }
+            for model_id, name, call_id, trained_until, score in rows
+        ],
+        schema=SCORE_SCHEMA,
+    )
+
+
+def test_scores_of_a_call_are_those_of_all_versions_and_folds_that_say_what_they_had_seen(
+    history: ClickHouseStore,
+) -> None:
+    history.insert_scores(
+        scores(
+            # A fold of model 1 and the model itself; the same again is the same row.
+            (1, "take", 5, MARCH_SECOND, 0.25),
+            (1, "take", 5, MARCH_SECOND + 60, 0.5),
+            (1, "take", 5, MARCH_SECOND, 0.3),
+            (2, "take", 5, MARCH_SECOND, 0.75),
+            (3, "rank", 5, MARCH_SECOND, 0.1),
+            (1, "take", 6, MARCH_SECOND, 0.6),
+            (1, "take", 7, MARCH_SECOND, 0.7),
+            # As rows were before it was known what they had seen.
+            (1, "take", 6, 0, 0.9),
+        )
+    )
+    found = history.load_call_scores(["take", "absent"], [7, 5])
+    assert found.schema == CALL_SCORE_SCHEMA
+    at = datetime.fromtimestamp(MARCH_SECOND, UTC)
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (5, "take", 1, at, 0.3),
+        (5, "take", 2, at, 0.75),
+        (5, "take", 1, at + timedelta(seconds=60), 0.5),
+        (7, "take", 1, at, 0.7),
+    ]
+    # What stood in the table before is no score that a past call could have had.
+    assert history.load_call_scores(["take"], [6])["score"].to_pylist() == [0.6]
+    assert history.load_call_scores([], [5]).num_rows == history.load_call_scores(["take"], []).num_rows == 0
 
 
 # --- threads and speed --------------------------------------------------------------------------------

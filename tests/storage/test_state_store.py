@@ -585,7 +585,7 @@ def test_a_ready_model_deprecates_the_one_before(state: PostgresStore) -> None:
     first = state.register_model(model("1"))
     other = state.register_model(model("1", name="other"))
     second = state.register_model(model("2", metrics={"auc": 0.7}))
-    assert state.register_model(model("2", metrics={"auc": 0.8})) == second
+    assert state.register_model(model("2", metrics={"auc": 0.8}, trained_until=MARCH)) == second
     state.register_model(model("3", status="failed"))
 
     found = {(row.name, row.version): row for row in state.load_models()}
@@ -596,6 +596,7 @@ def test_a_ready_model_deprecates_the_one_before(state: PostgresStore) -> None:
         ("win", "3"): "failed",
     }
     assert found["win", "2"].metrics == {"auc": 0.8}
+    assert [found["win", version].trained_until for version in ("1", "2")] == [None, MARCH]
     assert found["win", "2"].input_features == ("market_cap", "hour")
     assert [row.version for row in state.load_models("win")] == ["3", "2", "1"]
     assert len({first, other, second}) == 3

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
@@ -103,13 +104,15 @@ def test_the_same_plan_on_the_same_data_is_the_same_model(scene: Scene, tmp_path
     # From the beginning, into another folder.
     store_features("plain", scene.state, scene.history)
     second = train_and_register(PLAN, scene.state, scene.history, tmp_path / "two")
-    assert (second.version, second.model_id, second.scored_calls) == (first.version, first.model_id, 60)
+    assert (second.version, second.model_id) == (first.version, first.model_id)
     assert second.result.metrics == first.result.metrics
     files = [next(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("one", "two")]
     assert files[0].read_bytes() == files[1].read_bytes()
     # Fifteen calls to test on are no evidence.
     assert [(row.version, row.status) for row in scene.state.load_models()] == [(first.version, "failed")]
-    assert scene.ask_history("select count() from ml_scores final") == [(60,)]
+    # Some of the calls came before anything had learned.
+    assert 0 < first.scored_calls == second.scored_calls < 60
+    assert scene.ask_history("select count() from ml_scores final") == [(first.scored_calls,)]
 
 
 def test_other_data_or_another_plan_is_another_version(scene: Scene, tmp_path: Path) -> None:
@@ -188,7 +191,7 @@ def test_numbers_are_learned_and_ranked_from_what_is_stored(scene: Scene, tmp_pa
     assert outcome.result.metrics["task"] == "ranking"
     [row] = scene.state.load_models("rank")
     assert row.label_definition == {"kind": "pnl", "name": "p", "strategy": "plain"}
-    assert scene.ask_history("select count() from ml_scores final") == [(ENOUGH_CALLS,)]
+    assert scene.ask_history("select count() from ml_scores final") == [(outcome.scored_calls,)]
     card = write_model_card(row, tmp_path / "reports")
     assert card == tmp_path / "reports" / "models" / f"rank-{outcome.version}.html"
     assert "Pairs in the right order" in card.read_text(encoding="utf-8")
@@ -237,16 +240,44 @@ def test_overall_model_learns_the_mean_over_all_strategies(scene: Scene, tmp_pat
     assert row.metrics["feature_set"].endswith("/plain")
 
 
-def test_scores_are_those_of_the_stored_file(scene: Scene, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_stored_file_for_calls_that_it_had_not_seen(scene: Scene, tmp_path: Path) -> None:
     simulate_calls(scene)
     features = store_features("plain", scene.state, scene.history)
     outcome = train_and_register(PLAN, scene.state, scene.history, tmp_path)
     [row] = scene.state.load_models()
+    assert row.trained_until is not None
+    assert int(row.trained_until.timestamp()) == outcome.result.trained_until
     model = load_model(row.storage_uri, row.sha256)
+    later = {call.call_id for call in scene.state.load_calls() if call.signal_timestamp > row.trained_until}
+    # A quarter is tested; of those before, the labels of the last ones were known too late.
+    assert 15 <= len(later) < 30
+    features = features.filter(pc.is_in(features["call_id"], pa.array(sorted(later))))
     frame = features.select(list(row.input_features)).to_pandas()
     expected = dict(zip(features["call_id"].to_pylist(), model.predict_proba(frame)[:, 1].tolist(), strict=True))
-    scores = scene.history.read("features/load_scores", model_id=outcome.model_id)
-    assert dict(zip(scores["call_id"].to_pylist(), scores["score"].to_pylist(), strict=True)) == expected
+    scores = scene.history.load_call_scores([row.name], range(1, 61)).to_pylist()
+    assert {each["call_id"]: each["score"] for each in scores if each["trained_until"] == row.trained_until} == expected
+
+
+def test_every_call_is_scored_once_by_what_had_learned_before_it(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    outcome = train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    signal = {call.call_id: call.signal_timestamp for call in scene.state.load_calls()}
+    scores = scene.history.load_call_scores(["take-the-call"], signal.keys()).to_pylist()
+    assert len(scores) == len({each["call_id"] for each in scores}) == outcome.scored_calls
+    assert all(each["trained_until"] < signal[each["call_id"]] for each in scores)
+    # Each time that something had learned until is that of a fold or of the model, and each of them scored.
+    times = [fold.trained_until for fold in outcome.result.folds] + [outcome.result.trained_until]
+    assert len(times) > 2
+    assert {int(each["trained_until"].timestamp()) for each in scores} == set(times)
+    # What was read stands beside the score: which rows, and what was in them.
+    [(calls, same)] = scene.ask_history(
+        "select count(), countIf(s.inputs_stamp = f.inputs_stamp "
+        "and mapApply((k, v) -> (k, toString(v)), s.values) "
+        "= mapApply((k, v) -> (k, toString(v)), mapFilter((k, v) -> mapContains(s.values, k), f.values))) "
+        "from ml_scores as s final inner join ml_features as f final using (feature_set, call_id)"
+    )
+    assert calls == same == outcome.scored_calls
 
 
 def test_a_model_file_that_was_changed_is_refused(scene: Scene, tmp_path: Path) -> None:
@@ -272,9 +303,9 @@ def test_a_kill_before_a_model_is_used_is_healed_by_the_next_attempt(
         train_and_register(PLAN, stores["state"], stores["history"], tmp_path)
     # What is ready has its scores; without them, nobody may take the model for one to use.
     assert "ready" not in [row.status for row in scene.state.load_models()]
-    train_and_register(PLAN, scene.state, scene.history, tmp_path)
+    outcome = train_and_register(PLAN, scene.state, scene.history, tmp_path)
     assert [row.status for row in scene.state.load_models()] == ["ready"]
-    assert scene.ask_history("select count() from ml_scores final") == [(ENOUGH_CALLS,)]
+    assert scene.ask_history("select count() from ml_scores final") == [(outcome.scored_calls,)]
 
 
 def test_a_model_that_scores_otherwise_once_loaded_is_not_registered(

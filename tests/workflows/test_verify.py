@@ -114,7 +114,20 @@ def fill(scene: Scene, folder: Path) -> None:
             }
         )
     )
-    scene.history.insert_scores(pa.table({"model_id": [model_id], "call_id": [1], "score": [0.5]}))
+    scene.history.insert_scores(
+        pa.table(
+            {
+                "model_id": [model_id],
+                "model_name": ["take-the-call"],
+                "call_id": [1],
+                "trained_until": [int(MARCH.timestamp()) - 1],
+                "score": [0.5],
+                "feature_set": ["base"],
+                "inputs_stamp": ["0" * 64],
+                "values": pa.array([[("a", 1.0)]], pa.map_(pa.string(), pa.float64())),
+            }
+        )
+    )
 
 
 @pytest.fixture(scope="module")
@@ -199,10 +212,10 @@ BREAKS = (
     ),
     Break(
         "unique-keys",
-        "ml_scores: model 1 call 1 stands 2 times",
+        "ml_scores: model 1 call 1 trained until 1970-01-01 00:00:00 stands 2 times",
         history=(
             "create or replace table ml_scores (model_id Int64, call_id Int64, score Float64, "
-            "row_version UInt64 default toUnixTimestamp64Micro(now64(6))) "
+            "trained_until DateTime('UTC'), row_version UInt64 default toUnixTimestamp64Micro(now64(6))) "
             "engine = ReplacingMergeTree(row_version) order by (model_id, call_id, score)",
             "insert into ml_scores (model_id, call_id, score) values (1, 1, 0.5), (1, 1, 0.6)",
         ),

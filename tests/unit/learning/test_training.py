@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.learning import fitting
 from quantbot_pipeline.learning.baselines import compare
-from quantbot_pipeline.learning.model_kinds import ModelType
+from quantbot_pipeline.learning.model_kinds import ModelType, predict
 from quantbot_pipeline.learning.training import TrainingPlan, train_model
 
 QUICK = TrainingPlan(model_type="logistic", seed=3, fold_count=0, importance_repeats=0)
@@ -45,6 +45,39 @@ def test_planted_signal_beats_the_baselines_and_is_ready(planted: DataSet, model
     assert walk["n_folds"] == 4
     assert walk["roc_auc"] > 0.75 > walk["baseline_caller_win_rate"]["roc_auc"]
     assert json.loads(json.dumps(metrics)) == metrics
+
+
+@pytest.mark.parametrize("label_task", ["classification", "regression"])
+def test_nothing_that_a_fold_says_rests_on_a_label_known_later_than_it_tells(
+    planted: DataSet, label_task: Literal["classification", "regression"]
+) -> None:
+    """Weights, settings, calibration and where labels are cut: all that comes later is replaced, and nothing moves."""
+    is_number = label_task == "regression"
+    data = with_pnl_as_label(planted) if is_number else planted
+    plan = TrainingPlan(
+        model_type="ridge" if is_number else "logistic",
+        label_task=label_task,
+        seed=3,
+        search=1,
+        importance_repeats=0,
+    )
+    result = train_model(*data, plan)
+    ends, signals = (np.asarray(data.labels[name]) for name in ("label_end", "signal_timestamp"))
+    # Calls are an hour apart and labels last two: the model saw those that end when the test begins at the latest.
+    assert result.trained_until == result.metrics["test_start"] == signals[300]
+    assert len(result.folds) == 4
+    for place, fold in enumerate(result.folds):
+        assert fold.trained_until == ends[ends <= fold.test_start].max()
+        later = ends > fold.trained_until
+        other = np.where(later, 50.0 - np.asarray(data.labels["label"]) if is_number else 0, data.labels["label"])
+        # Both classes are there later, as they must be.
+        other = other if is_number else np.where(later & (np.arange(len(ends)) % 2 == 0), 1, other)
+        column = data.labels.column_names.index("label")
+        labels = data.labels.set_column(column, "label", pa.array(other))
+        again = train_model(data.features, labels, plan)
+        assert again.folds[place].trained_until == fold.trained_until
+        frame = data.features.select(result.feature_names).to_pandas()
+        assert np.array_equal(predict(again.folds[place].pipeline, frame), predict(fold.pipeline, frame))
 
 
 def test_metrics_are_those_of_their_definitions(planted: DataSet) -> None:

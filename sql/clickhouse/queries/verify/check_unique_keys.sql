@@ -53,10 +53,12 @@ with repeated as
     union all
     select
         'ml_scores' as relation,
-        concat('model ', toString(model_id), ' call ', toString(call_id)) as logical_key,
+        concat(
+            'model ', toString(model_id), ' call ', toString(call_id), ' trained until ', toString(trained_until)
+        ) as logical_key,
         count() as row_count
     from ml_scores final
-    group by model_id, call_id
+    group by model_id, call_id, trained_until
     having row_count > 1
 )
 

@@ -11,7 +11,8 @@ select
     models.sha256,
     models.metrics_json,
     models.status,
-    models.created_at
+    models.created_at,
+    models.trained_until
 from ml_models as models
 where %(name)s::text is null or models.name = %(name)s
 order by models.created_at desc, models.id desc

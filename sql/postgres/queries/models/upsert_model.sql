@@ -8,7 +8,8 @@ insert into ml_models (
     storage_uri,
     sha256,
     metrics_json,
-    status
+    status,
+    trained_until
 )
 values (
     %(name)s,
@@ -19,7 +20,8 @@ values (
     %(storage_uri)s,
     %(sha256)s,
     %(metrics_json)s,
-    %(status)s
+    %(status)s,
+    %(trained_until)s
 )
 on conflict (name, version) do update
 set
@@ -29,5 +31,6 @@ set
     storage_uri = excluded.storage_uri,
     sha256 = excluded.sha256,
     metrics_json = excluded.metrics_json,
-    status = excluded.status
+    status = excluded.status,
+    trained_until = excluded.trained_until
 returning id
