@@ -60,8 +60,12 @@ _BANDS_ON_PRICE = frozenset({"upper", "middle", "lower"})
 _MOST_PANES = 5
 _PRICE_PIXELS, _PANE_PIXELS, _SURROUNDING_PIXELS = 340, 84, 120
 
-# How far above the highest candle a target, or below the lowest one an order, may lie and still be drawn.
-_REACH = 1.3
+# How far above the highest candle a target may lie and still be drawn, and how far below the lowest one a stop or an
+# order: what would have ended the trade is wanted in sight, what was never near it would squeeze the candles.
+_REACH_ABOVE, _REACH_BELOW = 1.3, 4.0
+
+# Below this price, digits after the point are mostly zeros.
+_SCIENTIFIC_BELOW = 1e-4
 
 # Above this ratio of the highest to the lowest price, equal falls look equal only on a logarithmic axis.
 _LOGARITHMIC_ABOVE = 2.5
@@ -97,6 +101,7 @@ class TradeDrawing:
         panes: Indicator lines beneath them, as many as there is room for.
         panes_left_out: Titles of the others.
         is_logarithmic: Whether prices need a logarithmic axis.
+        is_tiny: Whether prices are told best in powers of ten.
     """
 
     drawn: DrawnCandles
@@ -106,6 +111,7 @@ class TradeDrawing:
     panes: tuple[Pane, ...]
     panes_left_out: tuple[str, ...]
     is_logarithmic: bool
+    is_tiny: bool
 
     def sampled(self, values: FloatArray) -> FloatArray:
         """Return an indicator's values at the closes of the drawn candles."""
@@ -134,6 +140,7 @@ def plan_drawing(content: TradeContent, most_candles: int = MOST_CANDLES) -> Tra
         panes=tuple(panes[:_MOST_PANES]),
         panes_left_out=tuple(pane.title for pane in panes[_MOST_PANES:]),
         is_logarithmic=bool(prices) and min(prices) > 0 and max(prices) / min(prices) > _LOGARITHMIC_ABOVE,
+        is_tiny=bool(prices) and max(prices) < _SCIENTIFIC_BELOW,
     )
 
 
@@ -293,8 +300,8 @@ def _within_sight(content: TradeContent, drawn: DrawnCandles, levels: TradeLevel
     if not len(drawn.candles):
         return levels, 0
     fills = [event.price for event in content.events if math.isfinite(event.price)]
-    top = max([float(drawn.candles.high.max()), *fills]) * _REACH
-    bottom = min([float(drawn.candles.low.min()), *fills]) / _REACH
+    top = max([float(drawn.candles.high.max()), *fills]) * _REACH_ABOVE
+    bottom = min([float(drawn.candles.low.min()), *fills]) / _REACH_BELOW
 
     def near(found: Sequence[Level]) -> list[Level]:
         return [level for level in found if all(bottom <= price <= top for _, price in level.steps)]
@@ -445,7 +452,7 @@ def _marker_traces(content: TradeContent, drawn: DrawnCandles) -> list[Figure]:
                 "type": "scatter",
                 "mode": "markers+text" if is_numbered else "markers",
                 "name": name,
-                "x": [_moment(drawn.place(event.event_time, at_close=is_at_close(event))) for event in events],
+                "x": [_moment(place_of(event, drawn)) for event in events],
                 "y": [event.price for event in events],
                 "text": [marker_label(event) for event in events],
                 "textposition": position,
@@ -468,6 +475,12 @@ def marker_label(event: Event) -> str:
     """Return what stands beside a marker: the number of the event, and how much of it where it is a part."""
     is_part = event.size > 0 and event.size < 0.9995
     return f"{event.seq} · {share(event.size)}" if is_part else f"{event.seq}"
+
+
+def place_of(event: Event, drawn: DrawnCandles) -> int:
+    """Return where on the axis of time an event is marked, seconds: on its candle, or where a moved stop begins."""
+    is_last_close = is_at_close(event) and event.event_type is not EventType.STOP_MOVED
+    return drawn.place(event.event_time, at_close=is_last_close)
 
 
 def _edge(symbol: str) -> str:
@@ -498,10 +511,15 @@ def _axes(drawing: TradeDrawing, panes: Sequence[str]) -> Figure:
     floor = _PANE_PIXELS * len(panes) / total
     bottom = "y" if not panes else f"y{len(panes) + 1}"
     axes: Figure = {
-        "xaxis": {"type": "date", "rangeslider": {"visible": False}, "anchor": bottom, "title": {"text": "UTC"}},
+        "xaxis": {
+            "type": "date",
+            "rangeslider": {"visible": False},
+            "anchor": bottom,
+            "title": {"text": "UTC", "font": {"size": 11}, "standoff": 4},
+        },
         "yaxis": {
             "type": "log" if drawing.is_logarithmic else "linear",
-            "tickformat": ".4~g",
+            "tickformat": ".3~e" if drawing.is_tiny else ".4~g",
             "nticks": 8,
             "domain": [round(floor + (gap if panes else 0), 4), 1],
         },

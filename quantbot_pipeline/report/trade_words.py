@@ -14,7 +14,7 @@ MINUS = "\N{MINUS SIGN}"
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
-_LONGEST_NAME = 32
+_LONGEST_NAME, _LONGEST_ADDRESS = 32, 18
 
 _INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 
@@ -75,9 +75,10 @@ def interval_name(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def token_name(content: TradeContent, longest: int = _LONGEST_NAME) -> str:
+def token_name(content: TradeContent) -> str:
     """Return the ticker of the token, or its address where none is known."""
-    return shown_name(content.call.symbol or content.call.token_address, longest)
+    call = content.call
+    return shown_name(call.symbol) if call.symbol else shown_name(call.token_address, _LONGEST_ADDRESS)
 
 
 def strategy_name(content: TradeContent) -> str:
