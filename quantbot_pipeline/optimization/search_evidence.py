@@ -3,6 +3,9 @@
 Trials come in the order of their numbers. Of each one it takes the result per call; it keeps the best of every resample
 (`RealityCheck`), the best trial of every training window with what it earned in the test, the winner, and an even
 sample of trials for the statistics that need many series at once.
+
+What it holds of trials follows from their parameters, so a later process goes on from numbers and parameters alone: it
+simulates those few trials again, and ends with the same evidence, bit by bit.
 """
 
 import hashlib
@@ -53,6 +56,15 @@ class ChosenTrial:
         return cls(index, params, score, trial.pnl, trial.is_bought, trial.done_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _KeptTrial:
+    """The results of a trial per call, and what brings them back."""
+
+    index: int | None
+    params: Mapping[str, Any]
+    pnl: FloatArray
+
+
 class SearchEvidence:
     """The series of a search's trials, as far as they are needed.
 
@@ -75,9 +87,9 @@ class SearchEvidence:
         # No trial has results in enough periods where there are fewer than these.
         is_testable = periods.count >= MIN_ACTIVE_PERIODS
         self._check = RealityCheck(periods, seed=seed, draws=draws) if is_testable else None
-        self._waiting: list[FloatArray] = []
+        self._waiting: list[_KeptTrial] = []
         self._sample_size = max(50, min(_SAMPLE_TRIALS, _SAMPLE_CELLS // max(call_count, 1)))
-        self._sample: list[tuple[int, int, FloatArray]] = []
+        self._sample: list[tuple[int, int, _KeptTrial]] = []
         self._seed = seed
         self.winner: ChosenTrial | None = None
         self.chosen: list[ChosenTrial | None] = [None] * window_count
@@ -103,8 +115,9 @@ class SearchEvidence:
             window_scores: The same over the calls of each training window.
         """
         self.own_count += 1
-        self._take(trial.pnl)
-        self._sample_trial(index, trial.pnl)
+        kept = _KeptTrial(index, params, trial.pnl)
+        self._take(kept)
+        self._sample_trial(index, kept)
         if score is not None and (self.winner is None or score > self.winner.score):
             self.winner = ChosenTrial.of(index, params, score, trial)
         for window, found in enumerate(window_scores):
@@ -115,7 +128,7 @@ class SearchEvidence:
     def add_laid_out(self, trial: MeasuredTrial) -> None:
         """Take a trial that was laid out beforehand, beside those of a sampler that learns."""
         self.laid_out_count += 1
-        self._take(trial.pnl)
+        self._take(_KeptTrial(None, {}, trial.pnl))
 
     def winner_test(self) -> WinnerTest | None:
         """Return the test of the winner among all trials; None without one that has results in enough periods."""
@@ -128,24 +141,66 @@ class SearchEvidence:
     def sample(self) -> tuple[FloatArray, int]:
         """Return results per call of a sample of trials, shape (n_calls, n), with the winner in the column returned."""
         assert self.winner is not None  # noqa: S101  asked for once there is one
-        kept = {index: pnl for _, index, pnl in self._sample}
+        kept = {index: trial.pnl for _, index, trial in self._sample}
         kept[self.winner.index or 0] = self.winner.pnl
         order = sorted(kept)
         return np.stack([kept[index] for index in order], axis=1), order.index(self.winner.index or 0)
 
-    def _take(self, pnl: FloatArray) -> None:
-        self._waiting.append(pnl)
+    def document(self) -> dict[str, Any]:
+        """Return as JSON what `restore` goes on from; while no trial that was laid out beforehand was taken."""
+        chosen = [None if choice is None else [choice.index, choice.score] for choice in self.chosen]
+        winner = None if self.winner is None else [self.winner.index, self.winner.score]
+        held = [*self._waiting, *(trial for _, _, trial in self._sample)]
+        params = {trial.index: trial.params for trial in held if trial.index is not None}
+        params |= {each.index: each.params for each in (self.winner, *self.chosen) if each and each.index is not None}
+        return {
+            "trials": [[index, dict(params[index])] for index in sorted(params)],
+            "waiting": [trial.index for trial in self._waiting],
+            "sample": sorted(index for _, index, _ in self._sample),
+            "winner": winner,
+            "chosen": chosen,
+            "own_count": self.own_count,
+            "check": None if self._check is None else self._check.document(),
+        }
+
+    def restore(self, document: Mapping[str, Any], trials: Mapping[int, MeasuredTrial]) -> None:
+        """Bring an earlier process's evidence of the same search back, in place of none.
+
+        Args:
+            document: What `document` returned there.
+            trials: What came of its `trials`, which have to be run again, by their number.
+        """
+        params = dict(document["trials"])
+
+        def kept(index: int) -> _KeptTrial:
+            return _KeptTrial(index, params[index], trials[index].pnl)
+
+        def choice(found: Sequence[Any] | None) -> ChosenTrial | None:
+            return None if found is None else ChosenTrial.of(found[0], params[found[0]], found[1], trials[found[0]])
+
+        self._waiting = [kept(index) for index in document["waiting"]]
+        self._sample = []
+        for index in document["sample"]:
+            self._sample_trial(index, kept(index))
+        self.winner = choice(document["winner"])
+        self.chosen = [choice(found) for found in document["chosen"]]
+        self.own_count = document["own_count"]
+        if self._check is not None:
+            self._check.restore(document["check"])
+
+    def _take(self, trial: _KeptTrial) -> None:
+        self._waiting.append(trial)
         if len(self._waiting) >= _BATCH:
             self._flush()
 
     def _flush(self) -> None:
         # Batches have one size whatever came before: the last bits of sums may depend on it.
         if self._waiting and self._check is not None:
-            self._check.add(sum_by_period(np.stack(self._waiting, axis=1), self._periods))
+            self._check.add(sum_by_period(np.stack([trial.pnl for trial in self._waiting], axis=1), self._periods))
         self._waiting = []
 
-    def _sample_trial(self, index: int, pnl: FloatArray) -> None:
-        entry = (-self._hash(index), index, pnl)
+    def _sample_trial(self, index: int, trial: _KeptTrial) -> None:
+        entry = (-self._hash(index), index, trial)
         if len(self._sample) < self._sample_size:
             heapq.heappush(self._sample, entry)
         elif entry[:2] > self._sample[0][:2]:

@@ -4,7 +4,7 @@
 that was run over all calls; at the end it searches windows anew where that is needed, and gives the verdict.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.errors import EvidenceError
+from quantbot_pipeline.errors import EvidenceError, SimulationError
 from quantbot_pipeline.optimization.honesty.backtest_overfitting import OverfittingEstimate, overfitting_estimate
 from quantbot_pipeline.optimization.honesty.dependent_bootstrap import mean_result, periods_of_calls, sum_by_period
 from quantbot_pipeline.optimization.honesty.permutation import PermutationResult
@@ -48,6 +48,7 @@ _GROUPS, _TEST_GROUPS = 6, 2
 _NEIGHBOURS = 30
 _LOGIT_BINS = 40
 _SHARPES_KEPT = 1_000
+_RUN_AGAIN_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,29 @@ class JobJudge:
             score=None if record.scores is None else record.scores[0],
             window_scores=scores,
         )
+
+    def document(self) -> dict[str, Any]:
+        """Return as JSON what a later process goes on from, before `judge`."""
+        return self._evidence.document()
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take what an earlier process on the same job had gathered: the trials that it holds are run again.
+
+        Args:
+            document: What `document` returned there.
+
+        Raises:
+            SimulationError: one of the trials fails now.
+        """
+        trials: dict[int, MeasuredTrial] = {}
+        for begin in range(0, len(document["trials"]), _RUN_AGAIN_AT_ONCE):
+            part = document["trials"][begin : begin + _RUN_AGAIN_AT_ONCE]
+            measured = self._meter.measure([self._plan.space.strategy(params) for _, params in part])
+            for (index, _), found in zip(part, measured, strict=True):
+                if isinstance(found, Failure):
+                    raise SimulationError(f"trial {index} was run before and fails now: {found.reason}")
+                trials[index] = found
+        self._evidence.restore(document, trials)
 
     def judge(self, tally: SearchTally, on_progress: Callable[[str], None] = lambda _: None) -> Judgement:
         """Return what the job is worth; nothing where no trial has a score.

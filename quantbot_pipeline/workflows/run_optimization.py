@@ -2,16 +2,18 @@
 
 A job is content-addressed like a run: template, space, objective, sampler, seed, windows and the data that its trials
 may read make its key, so the same job again is the stored one. A job that was killed goes on from its stored trials;
-those are simulated once more for the tests, and stored no second time.
+those are simulated once more for the tests, and stored no second time. A job without a row per trial goes on from the
+tally and the evidence that it keeps every so many trials.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from quantbot_pipeline.errors import DataError, QuantbotError, SimulationError
+from quantbot_pipeline.errors import DataError, InputError, QuantbotError, SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.optimization.measured_trials import MeasuredTrial
 from quantbot_pipeline.optimization.pruning import divide_groups
@@ -46,6 +48,9 @@ __all__ = ["OptimizationOutcome", "OptimizationPlan", "plan_optimization", "run_
 
 _TRIALS_PER_TALLY = 2_048
 """Trials of a job without rows after which it is kept how far it is."""
+
+_PROGRESS_FORMAT = 1
+"""Version of what is kept; what another version kept is begun anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ def run_optimization(
     plan.objective.require_reachable(len(calls))
     chunks = _chunks(plan, data, template)
     job_key = job_key_of(plan, probes, data)
+    if job_id is not None:
+        _require_same_job(state, job_id, job_key)
     found_id, is_complete = state.create_job(
         name=plan.name,
         strategy_template_id=plan.template.strategy_id,
@@ -114,12 +121,6 @@ def run_optimization(
         plan=plan.document(),
         data=data.document(calls, template),
     )
-    if job_id is not None and found_id != job_id:
-        state.finish_job(found_id, status="failed", error_message=f"begun by mistake instead of job {job_id}")
-        raise SimulationError(
-            f"job {job_id} can't go on: calls, candles or the engine changed since it began; run the same search "
-            "without --resume, which begins a new job"
-        )
     if is_complete:
         return _stored_outcome(state, found_id)
 
@@ -138,6 +139,23 @@ def run_optimization(
     except QuantbotError as error:
         state.finish_job(found_id, status="failed", error_message=str(error))
         raise
+
+
+def _require_same_job(state: StateStore, job_id: int, job_key: str) -> None:
+    """Refuse to go on with a job under another identity, before anything is written.
+
+    Raises:
+        InputError: there is no such job.
+        SimulationError: it is another job by now.
+    """
+    found = state.read("optimization/load_job_plan", job_id=job_id).to_pylist()
+    if not found:
+        raise InputError(f"job {job_id} is not stored; 'quantbot optimize' begins one")
+    if found[0]["job_key"] != job_key:
+        raise SimulationError(
+            f"job {job_id} can't go on: calls, candles or the engine changed since it began; run the same search "
+            "without --resume, which begins a new job"
+        )
 
 
 class _RunningJob:
@@ -175,9 +193,13 @@ class _RunningJob:
         with self._times.measure("search"):
             tally = self._search(is_stopped)
             self._store()
+            if not plan.stores_all:
+                self._store_progress(tally)
         note = None
         if tally.trial_count < count:
             note = f"--timeout ended the search after {tally.trial_count} of {count} trials"
+        # A job that is to go on keeps what it goes on from, as it is before judging adds other trials to the evidence.
+        kept = tally.document() if note is None or plan.stores_all else self._progress(tally)
         with self._times.measure("evidence"):
             judgement = self._judge.judge(tally, lambda message: self._on_progress(tally.trial_count, count, message))
         with self._times.measure("traces"):
@@ -186,7 +208,7 @@ class _RunningJob:
         self._state.finish_job(
             self._job_id,
             status="completed",
-            result=JobResult(tally.document(), judgement.verdict, judgement.evidence, times, note),
+            result=JobResult(kept, judgement.verdict, judgement.evidence, times, note),
         )
         return self._outcome(tally, judgement, note, times)
 
@@ -215,14 +237,39 @@ class _RunningJob:
                 take_batch=self._take,
                 is_stopped=is_stopped,
             )
-        # Without rows a search begins anew: the tests need every trial's series, and those are not stored.
+        tally = self._stored_progress()
         return run_search(
             plan.search,
             self._evaluate,
-            tally=SearchTally(keep=max(plan.keep, 20)),
+            tally=tally,
+            # Progress is kept after whole batches.
+            skip_batches=math.ceil(tally.trial_count / plan.search.batch_size),
             take_batch=self._take,
             is_stopped=is_stopped,
         )
+
+    def _stored_progress(self) -> SearchTally:
+        """Return the tally of an earlier process of a job without rows, and bring its evidence back."""
+        row = self._state.read("optimization/load_job_plan", job_id=self._job_id).to_pylist()[0]
+        stored = json.loads(row["tally_json"]) if row["tally_json"] else {}
+        progress = stored.get("progress")
+        if progress is None or progress["format"] != _PROGRESS_FORMAT:
+            return SearchTally(keep=max(self._plan.keep, 20))
+        tally = SearchTally.from_document(stored)
+        done = tally.trial_count
+        self._on_progress(done, self._plan.trial_count, f"going on after {done} trials")
+        with self._times.measure("evaluation"):
+            self._judge.restore(progress["evidence"])
+        return tally
+
+    def _store_progress(self, tally: SearchTally) -> None:
+        with self._times.measure("storage"):
+            self._state.store_tally(self._job_id, self._progress(tally))
+        self._untallied = 0
+
+    def _progress(self, tally: SearchTally) -> dict[str, Any]:
+        """Return what a job without rows goes on from: one document, so that tally and evidence are of one moment."""
+        return tally.document() | {"progress": {"format": _PROGRESS_FORMAT, "evidence": self._judge.document()}}
 
     def _simulate_again(self, records: Sequence[TrialRecord]) -> None:
         """Give the judge the trials of an earlier process."""
@@ -266,9 +313,7 @@ class _RunningJob:
             self._store()
         self._untallied += len(records)
         if not self._plan.stores_all and self._untallied >= _TRIALS_PER_TALLY:
-            with self._times.measure("storage"):
-                self._state.store_tally(self._job_id, tally.document())
-            self._untallied = 0
+            self._store_progress(tally)
         done = tally.trial_count
         self._on_progress(done, self._plan.trial_count, f"trial {done} of {self._plan.trial_count}")
 

@@ -346,6 +346,95 @@ def test_a_large_grid_keeps_rows_of_its_best_alone(scene: Scene, monkeypatch: py
     assert sorted(scores) == sorted(every)[-5:]
 
 
+# A grid of 27 points in batches of 4, which keeps how far it is after 8, 16, 24 and 27: killed before and after it
+# does, between the rows of its best, and at the end. Behind each, after how many points it goes on.
+KILLS_WITHOUT_ROWS = [
+    ("state", "store_tally", True, 1, 16),
+    ("history", "insert_events", True, 0, 27),
+]
+
+MORE_KILLS_WITHOUT_ROWS = [
+    ("state", "store_tally", False, 0, 0),
+    ("state", "store_tally", False, 2, 16),
+    ("state", "store_tally", True, 3, 27),
+    ("state", "store_trials", True, 0, 27),
+    ("state", "finish_job", False, 0, 27),
+]
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [KILLS_WITHOUT_ROWS, pytest.param(MORE_KILLS_WITHOUT_ROWS, marks=pytest.mark.deep)],
+    ids=["some", "others"],
+)
+def test_a_killed_search_without_rows_goes_on_from_what_it_kept(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, kills: list[tuple[str, str, bool, int, int]]
+) -> None:
+    monkeypatch.setattr(plan_module, "MOST_STORED_TRIALS", 10)
+    monkeypatch.setattr(jobs_module, "_TRIALS_PER_TALLY", 8)
+    store_world(scene)
+
+    def grid() -> OptimizationPlan:
+        return plan(scene, HORIZONS, TARGETS | {"step": 0.29}, sampler="grid", trial_count=100, batch_size=4)
+
+    run_optimization(grid(), scene.state, scene.history)
+    undisturbed, worth = without_run(trials(scene)), scene.ask_state(WORTH)
+    assert "progress" not in worth[0][2]
+    for where, method, after, survived, goes_on_after in kills:
+        scene.empty()
+        store_world(scene)
+        stores: dict[str, Any] = {"state": scene.state, "history": scene.history}
+        stores[where] = Dying(stores[where], method, after=after, survived=survived)
+        with pytest.raises(Killed):
+            run_optimization(grid(), stores["state"], stores["history"])
+        told: list[int] = []
+        outcome = run_optimization(
+            plan_of_job(scene.state, 1),
+            scene.state,
+            scene.history,
+            threads=2,
+            job_id=1,
+            on_progress=lambda done, _, message, told=told: told.append(done) if message.startswith("trial ") else None,
+        )
+        # No point is taken a second time.
+        assert told == list(range(goes_on_after + 4, 27, 4)) + [27] * (goes_on_after < 27), (method, after, survived)
+        assert outcome.trial_count == 27
+        assert jobs(scene) == [(1, "completed", None)]
+        assert without_run(trials(scene)) == undisturbed, (method, after, survived)
+        assert scene.ask_state(WORTH) == worth, (method, after, survived)
+
+
+def test_a_search_without_rows_goes_on_after_a_timeout(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "MOST_STORED_TRIALS", 10)
+    store_world(scene)
+
+    def points() -> OptimizationPlan:
+        return plan(scene, sampler="random", batch_size=4)
+
+    run_optimization(points(), scene.state, scene.history)
+    worth = scene.ask_state(WORTH)
+    scene.empty()
+    store_world(scene)
+    stops = iter([False, False, True])
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs_module, "_stop_after", lambda *_: lambda: next(stops))
+        short = run_optimization(points(), scene.state, scene.history)
+    assert (short.trial_count, short.note) == (8, "--timeout ended the search after 8 of 20 trials")
+    assert run_optimization(points(), scene.state, scene.history).trial_count == TRIAL_COUNT
+    assert scene.ask_state(WORTH) == worth
+
+
+def test_a_job_whose_data_changed_is_not_resumed_and_nothing_is_written(scene: Scene) -> None:
+    store_world(scene)
+    run_optimization(plan(scene), scene.state, scene.history, timeout_seconds=0)
+    before = scene.ask_state("select * from optimization_jobs")
+    scene.history.insert_candles(candle_rows(BONK, MARCH, 180, scale=3.0))
+    with pytest.raises(SimulationError, match="job 1 can't go on: calls, candles or the engine changed"):
+        run_optimization(plan_of_job(scene.state, 1), scene.state, scene.history, job_id=1)
+    assert scene.ask_state("select * from optimization_jobs") == before
+    assert (trials(scene), scene.runs()) == ([], [])
+
+
 def test_pruned_trials_have_no_run(scene: Scene) -> None:
     store_world(scene)
     halving = {"kind": "halving", "shares": [0.5], "keep": 0.5}

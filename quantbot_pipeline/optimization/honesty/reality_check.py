@@ -9,7 +9,9 @@ Westfall & Young (1993), "Resampling-Based Multiple Testing" (the adjusted p-val
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -111,6 +113,19 @@ class RealityCheck:
             untested_count=self._untested_count,
             typical_best=float(np.median(self._best)),
         )
+
+    def document(self) -> dict[str, Any]:
+        """Return as JSON what was gathered so far."""
+        return {
+            "best": [value if math.isfinite(value) else None for value in self._best.tolist()],
+            "tested": self._tested_count,
+            "untested": self._untested_count,
+        }
+
+    def restore(self, document: Mapping[str, Any]) -> None:
+        """Take what another one of the same periods, seed and draws had gathered, bit by bit."""
+        self._best = np.array([-np.inf if value is None else value for value in document["best"]], dtype=np.float64)
+        self._tested_count, self._untested_count = document["tested"], document["untested"]
 
     def _add(self, returns: FloatArray) -> FloatArray:
         rows = self._row_count
