@@ -1,18 +1,40 @@
--- What became of every call under every strategy version: the trade, or that it was skipped.
--- grain: one row per strategy version and call. Where windows of current runs overlap, a call was simulated more
---   than once; the run that was completed last (then the one with the greater id) speaks for it, so that no call
---   counts twice.
--- keys: strategy_name, strategy_version, call_id
--- units: times in UTC; pnl = realised profit on capital 1 (0.25 means 25 % of the trade's capital); cash_spent as a
---   share of that capital; entered_at, exited_at and exit_event are null for a call that was skipped
--- upstream: stg_events of int_current_backtests, stg_calls. A call that was not published yet has an empty
---   caller_handle.
---   data_quality is of the candles that the trade's run read, see stg_runs.
--- depends: int_current_backtests, stg_events, stg_calls
--- test: unique(strategy_name, strategy_version, call_id)
--- test: relationship(call_id, stg_calls.call_id)
--- test: holds(has_bought or pnl = 0)
--- test: holds(not has_bought or entered_at <= exited_at)
+/*
+description: "What became of every call under every strategy version: which trade, or was it skipped?"
+grain: one row per strategy version and call
+columns:
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  call_id: {meaning: Call}
+  simulation_run_id: {meaning: Simulation run}
+  caller_source: {meaning: "Where the caller calls, such as telegram"}
+  caller_handle: {meaning: "Name of the caller at the source, aliases followed"}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  symbol: {meaning: "Ticker of the token, as an alert or the source of candles gave it"}
+  signal_timestamp: {meaning: When the caller said it, unit: UTC}
+  has_bought: {meaning: Whether the call led to a buy; else it was skipped, unit: true or false}
+  entered_at: {meaning: First buy; null for a call that was skipped, unit: UTC}
+  exited_at: {meaning: Last sell; null for a call that was skipped, unit: UTC}
+  exit_event: {meaning: Why the last sell happened; null for a call that was skipped}
+  cash_spent: {meaning: Sum of all buys, unit: fraction of the trade's capital}
+  pnl:
+    meaning: Profit of the trade after costs, 0 for a call that was skipped; 0.25 is 25 %
+    unit: fraction of the trade's capital
+  event_count: {meaning: Events of the trade, unit: events}
+  event_type_count: {meaning: Different kinds of events of the trade, unit: kinds}
+  data_quality:
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
+      quality.md)"
+tests:
+  - unique: [strategy_name, strategy_version, call_id]
+  - relationships: {column: call_id, to: stg_calls.call_id}
+  - expression: has_bought or pnl = 0
+  - expression: not has_bought or entered_at <= exited_at
+notes: |
+  Where windows of current runs overlap, a call was simulated more than once; the run that was completed last (then the
+  one with the greater id) speaks for it, so that no call counts twice. A call that was not published yet has an empty
+  caller_handle.
+*/
 with
 outcomes as (
     select
@@ -28,8 +50,8 @@ outcomes as (
         minOrNullIf(event_time, is_buy) as entered_at,
         maxOrNullIf(event_time, is_sell) as exited_at,
         argMaxOrNullIf(event_type, seq, is_sell) as exit_event
-    from stg_events
-    where simulation_run_id in (select current.simulation_run_id from int_current_backtests as current)
+    from {{ ref('stg_events') }}
+    where simulation_run_id in (select current.simulation_run_id from {{ ref('int_current_backtests') }} as current)
     group by
         simulation_run_id,
         call_id
@@ -56,8 +78,8 @@ select
     outcomes.event_type_count as event_type_count,
     runs.data_quality as data_quality
 from outcomes
-inner join int_current_backtests as runs on outcomes.simulation_run_id = runs.simulation_run_id
-left join stg_calls as calls on outcomes.call_id = calls.call_id
+inner join {{ ref('int_current_backtests') }} as runs on outcomes.simulation_run_id = runs.simulation_run_id
+left join {{ ref('stg_calls') }} as calls on outcomes.call_id = calls.call_id
 order by
     runs.completed_at desc,
     outcomes.simulation_run_id desc

@@ -1,23 +1,46 @@
--- Whose calls earned, under each strategy, after costs?
--- grain: one row per strategy version and caller whose call a completed, current backtest looked at; a caller who
---   only lost, or whose calls were all skipped, has a row as well
--- keys: strategy_name, strategy_version, caller_source, caller_handle
--- units: pnl on capital 1 per trade (0.25 = 25 %); win_rate a fraction of trades; times in UTC
---   median_pnl        exact median over trades
---   win_rate_lower    lower end of the 95 % Wilson interval of win_rate
---   mean_pnl_lower    mean_pnl - 1.96 standard errors, where the error comes from the differences between tokens
---                     (trades of one token are not independent); null with fewer than two tokens
---   good_data_trade_count   trades of runs whose candles were judged good (data_quality)
---   is_small_sample   fewer than 20 trades or fewer than 5 tokens: the row says little
---   caller_rank       within the strategy version: rows with enough trades first, then by mean_pnl_lower. One lucky
---                     trade widens the error by more than it lifts the mean, so that it can't win the first place.
--- upstream: int_trades, int_token_results. This is the exact leaderboard: a trade knows its call and the call its
---   caller. Postgres keeps no trades, see its view of the same name.
--- depends: int_trades, int_token_results
--- test: unique(strategy_name, strategy_version, caller_source, caller_handle)
--- test: unique(strategy_name, strategy_version, caller_rank)
--- test: holds(win_count <= trade_count)
--- test: holds(win_rate_lower is null or win_rate_lower <= win_rate)
+/*
+description: Whose calls earned, under each strategy, after costs?
+grain: one row per strategy version and caller whose call a completed, current backtest looked at; also one who only lost, or whose calls were all skipped
+columns:
+  caller_rank:
+    meaning: Place within the strategy version by mean_pnl_lower, callers with enough trades first; 1 is best
+    unit: rank
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  caller_source: {meaning: "Where the caller calls, such as telegram"}
+  caller_handle: {meaning: "Name of the caller at the source, aliases followed"}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  skipped_count: {meaning: Calls that never led to a buy, unit: calls}
+  token_count: {meaning: Tokens with a trade, unit: tokens}
+  win_count: {meaning: Trades with a profit after costs, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of win_rate, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  mean_pnl_lower:
+    meaning: mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one
+      token are not independent; null with fewer than two tokens
+    unit: fraction of the trade's capital
+  median_pnl:
+    meaning: Exact median of the trades' profits; null without a trade
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  first_call_at: {meaning: Moment of the first call, unit: UTC}
+  last_call_at: {meaning: Moment of the last call, unit: UTC}
+  is_small_sample:
+    meaning: "Fewer than 20 trades or fewer than 5 tokens: the row says little"
+    unit: true or false
+  good_data_trade_count: {meaning: Trades of runs whose candles were judged good, unit: trades}
+tests:
+  - unique: [strategy_name, strategy_version, caller_source, caller_handle]
+  - unique: [strategy_name, strategy_version, caller_rank]
+  - expression: win_count <= trade_count
+  - expression: win_rate_lower is null or win_rate_lower <= win_rate
+notes: |
+  The exact leaderboard: a trade knows its call and the call its caller. Postgres keeps no trades, see its view of the
+  same name.
+*/
 with
 totals as (
     select
@@ -35,7 +58,7 @@ totals as (
         sum(pnl) as total_pnl,
         min(signal_timestamp) as first_call_at,
         max(signal_timestamp) as last_call_at
-    from int_trades
+    from {{ ref('int_trades') }}
     group by
         strategy_name,
         strategy_version,
@@ -51,7 +74,7 @@ spreads as (
         tokens.caller_handle as caller_handle,
         count() as token_count,
         sum(pow(tokens.total_pnl - totals.mean_pnl * tokens.trade_count, 2)) as squared_residuals
-    from int_token_results as tokens
+    from {{ ref('int_token_results') }} as tokens
     inner join totals
         on
             tokens.strategy_name = totals.strategy_name

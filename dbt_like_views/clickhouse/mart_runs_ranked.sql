@@ -1,19 +1,43 @@
--- Which single runs came out best?
--- grain: one row per completed, current backtest run
--- keys: simulation_run_id
--- units: pnl on capital 1 per trade; max_drawdown and win_rate are fractions; windows and times in UTC
---   mean_pnl          over the run's trades (its tokens weighted by their trades)
---   shrunk_pnl        total_pnl / (trade_count + 10): the mean as if ten more trades had come out at zero, so that
---                     a run of one lucky trade does not lead; run_rank sorts by it
---   max_drawdown      the worst of the run's tokens; for a run on one token it is the run's
---   sharpe_ratio      of the token, null for a run over several tokens (it can't be put together from parts)
---   data_quality      of the candles that the run read: unknown, good, gaps, stale or sparse
---   is_small_sample   fewer than 5 trades
--- upstream: stg_aggregates of int_current_backtests. A run without a trade has no results and ranks last.
--- depends: int_current_backtests, stg_aggregates
--- test: unique(simulation_run_id)
--- test: unique(run_rank)
--- test: holds(trade_count > 0 or mean_pnl is null)
+/*
+description: Which single runs came out best?
+grain: one row per completed, current backtest run
+columns:
+  run_rank: {meaning: "Place by shrunk_pnl, runs without a trade last; 1 is best", unit: rank}
+  simulation_run_id: {meaning: Simulation run}
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  engine_version: {meaning: Engine that computed the run}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  window_start: {meaning: First moment of the run's window, unit: UTC}
+  window_end: {meaning: First moment after the run's window, unit: UTC}
+  completed_at: {meaning: When the run was completed, unit: UTC}
+  token_count: {meaning: Tokens with a trade, unit: tokens}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  shrunk_pnl:
+    meaning: "total_pnl / (trade_count + 10): the mean as if ten more trades had come out at zero, so that a run of
+      one lucky trade does not lead"
+    unit: fraction of the trade's capital
+  max_drawdown: {meaning: Worst of the run's tokens; for a run on one token it is the run's, unit: fraction}
+  sharpe_ratio:
+    meaning: Of the token; null for a run over several tokens, as it can't be put together from parts
+    unit: per square root of a year
+  is_small_sample: {meaning: Fewer than 5 trades, unit: true or false}
+  data_quality:
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
+      quality.md)"
+tests:
+  - unique: [simulation_run_id]
+  - unique: [run_rank]
+  - expression: trade_count > 0 or mean_pnl is null
+notes: |
+  A run without a trade has no results and ranks last.
+*/
 with
 results as (
     select
@@ -24,8 +48,8 @@ results as (
         sum(coalesce(win_rate, 0) * trade_count) as aggregated_wins,
         maxOrNull(max_drawdown) as worst_drawdown,
         if(count() = 1, anyOrNull(sharpe_ratio), null) as only_sharpe_ratio
-    from stg_aggregates
-    where simulation_run_id in (select current.simulation_run_id from int_current_backtests as current)
+    from {{ ref('stg_aggregates') }}
+    where simulation_run_id in (select current.simulation_run_id from {{ ref('int_current_backtests') }} as current)
     group by simulation_run_id
 ),
 
@@ -50,7 +74,7 @@ named as (
         results.worst_drawdown as max_drawdown,
         results.only_sharpe_ratio as sharpe_ratio,
         trade_count < 5 as is_small_sample
-    from int_current_backtests as runs
+    from {{ ref('int_current_backtests') }} as runs
     left join results on runs.simulation_run_id = results.simulation_run_id
 )
 

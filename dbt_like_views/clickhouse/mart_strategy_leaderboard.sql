@@ -1,22 +1,47 @@
--- Which strategies earned, over all calls, after costs?
--- grain: one row per strategy version with a completed, current backtest that looked at a call
--- keys: strategy_name, strategy_version
--- units: pnl on capital 1 per trade (0.25 = 25 %); win_rate a fraction of trades; times in UTC
---   median_pnl        exact median over trades
---   win_rate_lower    lower end of the 95 % Wilson interval of win_rate
---   mean_pnl_lower    mean_pnl - 1.96 standard errors, where the error comes from the differences between tokens
---                     (trades of one token are not independent); null with fewer than two tokens
---   good_data_trade_count   trades of runs whose candles were judged good (data_quality)
---   is_small_sample   fewer than 20 trades or fewer than 5 tokens: the row says little
---   strategy_rank     rows with enough trades first, then by mean_pnl_lower. One lucky trade widens the error by
---                     more than it lifts the mean, so that it can't win the first place.
--- upstream: int_trades, int_token_results. Every trade weighs the same, whichever run it is from. The simulated
---   calls overlap in time and capital is not limited: this compares rules, it is not the return of an account.
--- depends: int_trades, int_token_results
--- test: unique(strategy_name, strategy_version)
--- test: unique(strategy_rank)
--- test: holds(win_count <= trade_count)
--- test: holds(win_rate_lower is null or win_rate_lower <= win_rate)
+/*
+description: Which strategies earned, over all calls, after costs?
+grain: one row per strategy version with a completed, current backtest that looked at a call
+columns:
+  strategy_rank:
+    meaning: "Place by mean_pnl_lower, strategies with enough trades first: one lucky trade widens the error by more
+      than it lifts the mean, so that it can't win the first place; 1 is best"
+    unit: rank
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  run_count: {meaning: Runs behind the row, unit: runs}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  skipped_count: {meaning: Calls that never led to a buy, unit: calls}
+  token_count: {meaning: Tokens with a trade, unit: tokens}
+  caller_count: {meaning: Callers with a trade, unit: callers}
+  win_count: {meaning: Trades with a profit after costs, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of win_rate, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  mean_pnl_lower:
+    meaning: mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one
+      token are not independent; null with fewer than two tokens
+    unit: fraction of the trade's capital
+  median_pnl:
+    meaning: Exact median of the trades' profits; null without a trade
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  first_trade_at: {meaning: First buy of the first trade, unit: UTC}
+  last_trade_at: {meaning: Last sell of the last trade, unit: UTC}
+  is_small_sample:
+    meaning: "Fewer than 20 trades or fewer than 5 tokens: the row says little"
+    unit: true or false
+  good_data_trade_count: {meaning: Trades of runs whose candles were judged good, unit: trades}
+tests:
+  - unique: [strategy_name, strategy_version]
+  - unique: [strategy_rank]
+  - expression: win_count <= trade_count
+  - expression: win_rate_lower is null or win_rate_lower <= win_rate
+notes: |
+  Every trade weighs the same, whichever run it is from. The simulated calls overlap in time and capital is not limited:
+  this compares rules, it is not the return of an account.
+*/
 with
 totals as (
     select
@@ -34,7 +59,7 @@ totals as (
         sum(pnl) as total_pnl,
         minOrNullIf(entered_at, has_bought) as first_trade_at,
         maxOrNullIf(exited_at, has_bought) as last_trade_at
-    from int_trades
+    from {{ ref('int_trades') }}
     group by
         strategy_name,
         strategy_version
@@ -48,7 +73,7 @@ per_token as (
         token_address,
         sum(trade_count) as token_trades,
         sum(total_pnl) as token_pnl
-    from int_token_results
+    from {{ ref('int_token_results') }}
     group by
         strategy_name,
         strategy_version,

@@ -1,12 +1,30 @@
--- Results of a run on one token.
--- grain: one row per completed run, superseded ones included, and token
--- keys: simulation_run_id, chain, token_address
--- units: final_pnl = mean pnl of a trade, on capital 1; max_drawdown and win_rate are fractions;
---   volatility, sharpe_ratio and sortino_ratio are annualised over 365 days
--- upstream: simulation_aggregates of the runs in published_runs: what a dead attempt wrote is not shown
--- depends: simulation_aggregates, published_runs
--- test: unique(simulation_run_id, chain, token_address)
--- test: holds(trade_count > 0 or final_pnl = 0)
+/*
+description: What did each run come to on each token?
+grain: one row per completed run, superseded ones included, and token
+columns:
+  simulation_run_id: {meaning: Simulation run}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  final_pnl: {meaning: Mean profit of a trade after costs; 0 without a trade, unit: fraction of the trade's capital}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  max_drawdown: {meaning: Largest fall of the sum of results from a peak, unit: fraction}
+  volatility: {meaning: "Standard deviation of the results, annualised over 365 days", unit: fraction per year}
+  sharpe_ratio:
+    meaning: Mean over standard deviation of the results, annualised over 365 days
+    unit: per square root of a year
+  sortino_ratio:
+    meaning: As the Sharpe ratio, over the standard deviation of losses
+    unit: per square root of a year
+  reentry_count: {meaning: Buys after a trade had sold all, unit: events}
+  ladder_entries_used: {meaning: Buys of entry ladders, unit: events}
+  ladder_exits_used: {meaning: Sells of exit ladders, unit: events}
+tests:
+  - unique: [simulation_run_id, chain, token_address]
+  - expression: trade_count > 0 or final_pnl = 0
+notes: |
+  What a dead attempt wrote is not shown.
+*/
 select
     simulation_run_id,
     chain,
@@ -21,5 +39,5 @@ select
     reentry_count,
     ladder_entries_used,
     ladder_exits_used
-from simulation_aggregates final
-where simulation_run_id in (select published.simulation_run_id from published_runs as published)
+from {{ source('simulation_aggregates') }} final
+where simulation_run_id in (select published.simulation_run_id from {{ source('published_runs') }} as published)

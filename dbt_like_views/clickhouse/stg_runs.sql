@@ -1,17 +1,33 @@
--- Completed simulation runs under clear names, as Postgres last published them.
--- grain: one row per completed run
--- keys: simulation_run_id
--- units: windows and times in UTC; the window holds its start and not its end
--- upstream: published_runs, the mirror of Postgres' completed runs (the newest row_version of a run counts).
---   A run that is running or failed was never published; a superseded one is here with is_current = 0.
---   data_quality = verdict on the candles that the run read (docs/candle-quality.md), unknown for runs that were
---   completed before runs were judged
--- depends: published_runs
--- test: unique(simulation_run_id)
--- test: not_null(simulation_run_id)
--- test: accepted(run_type, backtest, optimization, what_if, live_eval)
--- test: accepted(data_quality, unknown, good, gaps, stale, sparse)
--- test: holds(window_start < window_end)
+/*
+description: Which runs were completed, as Postgres last published them?
+grain: one row per completed run
+columns:
+  simulation_run_id: {meaning: Simulation run}
+  run_type: {meaning: "Why it was run: backtest, optimization, what_if or live_eval"}
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  config_hash: {meaning: Hash of all that the run was computed with}
+  engine_version: {meaning: Engine that computed the run}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  window_start: {meaning: First moment of the run's window, unit: UTC}
+  window_end: {meaning: First moment after the run's window, unit: UTC}
+  is_current: {meaning: Whether no newer run superseded it, unit: true or false}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  completed_at: {meaning: When the run was completed, unit: UTC}
+  data_quality:
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
+      quality.md)"
+tests:
+  - unique: [simulation_run_id]
+  - not_null: [simulation_run_id]
+  - accepted_values: {column: run_type, values: [backtest, optimization, what_if, live_eval]}
+  - accepted_values: {column: data_quality, values: [unknown, good, gaps, stale, sparse]}
+  - expression: window_start < window_end
+notes: |
+  A run that is running or failed was never published; a superseded one is here with is_current = 0. data_quality is
+  unknown for runs that were completed before runs were judged.
+*/
 select
     simulation_run_id,
     run_type,
@@ -27,4 +43,4 @@ select
     trade_count,
     completed_at,
     toString(data_quality) as data_quality
-from published_runs final
+from {{ source('published_runs') }} final

@@ -1,13 +1,24 @@
--- Whose calls lie in which run: what Postgres can know about who a run's result belongs to.
--- grain: one row per completed, current backtest run on one token and caller with calls in its window
--- keys: simulation_run_id, caller_id
--- units: call_count counts the caller's calls within the window; caller_count the callers of the run
--- upstream: int_run_results, stg_calls. Runs over several tokens are left out: their selection of calls is known
---   to the run alone. Calls that were imported after the run was computed are counted too, until it is
---   computed again.
--- depends: int_run_results, stg_calls
--- test: unique(simulation_run_id, caller_id)
--- test: holds(call_count > 0)
+/*
+description: "Whose calls lie in which run: what can Postgres know about who a run's result belongs to?"
+grain: one row per completed, current backtest run on one token and caller with calls in its window
+columns:
+  simulation_run_id: {meaning: Simulation run}
+  caller_id: {meaning: "Caller's id in Postgres, aliases followed"}
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  token_id: {meaning: Token's id in Postgres}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  win_count: {meaning: Trades with a profit after costs, unit: trades}
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  call_count: {meaning: The caller's calls within the window, unit: calls}
+  caller_count: {meaning: Callers with calls within the window, unit: callers}
+tests:
+  - unique: [simulation_run_id, caller_id]
+  - expression: call_count > 0
+notes: |
+  Runs over several tokens are left out: their selection of calls is known to the run alone. Calls that were imported
+  after the run was computed are counted too, until it is computed again.
+*/
 select
     runs.simulation_run_id,
     calls.caller_id,
@@ -19,8 +30,8 @@ select
     runs.total_pnl,
     count(*) as call_count,
     count(*) over (partition by runs.simulation_run_id) as caller_count
-from int_run_results as runs
-inner join stg_calls as calls
+from {{ ref('int_run_results') }} as runs
+inner join {{ ref('stg_calls') }} as calls
     on
         runs.token_id = calls.token_id
         and calls.signal_timestamp >= runs.window_start

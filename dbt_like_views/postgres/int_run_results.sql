@@ -1,15 +1,50 @@
--- What dashboards may show of runs: completed, current (not superseded) backtests with their results.
--- grain: one row per run
--- keys: simulation_run_id
--- units: pnl on capital 1 per trade (0.25 = 25 %); mean_pnl = final_pnl of the summary, null without a trade;
---   total_pnl = mean_pnl * trade_count; win_count from win_rate * trade_count, which is whole; win_rate and
---   max_drawdown are fractions; times in UTC
--- upstream: stg_runs, simulation_results_summary. Trials of a parameter search, what-if runs and live evaluations
---   are left out: they vary a strategy, so that their trades are not the strategy's.
--- depends: stg_runs, simulation_results_summary
--- test: unique(simulation_run_id)
--- test: not_null(trade_count)
--- test: holds(win_count <= trade_count)
+/*
+description: What did the runs that dashboards may show (completed, current backtests) come to?
+grain: one row per run
+columns:
+  simulation_run_id: {meaning: Simulation run}
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  engine_version: {meaning: Engine that computed the run}
+  token_id: {meaning: Token's id in Postgres}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  symbol: {meaning: "Ticker of the token, as an alert or the source of candles gave it"}
+  caller_id: {meaning: Caller whose calls the run is over; null for the calls of all}
+  window_start: {meaning: First moment of the run's window, unit: UTC}
+  window_end: {meaning: First moment after the run's window, unit: UTC}
+  completed_at: {meaning: When the run was completed, unit: UTC}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  win_count: {meaning: Trades with a profit after costs, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  median_pnl:
+    meaning: Exact median of the trades' profits; null without a trade
+    unit: fraction of the trade's capital
+  max_drawdown: {meaning: Largest fall of the sum of results from a peak, unit: fraction}
+  volatility: {meaning: "Standard deviation of the results, annualised over 365 days", unit: fraction per year}
+  sharpe_ratio:
+    meaning: Mean over standard deviation of the results, annualised over 365 days
+    unit: per square root of a year
+  sortino_ratio:
+    meaning: As the Sharpe ratio, over the standard deviation of losses
+    unit: per square root of a year
+  average_holding_minutes: {meaning: Mean time from the first buy to the last sell, unit: minutes}
+  max_holding_minutes: {meaning: Longest time from the first buy to the last sell, unit: minutes}
+  data_quality:
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
+      quality.md)"
+tests:
+  - unique: [simulation_run_id]
+  - not_null: [trade_count]
+  - expression: win_count <= trade_count
+notes: |
+  Trials of a parameter search, what-if runs and live evaluations are left out: they vary a strategy, so that their
+  trades are not the strategy's.
+*/
 select
     runs.simulation_run_id,
     runs.strategy_name,
@@ -36,6 +71,6 @@ select
     summary.average_holding_minutes,
     summary.max_holding_minutes,
     runs.data_quality
-from stg_runs as runs
-inner join simulation_results_summary as summary on runs.simulation_run_id = summary.simulation_run_id
+from {{ ref('stg_runs') }} as runs
+inner join {{ source('simulation_results_summary') }} as summary on runs.simulation_run_id = summary.simulation_run_id
 where runs.is_current and runs.run_type = 'backtest'

@@ -1,28 +1,53 @@
--- Who calls how much, how far that was simulated, and what is certain about the results.
--- grain: one row per caller and strategy version with a completed, current backtest; every caller has a row under
---   every such strategy, also one who only lost or was never simulated
--- keys: strategy_name, strategy_version, caller_source, caller_handle
--- units: pnl on capital 1 per trade (0.25 = 25 %); times in UTC
---   call_count, token_count, first_call_at, last_call_at   all that the caller said
---   simulated_call_count   calls that lie in the window of a current run on their token
---   shared_run_count       runs in which other callers called as well: their results can't be told apart here
---   sole_run_count, sole_trade_count, sole_win_count, sole_win_rate, sole_win_rate_lower (95 % Wilson),
---   sole_mean_pnl, sole_total_pnl   of the runs in which this caller alone called: these results are the caller's
---   is_small_sample        fewer than 20 such trades
---   caller_rank            within the strategy version: enough trades first, then sole_win_rate_lower, then calls
--- upstream: int_caller_activity, int_run_callers. Postgres keeps no trades, so that this view claims only what
---   follows from runs. The exact results per caller are in ClickHouse's view of the same name.
--- depends: int_caller_activity, int_run_callers, int_run_results
--- test: unique(strategy_name, strategy_version, caller_source, caller_handle)
--- test: unique(strategy_name, strategy_version, caller_rank)
--- test: holds(sole_win_count <= sole_trade_count)
--- test: holds(sole_win_rate_lower <= sole_win_rate)
+/*
+description: Who calls how much, how far was that simulated, and what is certain about the results?
+grain: one row per caller and strategy version with a completed, current backtest; every caller has a row under every such strategy
+columns:
+  caller_rank:
+    meaning: "Place within the strategy version: enough trades first, then by sole_win_rate_lower, then by calls; 1
+      is best"
+    unit: rank
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  caller_source: {meaning: "Where the caller calls, such as telegram"}
+  caller_handle: {meaning: "Name of the caller at the source, aliases followed"}
+  alert_count: {meaning: Alerts of the caller; at least as many as calls, unit: alerts}
+  call_count: {meaning: Calls of the caller, unit: calls}
+  token_count: {meaning: Tokens that the caller called, unit: tokens}
+  first_call_at: {meaning: Moment of the first call, unit: UTC}
+  last_call_at: {meaning: Moment of the last call, unit: UTC}
+  simulated_call_count: {meaning: Calls that lie in the window of a current run on their token, unit: calls}
+  shared_run_count:
+    meaning: "Runs in which other callers called as well: their results can't be told apart here"
+    unit: runs
+  sole_run_count: {meaning: "Runs in which this caller alone called: these results are the caller's", unit: runs}
+  sole_trade_count: {meaning: Trades of the sole runs, unit: trades}
+  sole_win_count: {meaning: Trades of the sole runs with a profit after costs, unit: trades}
+  sole_win_rate:
+    meaning: Share of the sole runs' trades with a profit; null without a trade
+    unit: fraction of trades
+  sole_win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of sole_win_rate, unit: fraction of trades}
+  sole_mean_pnl:
+    meaning: Mean profit of the sole runs' trades; null without a trade
+    unit: fraction of the trade's capital
+  sole_total_pnl:
+    meaning: Sum of the profits of the sole runs' trades, each on capital 1
+    unit: capitals of a trade
+  is_small_sample: {meaning: "Fewer than 20 sole trades: the row says little", unit: true or false}
+tests:
+  - unique: [strategy_name, strategy_version, caller_source, caller_handle]
+  - unique: [strategy_name, strategy_version, caller_rank]
+  - expression: sole_win_count <= sole_trade_count
+  - expression: sole_win_rate_lower <= sole_win_rate
+notes: |
+  Postgres keeps no trades, so that this view claims only what follows from runs. The exact results per caller are in
+  ClickHouse's view of the same name.
+*/
 with
 strategies_run as (
     select distinct
         strategy_name,
         strategy_version
-    from int_run_results
+    from {{ ref('int_run_results') }}
 ),
 
 attributed as (
@@ -36,7 +61,7 @@ attributed as (
         coalesce(sum(trade_count) filter (where caller_count = 1), 0)::bigint as sole_trade_count,
         coalesce(sum(win_count) filter (where caller_count = 1), 0)::bigint as sole_win_count,
         coalesce(sum(total_pnl) filter (where caller_count = 1), 0) as sole_total_pnl
-    from int_run_callers
+    from {{ ref('int_run_callers') }}
     group by
         strategy_name,
         strategy_version,
@@ -63,7 +88,7 @@ results as (
         nullif(attributed.sole_trade_count, 0)::double precision as trades,
         attributed.sole_win_count / nullif(attributed.sole_trade_count, 0)::double precision as sole_win_rate
     from strategies_run
-    cross join int_caller_activity as callers
+    cross join {{ ref('int_caller_activity') }} as callers
     left join attributed
         on
             strategies_run.strategy_name = attributed.strategy_name

@@ -1,16 +1,43 @@
--- Which single runs came out best?
--- grain: one row per completed, current backtest run
--- keys: simulation_run_id
--- units: pnl on capital 1 per trade; max_drawdown and win_rate are fractions; windows and times in UTC
---   shrunk_pnl        total_pnl / (trade_count + 10): the mean as if ten more trades had come out at zero, so that
---                     a run of one lucky trade does not lead; run_rank sorts by it
---   data_quality      of the candles that the run read: unknown, good, gaps, stale or sparse
---   is_small_sample   fewer than 5 trades
--- upstream: int_run_results. A run without a trade ranks last.
--- depends: int_run_results
--- test: unique(simulation_run_id)
--- test: unique(run_rank)
--- test: holds(trade_count > 0 or mean_pnl is null)
+/*
+description: Which single runs came out best?
+grain: one row per completed, current backtest run
+columns:
+  run_rank: {meaning: "Place by shrunk_pnl, runs without a trade last; 1 is best", unit: rank}
+  simulation_run_id: {meaning: Simulation run}
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  engine_version: {meaning: Engine that computed the run}
+  chain: {meaning: Chain of the token}
+  token_address: {meaning: Address of the token on its chain}
+  symbol: {meaning: "Ticker of the token, as an alert or the source of candles gave it"}
+  window_start: {meaning: First moment of the run's window, unit: UTC}
+  window_end: {meaning: First moment after the run's window, unit: UTC}
+  completed_at: {meaning: When the run was completed, unit: UTC}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  shrunk_pnl:
+    meaning: "total_pnl / (trade_count + 10): the mean as if ten more trades had come out at zero, so that a run of
+      one lucky trade does not lead"
+    unit: fraction of the trade's capital
+  max_drawdown: {meaning: Largest fall of the sum of results from a peak, unit: fraction}
+  sharpe_ratio:
+    meaning: Mean over standard deviation of the results, annualised over 365 days
+    unit: per square root of a year
+  is_small_sample: {meaning: Fewer than 5 trades, unit: true or false}
+  data_quality:
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
+      quality.md)"
+tests:
+  - unique: [simulation_run_id]
+  - unique: [run_rank]
+  - expression: trade_count > 0 or mean_pnl is null
+notes: |
+  A run without a trade ranks last.
+*/
 select
     row_number() over (
         order by
@@ -38,4 +65,4 @@ select
     sharpe_ratio,
     trade_count < 5 as is_small_sample,
     data_quality
-from int_run_results
+from {{ ref('int_run_results') }}

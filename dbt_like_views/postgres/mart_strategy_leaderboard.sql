@@ -1,26 +1,49 @@
--- Which strategies earned, over all calls, after costs?
--- grain: one row per strategy version with a completed, current backtest
--- keys: strategy_name, strategy_version
--- units: pnl on capital 1 per trade (0.25 = 25 %); win_rate a fraction of trades; times in UTC
---   mean_pnl          over trades: a run of 100 trades weighs a hundred times a run of one
---   win_rate_lower    lower end of the 95 % Wilson interval of win_rate
---   mean_pnl_lower    mean_pnl - 1.96 standard errors, where the error comes from the differences between tokens
---                     (trades of one token are not independent; a run over several tokens counts as one);
---                     null with fewer than two
---   worst_drawdown    the largest max_drawdown of a single run
---   overlapping_run_count   runs whose window overlaps an older run of the same strategy version and token: their
---                     common calls count twice here. ClickHouse, which knows trades, counts each call once.
---   good_data_trade_count   trades of runs whose candles were judged good (data_quality)
---   is_small_sample   fewer than 20 trades or fewer than 5 tokens: the row says little
---   strategy_rank     rows with enough trades first, then by mean_pnl_lower. One lucky trade widens the error by
---                     more than it lifts the mean, so that it can't win the first place.
--- upstream: int_run_results. There is no median over trades: it can't be had from the runs' summaries (see the
---   view of the same name in ClickHouse).
--- depends: int_run_results
--- test: unique(strategy_name, strategy_version)
--- test: unique(strategy_rank)
--- test: holds(win_count <= trade_count)
--- test: holds(win_rate_lower <= win_rate)
+/*
+description: Which strategies earned, over all calls, after costs?
+grain: one row per strategy version with a completed, current backtest
+columns:
+  strategy_rank:
+    meaning: "Place by mean_pnl_lower, strategies with enough trades first: one lucky trade widens the error by more
+      than it lifts the mean, so that it can't win the first place; 1 is best"
+    unit: rank
+  strategy_name: {meaning: Strategy}
+  strategy_version: {meaning: Version of the strategy}
+  run_count: {meaning: Runs behind the row, unit: runs}
+  trade_count: {meaning: Trades that bought, unit: trades}
+  token_count: {meaning: Tokens with a trade, unit: tokens}
+  win_count: {meaning: Trades with a profit after costs, unit: trades}
+  win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
+  win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of win_rate, unit: fraction of trades}
+  mean_pnl:
+    meaning: Mean profit of a trade after costs; null without a trade
+    unit: fraction of the trade's capital
+  mean_pnl_lower:
+    meaning: mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one
+      token are not independent; null with fewer than two tokens
+    unit: fraction of the trade's capital
+  total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
+  worst_drawdown: {meaning: Largest max_drawdown of a single run, unit: fraction}
+  overlapping_run_count:
+    meaning: "Runs whose window overlaps an older run of the same strategy version and token: their common calls
+      count twice here (ClickHouse counts each call once)"
+    unit: runs
+  first_window_start: {meaning: Start of the earliest window, unit: UTC}
+  last_window_end: {meaning: First moment after the latest window, unit: UTC}
+  last_completed_at: {meaning: When the last run was completed, unit: UTC}
+  is_small_sample:
+    meaning: "Fewer than 20 trades or fewer than 5 tokens: the row says little"
+    unit: true or false
+  good_data_trade_count: {meaning: Trades of runs whose candles were judged good, unit: trades}
+tests:
+  - unique: [strategy_name, strategy_version]
+  - unique: [strategy_rank]
+  - expression: win_count <= trade_count
+  - expression: win_rate_lower <= win_rate
+notes: |
+  A run of 100 trades weighs a hundred times a run of one. There is no median over trades: it can't be had from the runs'
+  summaries (see the view of the same name in ClickHouse). For the error of the mean, a run over several tokens counts as
+  one token.
+*/
 with
 totals as (
     select
@@ -37,7 +60,7 @@ totals as (
         min(window_start) as first_window_start,
         max(window_end) as last_window_end,
         max(completed_at) as last_completed_at
-    from int_run_results
+    from {{ ref('int_run_results') }}
     group by
         strategy_name,
         strategy_version
@@ -49,7 +72,7 @@ per_token as (
         strategy_version,
         sum(trade_count)::double precision as token_trades,
         sum(total_pnl) as token_pnl
-    from int_run_results
+    from {{ ref('int_run_results') }}
     group by
         strategy_name,
         strategy_version,
@@ -79,8 +102,8 @@ overlapping as (
         later.strategy_name,
         later.strategy_version,
         count(distinct later.simulation_run_id) as overlapping_run_count
-    from int_run_results as later
-    inner join int_run_results as earlier
+    from {{ ref('int_run_results') }} as later
+    inner join {{ ref('int_run_results') }} as earlier
         on
             later.strategy_name = earlier.strategy_name
             and later.strategy_version = earlier.strategy_version

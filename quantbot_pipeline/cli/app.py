@@ -36,6 +36,7 @@ from quantbot_pipeline.cli import (
     simulations,
     strategies,
     verify,
+    views,
 )
 from quantbot_pipeline.cli.console import messages, print_error
 from quantbot_pipeline.cli.help_text import flowing
@@ -122,6 +123,7 @@ def build_app() -> typer.Typer:
         features,
         models,
         reports,
+        views,
         verify,
         garbage,
         backup,

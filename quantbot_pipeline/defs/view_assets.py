@@ -1,8 +1,8 @@
 """Assets of the views, one per view file, and of the report."""
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
-from typing import Literal
 
 import dagster as dg
 
@@ -12,9 +12,10 @@ from quantbot_pipeline.report.small_plots import plot_bars, plot_lines
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.storage.views import View, apply_views, load_views
+from quantbot_pipeline.storage.views import View, build_views, load_views
+from quantbot_pipeline.storage.views.rendering import DATABASES
 
-_DATABASES: tuple[Literal["postgres", "clickhouse"], ...] = ("postgres", "clickhouse")
+_LONGEST_CHECK_NAME = 80
 
 # What mirrors of Postgres in ClickHouse come from.
 _MIRRORED = {"published_runs": "simulation_runs", "published_calls": "calls"}
@@ -24,56 +25,109 @@ def _view_key(database: str, name: str) -> dg.AssetKey:
     return dg.AssetKey([database, name])
 
 
-def _upstream(database: str, view: View, views: set[str]) -> set[dg.AssetKey]:
+def _upstream(view: View) -> set[dg.AssetKey]:
     assets = {"tokens", "callers", "alerts", "calls", "strategies", "ohlcv_candles", *SIMULATION_ASSETS}
     assets |= {"optimization_jobs", "optimization_trials", "ml_features", "ml_models"}
-    keys = set()
-    for name in view.depends:
-        table = _MIRRORED.get(name, name)
-        if name in views:
-            keys.add(_view_key(database, name))
-        elif table in assets:
-            keys.add(dg.AssetKey(table))
-    return keys
+    tables = {_MIRRORED.get(name, name) for name in view.sources}
+    return {_view_key(view.database, name) for name in view.refs} | {dg.AssetKey(name) for name in tables & assets}
 
 
 def view_asset_keys() -> list[dg.AssetKey]:
     """Return the keys of all view assets."""
-    return [_view_key(database, view.name) for database in _DATABASES for view in load_views(database)]
+    return [_view_key(database, view.name) for database in DATABASES for view in load_views(database)]
+
+
+def _check_names(view: View) -> dict[str, str]:
+    """Return the name of each test's check, by the test as its header says it."""
+    names: dict[str, str] = {}
+    for test in view.tests:
+        words = re.findall(r"[a-z0-9_]+", str(test).lower())
+        name = base = "_".join(words)[:_LONGEST_CHECK_NAME].strip("_")
+        number = 2
+        while name in names.values():
+            name = f"{base}_{number}"
+            number += 1
+        names[str(test)] = name
+    return names
+
+
+def _spec(view: View) -> dg.AssetSpec:
+    columns = [
+        dg.TableColumn(column.name, type=column.unit or "-", description=column.meaning) for column in view.columns
+    ]
+    return dg.AssetSpec(
+        _view_key(view.database, view.name),
+        description="\n\n".join(part for part in (view.file.description, view.file.notes) if part),
+        deps=_upstream(view),
+        group_name=f"views_{view.database}",
+        kinds={view.database, view.materialized},
+        owners=OWNERS,
+        # What fails, or is below what fails, is not materialized; all else is.
+        skippable=True,
+        metadata={
+            "grain": view.file.grain,
+            "columns": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
+            "sql": dg.MetadataValue.md(f"```sql\n{view.readable_sql}\n```"),
+        },
+    )
 
 
 def build_view_assets() -> dg.AssetsDefinition:
-    """Return the assets of all views: one step applies them in dependency order in both databases."""
-    specs = []
-    for database in _DATABASES:
-        views = load_views(database)
-        names = {view.name for view in views}
-        specs += [
-            dg.AssetSpec(
-                _view_key(database, view.name),
-                description=_description(view),
-                deps=_upstream(database, view, names),
-                group_name=f"views_{database}",
-                kinds={database, "view"},
-                owners=OWNERS,
-            )
-            for view in views
-        ]
+    """Return the assets of all views and of their tests, as checks: one step builds those that are selected."""
+    views = {_view_key(database, view.name): view for database in DATABASES for view in load_views(database)}
+    checks = {key: _check_names(view) for key, view in views.items()}
 
-    @dg.multi_asset(specs=specs, name="apply_views")
-    def apply_all_views(settings: dg.ResourceParam[Settings]) -> Iterator[dg.MaterializeResult[None]]:
-        """Create or replace every view of both databases, in dependency order."""
+    @dg.multi_asset(
+        specs=[_spec(view) for view in views.values()],
+        check_specs=[
+            dg.AssetCheckSpec(name, asset=key, description=test, blocking=False)
+            for key, names in checks.items()
+            for test, name in names.items()
+        ],
+        name="build_views",
+        can_subset=True,
+    )
+    def build_selected_views(
+        context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings]
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
+        """Build the selected views aside, test them, show those that pass; fail where one does not."""
         urls = ensure_servers(settings)
-        apply_views(urls.postgres, urls.clickhouse)
-        for spec in specs:
-            yield dg.MaterializeResult(asset_key=spec.key)
+        # A check alone was selected: its view is tested as well as it can be, by building it.
+        selected = {*context.selected_asset_keys, *(key.asset_key for key in context.selected_asset_check_keys)}
+        built = build_views(
+            urls.postgres,
+            urls.clickhouse,
+            selection=[f"{view.database}.{view.name}" for key, view in views.items() if key in selected],
+            is_testing_all=True,
+        )
+        for result in built.views:
+            key = _view_key(result.database, result.view)
+            results = [
+                dg.AssetCheckResult(
+                    passed=test.passed,
+                    check_name=checks[key][test.test],
+                    asset_key=key,
+                    metadata={"rows that fail": test.failures},
+                )
+                for test in result.tests
+                if dg.AssetCheckKey(key, checks[key][test.test]) in context.selected_asset_check_keys
+            ]
+            if result.has_failed or key not in context.selected_asset_keys:
+                yield from results
+                continue
+            rows = {} if result.row_count is None else {"dagster/row_count": result.row_count}
+            yield dg.MaterializeResult(
+                asset_key=key, metadata={"outcome": result.outcome, **rows}, check_results=results
+            )
+        if built.failures:
+            broken = {f"{view.database}.{view.view}": view.reason for view in built.failures}
+            raise dg.Failure(
+                f"{len(broken)} views are not built and go on showing what they showed; the others are built",
+                metadata=broken,
+                allow_retries=False,
+            )
 
-    return apply_all_views
-
-
-def _description(view: View) -> str:
-    comments = [line[2:].strip() for line in view.text.splitlines() if line.startswith("--")]
-    return "\n".join(line for line in comments if not line.startswith("test:"))
+    return build_selected_views
 
 
 def build_report_asset() -> dg.AssetsDefinition:

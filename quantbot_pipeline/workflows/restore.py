@@ -27,7 +27,7 @@ from quantbot_pipeline.storage.postgres_backup import (
     drop_everything,
     finish_restored,
 )
-from quantbot_pipeline.storage.views import apply_views
+from quantbot_pipeline.storage.views import build_views
 from quantbot_pipeline.workflows.back_up import (
     DAGSTER_DUMP,
     HISTORY_FOLDER,
@@ -134,7 +134,7 @@ def restore(
             on_stage("state", 1, 1)
             on_stage("schema, views and mirror", 0, 1)
             applied = migrate(urls.postgres, urls.clickhouse)
-            apply_views(urls.postgres, urls.clickhouse)
+            build_views(urls.postgres, urls.clickhouse).require_all()
             with PostgresStore(urls.postgres) as state, ClickHouseStore(urls.clickhouse) as history:
                 publish(state, history)
             on_stage("schema, views and mirror", 1, 1)

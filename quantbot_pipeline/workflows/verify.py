@@ -154,7 +154,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("published-runs", "ClickHouse mirrors the completed runs", _PUBLISH, verify_counts.check_published_runs),
     Rule("published-calls", "ClickHouse mirrors the calls", _PUBLISH, verify_counts.check_published_calls),
-    Rule("views", "views show completed runs alone", "run 'quantbot views apply'", verify_counts.check_views),
+    Rule("views", "views show completed runs alone", "run 'quantbot views build'", verify_counts.check_views),
     Rule(
         "trials",
         "trials name the completed runs that measured them",

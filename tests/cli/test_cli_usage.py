@@ -73,7 +73,7 @@ def test_all_commands_are_known_here() -> None:
         "models deprecate",
         "report",
         "views",
-        "views apply",
+        "views build",
         "views test",
         "verify",
         "gc",

@@ -13,7 +13,7 @@ from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.migrations import migrate
 from quantbot_pipeline.storage.postgres import PostgresStore
-from quantbot_pipeline.storage.views import apply_views
+from quantbot_pipeline.storage.views import build_views
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +31,10 @@ def urls(postgres_url: str, clickhouse_url: str) -> Iterator[Urls]:
         cleaning.callback(clickhouse.close)
         clickhouse.command(f"create database `{name}`", name="create database")
         cleaning.callback(clickhouse.command, f"drop database `{name}`", name="drop database")
+        builds = f"drop database if exists `{name}_view_builds`"
+        cleaning.callback(clickhouse.command, builds, name="drop builds")
         migrate(own.postgres, own.clickhouse)
-        apply_views(own.postgres, own.clickhouse)
+        build_views(own.postgres, own.clickhouse).require_all()
         yield own
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
-from quantbot_pipeline.storage.views import apply_views, load_views
+from quantbot_pipeline.storage.views import build_views, load_views
 from quantbot_pipeline.workflows import run_simulations as simulations
 from quantbot_pipeline.workflows.collect_garbage import Garbage, collect_garbage
 from quantbot_pipeline.workflows.run_simulations import run_simulations, token_lock_name
@@ -44,7 +44,7 @@ def broken_rules(scene: Scene) -> list[str]:
 
 
 def view_contents(scene: Scene) -> dict[str, Any]:
-    apply_views(scene.urls.postgres, scene.urls.clickhouse)
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
     contents = {}
     for view in load_views("postgres"):
         contents[f"postgres.{view.name}"] = sorted(map(repr, scene.ask_state(f"select * from {view.name}")))  # noqa: S608 - own names

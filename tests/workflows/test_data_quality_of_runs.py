@@ -5,7 +5,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from quantbot_pipeline.storage.views import apply_views
+from quantbot_pipeline.storage.views import build_views
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from tests.workflows.scene import BONK, MARCH, MINUTE, Scene, alert, candle_rows
 
@@ -34,7 +34,7 @@ def test_runs_are_judged_by_what_they_read_and_views_show_it(scene: Scene) -> No
     assert [(d["candle_count"], d["expected_count"], d["distorted_count"]) for d in found] == [(7, 9, 1), (3, 3, 1)]
     assert [(d["trades_over_gaps"], d["longest_held_gap_seconds"]) for d in found] == [(1, 120), (0, 0)]
 
-    apply_views(scene.urls.postgres, scene.urls.clickhouse)
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
     shown = "select strategy_name, data_quality from stg_runs order by 1"
     wanted = [("long", "gaps"), ("short", "good")]
     assert scene.ask_state(shown) == scene.ask_history(shown) == wanted

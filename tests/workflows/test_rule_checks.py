@@ -50,7 +50,7 @@ def _night(scene: Scene, settings: Settings, instance: dg.DagsterInstance) -> tu
     result = job.execute_in_process(run_config=QUIET, instance=instance, raise_on_error=False)
     found = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
     steps = {event.step_key for event in result.all_events if event.is_step_success and event.step_key}
-    return {name: found[name] for name in RULE_CHECKS}, steps & {"apply_views", "report"}
+    return {name: found[name] for name in RULE_CHECKS}, steps & {"build_views", "report"}
 
 
 def test_where_every_rule_holds_views_and_report_are_made(
@@ -59,7 +59,7 @@ def test_where_every_rule_holds_views_and_report_are_made(
     found, steps = _night(simulated, settings, instance)
     # The candles of this scene came from no import.
     assert {name for name, passed in found.items() if not passed} == {"candle_rows_add_up"}
-    assert steps == {"apply_views", "report"}
+    assert steps == {"build_views", "report"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import NewModel, NewTrial
-from quantbot_pipeline.storage.views import apply_views
+from quantbot_pipeline.storage.views import build_views
 from quantbot_pipeline.workflows.derive_calls import derive_calls
 from quantbot_pipeline.workflows.import_alerts import import_alert_files
 from quantbot_pipeline.workflows.import_candles import import_candle_files
@@ -137,7 +137,7 @@ def filled(workflow_urls: Urls, tmp_path_factory: pytest.TempPathFactory) -> Ite
         scene = Scene(state, history, workflow_urls)
         scene.empty()
         fill(scene, tmp_path_factory.mktemp("files"))
-        apply_views(workflow_urls.postgres, workflow_urls.clickhouse)
+        build_views(workflow_urls.postgres, workflow_urls.clickhouse).require_all()
         for table in HISTORY_TABLES:
             scene.change_history(f"create table kept_{table} as {table}")
             scene.change_history(f"insert into kept_{table} select * from {table}")  # noqa: S608 - own names
@@ -523,7 +523,7 @@ def broken(scene: Scene, how: Break) -> Iterator[None]:
             scene.change_history(f"create or replace table {table} as kept_{table}")
             scene.change_history(f"insert into {table} select * from kept_{table}")  # noqa: S608 - own names
         if how.rule == "views":
-            apply_views(scene.urls.postgres, scene.urls.clickhouse)
+            build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
 
 
 def test_every_rule_holds_on_what_the_workflows_stored(filled: Scene) -> None:

@@ -1,0 +1,110 @@
+"""`quantbot views`: build, test and describe the views of both databases."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from quantbot_pipeline.cli.console import print_error, print_json, print_line, print_rows, waiting
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.storage.sql_files import Database
+
+Select = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--select",
+        "-s",
+        help="A view, or a pattern such as 'stg_*'; + before it adds what it reads, + after it what reads it. "
+        "May be given more than once.",
+    ),
+]
+InDatabase = Annotated[
+    Literal["postgres", "clickhouse"] | None, typer.Option("--database", help="Only in this one; both by default.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(help="Views of both databases, from the files in dbt_like_views/.", no_args_is_help=True)
+    app.add_typer(group, name="views")
+    group.command("build")(build)
+    group.command("test")(check)
+
+
+def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
+    """Build the views whose files or inputs changed, test them, and only then show them.
+
+    A view that fails goes on showing what it showed, and so does what reads it. Exit code 0 when all chosen views are
+    what their files say, else 3.
+
+    Examples: quantbot views build, quantbot views build --select +mart_caller_leaderboard --database clickhouse
+    """
+    from quantbot_pipeline.cli.stores import open_stores
+    from quantbot_pipeline.storage.views import build_views
+
+    with open_stores() as stores, waiting("building the views") as tell:
+        built = build_views(
+            stores.urls.postgres,
+            stores.urls.clickhouse,
+            databases=_databases(database),
+            selection=select or (),
+            on_progress=tell,
+        )
+    rows = [
+        {
+            "database": view.database,
+            "view": view.view,
+            "outcome": view.outcome,
+            "tests": len(view.tests),
+            "rows": view.row_count,
+        }
+        for view in built.views
+    ]
+    if as_json:
+        reasons = [view.reason for view in built.views]
+        print_json([row | {"reason": reason} for row, reason in zip(rows, reasons, strict=True)])
+    else:
+        changed = [row for row in rows if row["outcome"] != "unchanged"]
+        if changed:
+            print_rows("Views", changed)
+        print_line(f"{len(rows) - len(changed)} of {len(rows)} views are unchanged")
+        for failure in built.failures:
+            print_error(f"{failure.database}.{failure.view} {failure.outcome}: {failure.reason}")
+    raise typer.Exit(3 if built.failures else 0)
+
+
+def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
+    """Run the tests in the views' headers on the rows that are stored now; exit 1 if one fails.
+
+    Examples: quantbot views test, quantbot views test --select 'mart_*' --json
+    """
+    from quantbot_pipeline.cli.stores import open_stores
+    from quantbot_pipeline.storage.views import check_views
+
+    with open_stores() as stores, waiting("testing the views") as tell:
+        results = check_views(
+            stores.urls.postgres,
+            stores.urls.clickhouse,
+            databases=_databases(database),
+            selection=select or (),
+            on_progress=tell,
+        )
+    rows = [
+        {
+            "database": result.database,
+            "view": result.view,
+            "test": result.test,
+            "result": "passed" if result.passed else f"{result.failures} rows fail",
+        }
+        for result in results
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows("View tests", rows)
+    raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+def _databases(database: "Database | None") -> "tuple[Database, ...]":
+    return ("postgres", "clickhouse") if database is None else (database,)

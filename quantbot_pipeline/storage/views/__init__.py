@@ -1,0 +1,20 @@
+"""Views of both databases: read from `dbt_like_views/`, built aside, tested, shown, and described (docs/views.md)."""
+
+from quantbot_pipeline.storage.views.building import BuiltView, ViewBuild, build_views, check_views
+from quantbot_pipeline.storage.views.files import ViewColumn, ViewTest
+from quantbot_pipeline.storage.views.rendering import View, load_views
+from quantbot_pipeline.storage.views.selection import select_views
+from quantbot_pipeline.storage.views.testing import ViewTestResult
+
+__all__ = [
+    "BuiltView",
+    "View",
+    "ViewBuild",
+    "ViewColumn",
+    "ViewTest",
+    "ViewTestResult",
+    "build_views",
+    "check_views",
+    "load_views",
+    "select_views",
+]

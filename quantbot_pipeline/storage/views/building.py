@@ -1,0 +1,359 @@
+"""Building views: aside, tested there, and only then shown to those who read them.
+
+A view whose select or tests fail keeps its old build, and what reads it is not built; all else goes on. What did not
+change is left alone: a build's name holds the hash of all that its rows depend on, so it is there already.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.storage.sql_files import Database
+from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
+from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
+from quantbot_pipeline.storage.views.rendering import DATABASES, Relation, View, content_hashes, load_views
+from quantbot_pipeline.storage.views.selection import names_above, select_views
+from quantbot_pipeline.storage.views.states import (
+    TRIAL_SUFFIX,
+    Build,
+    OutputColumn,
+    Publication,
+    PublishedView,
+    ViewBuilds,
+    first_line,
+    unused_builds,
+)
+from quantbot_pipeline.storage.views.testing import ViewTestResult
+
+Outcome = Literal["built", "filled", "unchanged", "failed", "skipped", "dropped"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltView:
+    """What became of one view.
+
+    Attributes:
+        database: postgres or clickhouse.
+        view: Its name.
+        outcome: built: its select, its tests or what it reads changed; filled: a table took in new rows; unchanged;
+            failed: its select or tests are wrong; skipped: what it reads failed; dropped: it has no file any more.
+            A view that failed or was skipped goes on showing what it showed.
+        reason: Why it failed or was skipped; empty else.
+        tests: Tests that ran in this build.
+        row_count: Rows of a table that was built or filled; None for views.
+    """
+
+    database: Database
+    view: str
+    outcome: Outcome
+    reason: str = ""
+    tests: tuple[ViewTestResult, ...] = ()
+    row_count: int | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is not what its file says."""
+        return self.outcome in ("failed", "skipped")
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBuild:
+    """What became of all views that were to be built.
+
+    Attributes:
+        views: One entry per view, in build order, Postgres first.
+    """
+
+    views: tuple[BuiltView, ...]
+
+    @property
+    def failures(self) -> tuple[BuiltView, ...]:
+        """Views that are not what their files say, those that failed themselves first."""
+        return tuple(sorted((view for view in self.views if view.has_failed), key=lambda view: view.outcome))
+
+    def require_all(self) -> None:
+        """Refuse to go on where a view is not what its file says.
+
+        Raises:
+            MigrationError: with the first failure and how many views it stopped.
+        """
+        if not (failures := self.failures):
+            return
+        first = failures[0]
+        others = [f"{view.database}.{view.view}" for view in failures[1:]]
+        and_others = f" (also not built: {', '.join(others)})" if others else ""
+        raise MigrationError(f"view {first.database}.{first.view} is not built: {first.reason}{and_others}")
+
+
+def build_views(
+    postgres_url: str,
+    clickhouse_url: str,
+    *,
+    databases: Sequence[Database] = DATABASES,
+    selection: Sequence[str] = (),
+    is_testing_all: bool = False,
+    folder: Path | None = None,
+    tables: frozenset[str] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> ViewBuild:
+    """Build the views whose files, inputs or (of tables) rows changed, and show them.
+
+    Any number of processes may call this at once; one after the other builds.
+
+    Args:
+        postgres_url: `postgresql://user:password@host:port/database`.
+        clickhouse_url: `http(s)://user:password@host:port/database`.
+        databases: In which to build.
+        selection: See `select_views`; all views when empty. Views above a chosen one are built aside for it where
+            they changed, and go on showing what they showed.
+        is_testing_all: Also run the tests of chosen views that did not change, on the rows of now.
+        folder: Folder with a folder of view files per database; the project's by default.
+        tables: Tables that views may read; those of the migrations by default.
+        on_progress: Told which view is being built.
+
+    Raises:
+        MigrationError: a view's file is not understood; nothing was changed.
+        ConfigError: a part of the selection fits no view.
+        StorageError: Postgres did not let a view be changed, as it was read without a pause.
+        ServerError: a server does not answer.
+    """
+    loaded = {
+        database: load_views(database, None if folder is None else folder / database, tables) for database in databases
+    }
+    chosen = select_views([view for views in loaded.values() for view in views], selection)
+    with ExitStack() as closing:
+        postgres = PostgresBuilds(postgres_url)
+        closing.callback(postgres.close)
+        postgres.take_lock()
+        results: list[BuiltView] = []
+        for database, views in loaded.items():
+            builds: ViewBuilds = postgres
+            if database == "clickhouse":
+                builds = ClickHouseBuilds(clickhouse_url)
+                closing.callback(builds.close)
+            names = [view.name for view in chosen if view.database == database]
+            builder = _Builder(database, builds, views, names, is_testing_all, on_progress or (lambda _: None))
+            results += builder.run(is_dropping=not selection)
+    return ViewBuild(tuple(results))
+
+
+def check_views(
+    postgres_url: str,
+    clickhouse_url: str,
+    *,
+    databases: Sequence[Database] = DATABASES,
+    selection: Sequence[str] = (),
+    folder: Path | None = None,
+    tables: frozenset[str] | None = None,
+    on_progress: Callable[[str], None] | None = None,
+) -> list[ViewTestResult]:
+    """Run the tests of views as they are shown now, on the rows that are stored now.
+
+    Args:
+        postgres_url: `postgresql://user:password@host:port/database`.
+        clickhouse_url: `http(s)://user:password@host:port/database`.
+        databases: In which.
+        selection: See `select_views`; all views when empty.
+        folder: Folder with a folder of view files per database; the project's by default.
+        tables: Tables that views may read; those of the migrations by default.
+        on_progress: Told which view is being tested.
+
+    Raises:
+        MigrationError: a view's file is not understood.
+        StorageError: a test can't run: the view was not built yet, for one.
+        ServerError: a server does not answer.
+    """
+    results: list[ViewTestResult] = []
+    tell = on_progress or (lambda _: None)
+    for database in databases:
+        views = load_views(database, None if folder is None else folder / database, tables)
+        builds: ViewBuilds = (
+            PostgresBuilds(postgres_url) if database == "postgres" else ClickHouseBuilds(clickhouse_url)
+        )
+        with ExitStack() as closing:
+            closing.callback(builds.close)
+            for view in select_views(views, selection) if selection else views:
+                tell(f"testing {database}.{view.name}")
+                results += _tested(builds, view, builds.source_address(view.name), {})
+    return results
+
+
+def _tested(builds: ViewBuilds, view: View, address: str, addresses: Mapping[str, str]) -> list[ViewTestResult]:
+    results = []
+    for test in view.tests:
+        try:
+            failures = builds.count_failures(test, address, addresses)
+        except ServerError:
+            raise
+        except StorageError as error:
+            raise StorageError(
+                f"{view.path}:{test.line}: the test {test} can't run in {view.database}: {first_line(error)}; correct "
+                "the test, or run 'quantbot views build' where the view is not built yet"
+            ) from error
+        results.append(ViewTestResult(view.database, view.name, str(test), failures))
+    return results
+
+
+class _Builder:
+    """Builds the views of one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        builds: ViewBuilds,
+        views: Sequence[View],
+        chosen: Sequence[str],
+        is_testing_all: bool,  # noqa: FBT001 - private, and there is one call
+        tell: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._builds = builds
+        self._views = views
+        self._chosen = frozenset(chosen)
+        self._needed = self._chosen | names_above(views, chosen)
+        self._is_testing_all = is_testing_all
+        self._tell = tell
+        hashes = content_hashes(views)
+        self._build_names = {view.name: f"{view.name}__{hashes[view.name]}" for view in views}
+        self._results: dict[str, BuiltView] = {}
+
+    def run(self, *, is_dropping: bool) -> list[BuiltView]:
+        if not self._chosen and not is_dropping:
+            return []
+        self._builds.prepare()
+        published = self._builds.published()
+        # At the beginning, not at the end: by now nobody is still at reading what the last build replaced.
+        for build in unused_builds(self._builds.builds(), published):
+            self._builds.drop_build(build)
+        present = self._builds.builds()
+        for view in self._views:
+            if view.name in self._needed:
+                self._results[view.name] = self._build_unless_stopped(view, present)
+        self._publish(published)
+        dropped = self._drop_removed(published) if is_dropping else []
+        return [self._results[view.name] for view in self._views if view.name in self._chosen] + dropped
+
+    def _build_unless_stopped(self, view: View, present: Mapping[str, Build]) -> BuiltView:
+        for name in (*view.refs, *view.tested_against):
+            above = self._results.get(name)
+            if above is not None and above.has_failed:
+                verb = "reads" if name in view.refs else "is tested against"
+                return BuiltView(self._database, view.name, "skipped", f"{view.name} {verb} {name}, which is not built")
+        try:
+            return self._build(view, present.get(self._build_names[view.name]))
+        except ServerError:
+            raise
+        except StorageError as error:
+            return BuiltView(self._database, view.name, "failed", _with_place(view, error))
+
+    def _build(self, view: View, present: Build | None) -> BuiltView:
+        build_name = self._build_names[view.name]
+        result = BuiltView(self._database, view.name, "unchanged" if present else "built")
+        contents = None
+        if view.materialized == "table" and (present is None or view.name in self._chosen):
+            contents = self._builds.contents(self._sources_of(view))
+            if present is not None and (contents is None or contents != present.contents):
+                result = replace(result, outcome="filled")
+        if result.outcome == "unchanged":
+            if self._is_testing_all and view.name in self._chosen:
+                again = _tested(self._builds, view, self._builds.build_address(build_name), self._addresses())
+                return _judged(view, replace(result, tests=tuple(again)))
+            return result
+        self._tell(f"building {self._database}.{view.name}")
+        trial_name = build_name + TRIAL_SUFFIX
+        trial = Build(trial_name, is_table=view.materialized == "table")
+        try:
+            self._builds.create(view, trial_name, view.render(self._address), contents)
+            self._check_columns(view, self._builds.columns(trial_name))
+            address = self._builds.build_address(trial_name)
+            tests = tuple(_tested(self._builds, view, address, self._addresses() | {view.name: address}))
+            row_count = self._builds.count_rows(address) if trial.is_table else None
+            judged = _judged(view, replace(result, tests=tests, row_count=row_count))
+            if judged.has_failed:
+                self._builds.drop_build(trial)
+            else:
+                self._builds.accept(trial_name, replace(trial, name=build_name))
+        except ServerError:
+            raise
+        except StorageError:
+            self._builds.drop_build(trial)
+            raise
+        return judged
+
+    def _address(self, relation: Relation) -> str:
+        if relation.kind == "ref":
+            return self._builds.build_address(self._build_names[relation.name])
+        return self._builds.source_address(relation.name)
+
+    def _addresses(self) -> dict[str, str]:
+        """Return by view where its build of now is, of those that this run looked at."""
+        return {name: self._builds.build_address(self._build_names[name]) for name in self._results}
+
+    def _sources_of(self, view: View) -> list[str]:
+        by_name = {view.name: view for view in self._views}
+        names = {view.name}
+        left = [view.name]
+        while left:
+            more = set(by_name[left.pop()].refs) - names
+            names |= more
+            left += more
+        return sorted({source for name in names for source in by_name[name].sources})
+
+    def _check_columns(self, view: View, columns: Sequence[OutputColumn]) -> None:
+        found = tuple(column.name for column in columns)
+        if found != view.output_names:
+            raise StorageError(
+                f"{self._database} makes the columns {', '.join(found)} of it; allowed are those under columns, "
+                f"{', '.join(view.output_names)}: name each with 'as'"
+            )
+
+    def _publish(self, published: Mapping[str, PublishedView]) -> None:
+        publications = []
+        for view in self._views:
+            if view.name not in self._chosen or self._results[view.name].has_failed:
+                continue
+            build_name = self._build_names[view.name]
+            shown = published.get(view.name)
+            if shown is None or shown.build_name != build_name or shown.comments != view.comments:
+                columns = tuple(self._builds.columns(build_name))
+                publications.append(Publication(view, build_name, columns))
+        if not publications:
+            return
+        for name, reason in self._builds.publish(publications).items():
+            self._results[name] = replace(self._results[name], outcome="failed", reason=reason)
+
+    def _drop_removed(self, published: Mapping[str, PublishedView]) -> list[BuiltView]:
+        dropped = []
+        known = {view.name for view in self._views}
+        for name, view in published.items():
+            if view.build_name is not None and view.build_name.rpartition("__")[0] == name and name not in known:
+                reason = self._builds.unpublish(name)
+                outcome: Outcome = "dropped" if reason is None else "failed"
+                text = "" if reason is None else f"it has no file any more, but can't be dropped: {reason}"
+                dropped.append(BuiltView(self._database, name, outcome, text))
+        return dropped
+
+
+def _judged(view: View, result: BuiltView) -> BuiltView:
+    """Return a result as failed where a test found rows."""
+    wrong = [test for test in result.tests if not test.passed]
+    if not wrong:
+        return result
+    lines = {str(test): test.line for test in view.tests}
+    reason = "; ".join(
+        f"{view.path}:{lines[test.test]}: the test {test.test} finds {test.failures} rows" for test in wrong
+    )
+    return replace(result, outcome="failed", reason=reason)
+
+
+def _with_place(view: View, error: StorageError) -> str:
+    text = first_line(error)
+    if text.startswith(str(view.path)):
+        return text
+    return (
+        f"{view.path}: {view.database} refuses it: {text}; run 'quantbot migrate' if a table or column is missing, "
+        "else correct the file"
+    )

@@ -1,0 +1,187 @@
+"""Builds of views in ClickHouse: the database `…_view_builds`, and the views that show the newest ones."""
+
+from collections.abc import Mapping, Sequence
+
+from quantbot_pipeline.errors import ServerError, StorageError
+from quantbot_pipeline.storage.clickhouse_connection import ClickHouseAddress, ClickHouseConnection
+from quantbot_pipeline.storage.sql_files import load_sql
+from quantbot_pipeline.storage.views.files import ViewTest
+from quantbot_pipeline.storage.views.rendering import View
+from quantbot_pipeline.storage.views.states import (
+    Build,
+    OutputColumn,
+    Publication,
+    PublishedView,
+    build_name_in,
+    first_line,
+)
+from quantbot_pipeline.storage.views.testing import ACCEPTED_VALUES, failures_statement
+
+
+class ClickHouseBuilds:
+    """Views of one ClickHouse database.
+
+    Args:
+        url: `http(s)://user:password@host:port/database`.
+
+    Raises, in every method: StorageError where the database refuses a statement, ServerError where it is out of
+    reach.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = ClickHouseAddress.parse(url).database
+        self._builds_database = f"{self._database}_view_builds"
+        self._connection = ClickHouseConnection(url)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def prepare(self) -> None:
+        """Make the database of builds, and remove what an interrupted build left on trial."""
+        self._run(f"create database if not exists `{self._builds_database}`", "create database")
+        for build in self.builds().values():
+            if build.is_on_trial:
+                self.drop_build(build)
+
+    def builds(self) -> dict[str, Build]:
+        """Return what the database of builds holds, by name."""
+        rows = self._connection.fetch_table(
+            load_sql("clickhouse", "views/find_builds"),
+            name="views/find_builds",
+            parameters={"builds_database": self._builds_database},
+        ).to_pylist()
+        return {
+            row["build_name"]: Build(
+                row["build_name"],
+                is_table=bool(row["is_table"]),
+                contents=row["fingerprint"],
+                definition=row["definition"],
+            )
+            for row in rows
+        }
+
+    def published(self) -> dict[str, PublishedView]:
+        """Return the views that people read, by name."""
+        rows = self._connection.fetch_table(
+            load_sql("clickhouse", "views/find_published"), name="views/find_published"
+        ).to_pylist()
+        return {
+            row["view_name"]: PublishedView(
+                row["view_name"],
+                build_name_in(row["definition"]),
+                (row["view_comment"], *row["column_comments"]),
+            )
+            for row in rows
+        }
+
+    def contents(self, tables: Sequence[str]) -> str | None:
+        """Return what tables hold, in few letters; None where a table does not tell."""
+        rows = self._connection.fetch_table(
+            load_sql("clickhouse", "views/find_contents"),
+            name="views/find_contents",
+            parameters={"table_names": list(tables)},
+        ).to_pylist()
+        if len(rows) < len(set(tables)) or not all(row["has_parts"] for row in rows):
+            return None
+        return "; ".join(f"{row['table_name']} {row['contents']}" for row in rows)
+
+    def source_address(self, name: str) -> str:
+        """Return the quoted address of a table of the migrations, or of a published view."""
+        return f"`{self._database}`.`{name}`"
+
+    def build_address(self, build_name: str) -> str:
+        """Return the quoted address of a build."""
+        return f"`{self._builds_database}`.`{build_name}`"
+
+    def create(self, view: View, build_name: str, select: str, contents: str | None) -> None:
+        """Create a view's build, with its rows where it is a table."""
+        address = self.build_address(build_name)
+        if view.materialized == "view":
+            self._run(f"create view {address} as\n{select}", view.name)
+            return
+        order_by = ", ".join(f"`{name}`" for name in view.file.order_by)
+        self._run(
+            f"create table {address} engine = MergeTree order by ({order_by}) settings allow_nullable_key = 1 "
+            f"comment {_text(contents or '')} as\n{select}",
+            view.name,
+        )
+
+    def accept(self, trial_name: str, build: Build) -> None:
+        """Give a build that passed its tests its name; take the place of one that is there."""
+        trial, address = self.build_address(trial_name), self.build_address(build.name)
+        if build.name in self.builds():
+            self._run(f"exchange tables {trial} and {address}", build.name)
+            self.drop_build(Build(trial_name, is_table=build.is_table))
+        else:
+            self._run(f"rename table {trial} to {address}", build.name)
+
+    def columns(self, build_name: str) -> list[OutputColumn]:
+        """Return the columns of a build."""
+        rows = self._connection.fetch_table(
+            load_sql("clickhouse", "views/find_columns"),
+            name="views/find_columns",
+            parameters={"builds_database": self._builds_database, "build_name": build_name},
+        ).to_pylist()
+        return [OutputColumn(row["column_name"], row["column_type"]) for row in rows]
+
+    def count_rows(self, address: str) -> int:
+        """Return how many rows a view or table has."""
+        rows = self._connection.fetch_table(f"select count() as n from {address}", name="count")  # noqa: S608 - quoted
+        return int(rows.column(0)[0].as_py())
+
+    def count_failures(self, test: ViewTest, address: str, addresses: Mapping[str, str]) -> int:
+        """Return how many rows break a test."""
+        statement = failures_statement(
+            "clickhouse", test, address, lambda name: addresses.get(name, self.source_address(name))
+        )
+        rows = self._connection.fetch_table(
+            statement.replace(ACCEPTED_VALUES, "{values:Array(String)}"),
+            name=f"test {test}",
+            parameters={"values": list(test.values)},
+        )
+        return int(rows.column(0)[0].as_py())
+
+    def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
+        """Let the views that people read show new builds, each of them at once.
+
+        Returns:
+            By view, why it could not be changed; those keep what they showed.
+        """
+        refused = {}
+        for publication in publications:
+            view = publication.view
+            meanings = {column.name: column.comment for column in view.columns}
+            declared = ", ".join(
+                f"`{column.name}` {column.type} comment {_text(meanings[column.name])}"
+                for column in publication.columns
+            )
+            columns = ", ".join(f"`{column.name}`" for column in publication.columns)
+            # Quoted identifiers of the project's files, and types that the database gave.
+            select = f"select {columns} from {self.build_address(publication.build_name)}"  # noqa: S608 - see above
+            head = f"create or replace view {self.source_address(view.name)} ({declared})"
+            try:
+                self._run(f"{head} as {select} comment {_text(view.comment)}", view.name)
+            except ServerError:
+                raise
+            except StorageError as error:
+                refused[view.name] = first_line(error)
+        return refused
+
+    def unpublish(self, name: str) -> str | None:
+        """Drop a view that has no file any more."""
+        self._run(f"drop view if exists {self.source_address(name)}", name)
+        return None
+
+    def drop_build(self, build: Build) -> None:
+        """Drop one build."""
+        kind = "table" if build.is_table else "view"
+        self._run(f"drop {kind} if exists {self.build_address(build.name)}", build.name)
+
+    def _run(self, statement: str, name: str) -> None:
+        self._connection.command(statement, name=name)
+
+
+def _text(text: str) -> str:
+    """Return a text as a literal of ClickHouse's SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

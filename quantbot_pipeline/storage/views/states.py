@@ -1,0 +1,168 @@
+"""What a database knows of views: builds, the views that people read, and what a place of builds can do.
+
+A build is a view or table beside those that people read; its name ends with the hash of all that its rows depend on:
+`mart_runs_ranked__0f3a…`. It reads other builds, never what people read. What people read is a thin view of the plain
+name that shows one build, so that changing it is one quick statement, a view that fails keeps its old build with all
+that this one reads, and nobody ever meets a half of two versions.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from typing import Protocol
+
+from quantbot_pipeline.storage.views.files import ViewTest
+from quantbot_pipeline.storage.views.rendering import View
+
+TRIAL_SUFFIX = "__new"
+"""Ends the name of a build whose tests have not passed yet."""
+
+_BUILD_NAME = re.compile(r"view_builds[`\"]?\.[`\"]?(?P<name>(?:stg|int|mart)_[a-z0-9_]+__[0-9a-f]{12})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One build in a database.
+
+    Attributes:
+        name: The view's name, two underscores, the hash, and `__new` while it is on trial.
+        is_table: Whether its rows are stored.
+        contents: What its sources held when it was filled; empty where that is not known.
+        definition: Its SQL as the database gives it, where builds are found by name in it.
+    """
+
+    name: str
+    is_table: bool
+    contents: str = ""
+    definition: str = ""
+
+    @property
+    def is_on_trial(self) -> bool:
+        """Whether its tests have not passed yet."""
+        return self.name.endswith(TRIAL_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputColumn:
+    """A column of a build: its name and its type in the database's words."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedView:
+    """A view that people read.
+
+    Attributes:
+        name: Its name.
+        build_name: The build that it shows; None where it is no view of this kind.
+        comments: Of the view and of its columns in order.
+    """
+
+    name: str
+    build_name: str | None
+    comments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What a view that people read is to show from now on."""
+
+    view: View
+    build_name: str
+    columns: tuple[OutputColumn, ...]
+
+
+class ViewBuilds(Protocol):
+    """A place of builds; see `PostgresBuilds` and `ClickHouseBuilds`."""
+
+    def close(self) -> None:
+        """End the connections, and with them the lock of Postgres."""
+        ...
+
+    def prepare(self) -> None:
+        """Make the place of builds, and remove what an interrupted build left on trial."""
+        ...
+
+    def builds(self) -> dict[str, Build]:
+        """Return what is there, by name."""
+        ...
+
+    def published(self) -> dict[str, PublishedView]:
+        """Return the views that people read, by name."""
+        ...
+
+    def contents(self, tables: Sequence[str]) -> str | None:
+        """Return what tables hold, in few letters that change when rows do; None where that is not known."""
+        ...
+
+    def source_address(self, name: str) -> str:
+        """Return the quoted address of a table of the migrations, or of a published view."""
+        ...
+
+    def build_address(self, build_name: str) -> str:
+        """Return the quoted address of a build."""
+        ...
+
+    def create(self, view: View, build_name: str, select: str, contents: str | None) -> None:
+        """Create a view's build, with its rows where it is a table."""
+        ...
+
+    def accept(self, trial_name: str, build: Build) -> None:
+        """Give a build that passed its tests its name; take the place of one that is there."""
+        ...
+
+    def columns(self, build_name: str) -> list[OutputColumn]:
+        """Return the columns of a build in order."""
+        ...
+
+    def count_rows(self, address: str) -> int:
+        """Return how many rows a view or table has."""
+        ...
+
+    def count_failures(self, test: ViewTest, address: str, addresses: Mapping[str, str]) -> int:
+        """Return how many rows break a test."""
+        ...
+
+    def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
+        """Show new builds; return by view why one could not be changed."""
+        ...
+
+    def unpublish(self, name: str) -> str | None:
+        """Drop a view that has no file any more; return why it could not be."""
+        ...
+
+    def drop_build(self, build: Build) -> None:
+        """Drop one build."""
+        ...
+
+
+def build_name_in(definition: str) -> str | None:
+    """Return the build that a view shows, None for a view that shows none or several."""
+    names = build_names_in(definition)
+    return next(iter(names)) if len(names) == 1 else None
+
+
+def build_names_in(definition: str) -> frozenset[str]:
+    """Return the builds that a definition reads."""
+    return frozenset(match["name"] for match in _BUILD_NAME.finditer(definition))
+
+
+def unused_builds(builds: Mapping[str, Build], published: Mapping[str, PublishedView]) -> list[Build]:
+    """Return the builds that no published view shows or reads through others, those that read others first."""
+    used = {view.build_name for view in published.values() if view.build_name is not None} & builds.keys()
+    left = list(used)
+    while left:
+        more = build_names_in(builds[left.pop()].definition) & builds.keys() - used
+        used |= more
+        left += more
+    unused = builds.keys() - used
+    order = TopologicalSorter({name: build_names_in(builds[name].definition) & unused for name in unused})
+    return [builds[name] for name in reversed(list(order.static_order()))]
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

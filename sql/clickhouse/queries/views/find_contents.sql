@@ -1,0 +1,27 @@
+-- What tables hold, as far as inserts, deletions and dropped partitions change it and merges don't.
+-- grain: one table
+select
+    tables.name as table_name,
+    tables.engine like '%MergeTree' as has_parts,
+    coalesce(parts.contents, '') as contents
+from system.tables as tables
+left join (
+    select
+        table,
+        toString(arraySort(groupArray((partition_id, last_block, last_version)))) as contents
+    from (
+        select
+            table,
+            partition_id,
+            max(max_block_number) as last_block,
+            max(data_version) as last_version
+        from system.parts
+        where database = currentDatabase() and active
+        group by
+            table,
+            partition_id
+    )
+    group by table
+) as parts on tables.name = parts.table
+where tables.database = currentDatabase() and has({table_names:Array(String)}, tables.name)
+order by tables.name
