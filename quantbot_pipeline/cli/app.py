@@ -35,6 +35,7 @@ from quantbot_pipeline.cli import (
     servers,
     simulations,
     strategies,
+    trade,
     verify,
     views,
 )
@@ -117,6 +118,7 @@ def build_app() -> typer.Typer:
         calls,
         strategies,
         simulations,
+        trade,
         lookahead,
         backfills,
         optimization,

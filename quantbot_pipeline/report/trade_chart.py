@@ -44,7 +44,7 @@ RISING, FALLING = "#4a9d8f", "#c0785a"
 BUY, SELL, STOP, TARGET, AVERAGE, ORDER, CALL = (
     "#0b84d8",
     "#e0601f",
-    "#b5179e",
+    "#c936b1",
     "#6c8f2c",
     "#8a8f98",
     "#0b84d8",
@@ -512,6 +512,8 @@ def _axes(drawing: TradeDrawing, panes: Sequence[str]) -> Figure:
     bottom = "y" if not panes else f"y{len(panes) + 1}"
     axes: Figure = {
         "xaxis": {
+            "tickangle": 0,
+            "nticks": 8,
             "type": "date",
             "rangeslider": {"visible": False},
             "anchor": bottom,

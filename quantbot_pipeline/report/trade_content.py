@@ -188,7 +188,7 @@ def event_rows(content: TradeContent) -> list[EventRow]:
         EventRow(
             seq=event.seq,
             at=event.event_time,
-            kind=event.event_type.replace("_", " "),
+            kind="re-entry" if event.event_type is EventType.RE_ENTRY else event.event_type.replace("_", " "),
             price=_finite(event.price),
             size=event.size if event.size > 0 else None,
             remaining=event.remaining_position,

@@ -193,7 +193,7 @@ class _CycleLevels:
         followed: Sequence[tuple[int, float]],
     ) -> None:
         cycle = "" if self._number == 1 else f", cycle {self._number}"
-        known = _changes([(at, stop) for at, stop in stops if stop is not None and at < self._ended_at])
+        known = _changes([(at, stop) for at, stop in stops if stop is not None and at <= self._ended_at])
         if known:
             levels.stops.append(Level(f"stop{cycle}", known, self._ended_at))
         levels.averages.append(Level(f"average entry{cycle}", _changes(averages), self._ended_at))
@@ -220,7 +220,7 @@ def _entry_orders(market: _Market, content: TradeContent) -> list[Level]:
     if isinstance(entry, Rebound):
         steps, lowest = [(began_at, reference * (1 + entry.rebound))], reference
         for i in range(start, last):
-            if market.close_time(i) >= until:
+            if market.close_time(i) > until:
                 break
             lowest = min(lowest, market.low[i])
             steps.append((market.close_time(i), lowest * (1 + entry.rebound)))
