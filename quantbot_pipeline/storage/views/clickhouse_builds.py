@@ -138,7 +138,8 @@ class ClickHouseBuilds:
         rows = self._connection.fetch_table(
             statement.replace(ACCEPTED_VALUES, "{values:Array(String)}"),
             name=f"test {test}",
-            parameters={"values": list(test.values)},
+            # Without a parameter in it, the client would take a per cent sign for one.
+            parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
         )
         return int(rows.column(0)[0].as_py())
 

@@ -38,6 +38,11 @@ class Build:
     definition: str = ""
 
     @property
+    def reads(self) -> frozenset[str]:
+        """Other builds that it reads."""
+        return build_names_in(self.definition) - {self.name}
+
+    @property
     def is_on_trial(self) -> bool:
         """Whether its tests have not passed yet."""
         return self.name.endswith(TRIAL_SUFFIX)
@@ -155,11 +160,11 @@ def unused_builds(builds: Mapping[str, Build], published: Mapping[str, Published
     used = {view.build_name for view in published.values() if view.build_name is not None} & builds.keys()
     left = list(used)
     while left:
-        more = build_names_in(builds[left.pop()].definition) & builds.keys() - used
+        more = builds[left.pop()].reads & builds.keys() - used
         used |= more
         left += more
     unused = builds.keys() - used
-    order = TopologicalSorter({name: build_names_in(builds[name].definition) & unused for name in unused})
+    order = TopologicalSorter({name: builds[name].reads & unused for name in unused})
     return [builds[name] for name in reversed(list(order.static_order()))]
 
 

@@ -8,13 +8,14 @@ from system.tables as tables
 left join (
     select
         table,
-        toString(arraySort(groupArray((partition_id, last_block, last_version)))) as contents
+        toString(arraySort(groupArray((partition_id, last_block, last_mutation)))) as contents
     from (
         select
             table,
             partition_id,
             max(max_block_number) as last_block,
-            max(data_version) as last_version
+            -- The version of a part that was never mutated is its first block, which merges change.
+            maxIf(data_version, data_version <> min_block_number) as last_mutation
         from system.parts
         where database = currentDatabase() and active
         group by

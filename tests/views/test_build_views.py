@@ -1,0 +1,488 @@
+"""Building views on real servers: what changes, what stands, what readers see meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.sql_files import Database
+from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views
+
+pytestmark = pytest.mark.server
+
+DATABASES: list[Database] = ["postgres", "clickhouse"]
+TABLES = frozenset({"things"})
+
+
+@dataclass
+class Workbench:
+    """Two databases with a table `things`, and a folder of view files for each."""
+
+    postgres: str
+    clickhouse: str
+    folder: Path
+
+    def write(self, name: str, select: str, *, header: str = "", columns: str = "id") -> None:
+        """Write the same view for both databases; `header` is what its header has besides the columns."""
+        described = "".join(f"  {column}: {{meaning: About {column}, unit: things}}\n" for column in columns.split())
+        for database in DATABASES:
+            own = header
+            if "materialized: table" in header and database == "clickhouse":
+                own += "order_by: [id]\n"
+            text = (
+                f"/*\ndescription: What of {name}?\ngrain: one row per thing\n{own}columns:\n{described}*/\n{select}\n"
+            )
+            path = self.folder / database / f"{name}.sql"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+    def remove(self, name: str) -> None:
+        for database in DATABASES:
+            (self.folder / database / f"{name}.sql").unlink()
+
+    def build(self, *selection: str) -> ViewBuild:
+        return build_views(self.postgres, self.clickhouse, selection=selection, folder=self.folder, tables=TABLES)
+
+    def ask(self, database: Database, statement: str) -> list[tuple[object, ...]]:
+        if database == "postgres":
+            with psycopg.connect(self.postgres, autocommit=True) as connection:
+                return list(connection.execute(statement.encode()).fetchall())
+        clickhouse = ClickHouseConnection(self.clickhouse)
+        try:
+            return [tuple(row.values()) for row in clickhouse.fetch_table(statement, name="ask").to_pylist()]
+        finally:
+            clickhouse.close()
+
+    def run(self, database: Database, statement: str) -> None:
+        if database == "postgres":
+            with psycopg.connect(self.postgres, autocommit=True) as connection:
+                connection.execute(statement.encode())
+            return
+        clickhouse = ClickHouseConnection(self.clickhouse)
+        try:
+            clickhouse.command(statement, name="run")
+        finally:
+            clickhouse.close()
+
+    def ids(self, database: Database, view: str) -> list[object]:
+        return [row[0] for row in self.ask(database, f"select id from {view} order by id")]  # noqa: S608 - own names
+
+
+@pytest.fixture(scope="module")
+def servers(postgres_url: str, clickhouse_url: str) -> Iterator[tuple[str, str]]:
+    name = f"builds_{uuid4().hex[:12]}"
+    with ExitStack() as cleaning:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f'create database "{name}"'.encode())
+            # Waiting for the disk at each small commit would be most of these tests' time.
+            connection.execute(f'alter database "{name}" set synchronous_commit = off'.encode())
+        cleaning.callback(_drop_postgres, postgres_url, name)
+        clickhouse = ClickHouseConnection(clickhouse_url)
+        cleaning.callback(clickhouse.close)
+        for database in (name, f"{name}_view_builds"):
+            clickhouse.command(f"create database `{database}`", name="create")
+            cleaning.callback(clickhouse.command, f"drop database `{database}`", name="drop")
+        yield _with_database(postgres_url, name), _with_database(clickhouse_url, name)
+
+
+def _drop_postgres(url: str, name: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'drop database "{name}" with (force)'.encode())
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture
+def bench(servers: tuple[str, str], tmp_path: Path) -> Iterator[Workbench]:
+    """A workbench whose table holds the ids 1, 2 and 3."""
+    made = Workbench(*servers, tmp_path)
+    for database in DATABASES:
+        (tmp_path / database).mkdir()
+    made.run("postgres", "create table things (id bigint, name text)")
+    made.run("clickhouse", "create table things (id Int64, name String) engine = MergeTree order by id")
+    for database in DATABASES:
+        made.run(database, "insert into things values (1, 'a'), (2, 'b'), (3, 'c')")
+    yield made
+    made.run("postgres", "drop schema public, view_builds cascade")
+    made.run("postgres", "create schema public")
+    clickhouse_database = urlsplit(made.clickhouse).path.strip("/")
+    for database in (clickhouse_database, f"{clickhouse_database}_view_builds"):
+        for (name,) in made.ask("clickhouse", f"show tables from {database}"):
+            made.run("clickhouse", f"drop table {database}.{name} sync")
+
+
+def three_layers(bench: Workbench, condition: str = "id > 0") -> None:
+    bench.write("stg_things", f"select id from {{{{ source('things') }}}} where {condition}")  # noqa: S608 - own names
+    bench.write("int_things", "select id from {{ ref('stg_things') }}")
+    bench.write("mart_things", "select id from {{ ref('int_things') }}")
+    bench.write("stg_others", "select id from {{ source('things') }} where id > 2")
+
+
+def test_building_again_changes_nothing(bench: Workbench) -> None:
+    three_layers(bench)
+
+    assert {view.outcome for view in bench.build().views} == {"built"}
+    assert {view.outcome for view in bench.build().views} == {"unchanged"}
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [1, 2, 3]
+
+
+def test_changing_a_file_changes_exactly_what_depends_on_it(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+
+    bench.write("int_things", "select id from {{ ref('stg_things') }} where id <> 2")
+    built = bench.build()
+
+    for database in DATABASES:
+        outcomes = {view.view: view.outcome for view in built.views if view.database == database}
+        assert outcomes == {
+            "stg_things": "unchanged",
+            "stg_others": "unchanged",
+            "int_things": "built",
+            "mart_things": "built",
+        }
+        assert bench.ids(database, "mart_things") == [1, 3]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_broken_view_stops_what_follows_and_leaves_the_old_ones_standing(
+    bench: Workbench, database: Database
+) -> None:
+    """The mart's old build reads the old column of the view below, though that one has another by now."""
+    bench.write("stg_things", "select id, name from {{ source('things') }}", columns="id name")
+    bench.write("int_things", "select id from {{ ref('stg_things') }} where name <> 'b'")
+    bench.write("mart_things", "select id from {{ ref('int_things') }}")
+    bench.write("stg_others", "select id from {{ source('things') }} where id > 2")
+    bench.build()
+
+    bench.write("stg_things", "select id from {{ source('things') }} where id > 1")
+    bench.write("stg_others", "select id from {{ source('things') }} where id < 3")
+    built = bench.build()
+
+    found = {view.view: view for view in built.views if view.database == database}
+    assert {name: view.outcome for name, view in found.items()} == {
+        "stg_things": "built",
+        "int_things": "failed",
+        "mart_things": "skipped",
+        "stg_others": "built",
+    }
+    assert f"{database}/int_things.sql: {database} refuses it: " in found["int_things"].reason
+    assert "name" in found["int_things"].reason
+    assert found["mart_things"].reason == "mart_things reads int_things, which is not built"
+    # New: id > 1, and id < 3. Old: all but 'b'.
+    assert bench.ids(database, "stg_things") == [2, 3]
+    assert bench.ids(database, "stg_others") == [1, 2]
+    assert bench.ids(database, "int_things") == [1, 3]
+    assert bench.ids(database, "mart_things") == [1, 3]
+    with pytest.raises(MigrationError, match=r"view \w+\.int_things is not built: .*\(also not built: "):
+        built.require_all()
+    # Repaired, all is as the files say; what stood in between is gone with the build after.
+    bench.write("int_things", "select id from {{ ref('stg_things') }} where id <> 3")
+    bench.build().require_all()
+    assert bench.ids(database, "mart_things") == [2]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_view_whose_test_fails_is_never_shown(bench: Workbench, database: Database) -> None:
+    three_layers(bench)
+    bench.build()
+
+    bench.write(
+        "int_things",
+        "select id from {{ ref('stg_things') }}",
+        header="tests:\n  - unique: [id]\n  - expression: id < 2\n",
+    )
+    built = bench.build()
+
+    found = {view.view: view for view in built.views if view.database == database}
+    assert (found["int_things"].outcome, found["mart_things"].outcome) == ("failed", "skipped")
+    assert f"{database}/int_things.sql:6: the test expression(id < 2) finds 2 rows" in found["int_things"].reason
+    assert [test.failures for test in found["int_things"].tests] == [0, 2]
+    assert bench.ids(database, "mart_things") == [1, 2, 3]
+    # It is tried again, and fails again, until it is repaired.
+    assert {view.outcome for view in bench.build().failures} == {"failed", "skipped"}
+
+
+def test_a_view_whose_columns_changed_is_replaced(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+
+    bench.write("stg_things", "select name, id from {{ source('things') }}", columns="id name")
+    bench.build().require_all()
+
+    for database in DATABASES:
+        assert bench.ask(database, "select * from stg_things order by id limit 1") == [("a", 1)]
+        assert bench.ids(database, "mart_things") == [1, 2, 3]
+
+
+def test_what_users_built_on_a_view_is_never_dropped(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    bench.run("postgres", "create view users_own as select id from stg_things where id > 1")
+
+    bench.write("stg_things", "select name, id from {{ source('things') }}", columns="id name")
+    built = bench.build()
+
+    (failure,) = built.failures
+    assert (failure.database, failure.view) == ("postgres", "stg_things")
+    assert "view users_own depends on view stg_things" in failure.reason
+    assert bench.ids("postgres", "users_own") == [2, 3]
+    assert bench.ids("clickhouse", "mart_things") == [1, 2, 3]
+    bench.run("postgres", "drop view users_own")
+
+
+def test_views_without_a_file_are_dropped_and_those_of_users_stay(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    for database in DATABASES:
+        bench.run(database, "create view mart_of_a_user as select id from things")
+        bench.run(database, "create view copied as select id from mart_things")
+
+    bench.remove("stg_others")
+    dropped = [(view.database, view.view) for view in bench.build().views if view.outcome == "dropped"]
+
+    assert dropped == [("postgres", "stg_others"), ("clickhouse", "stg_others")]
+    for database in DATABASES:
+        assert bench.ids(database, "mart_of_a_user") == [1, 2, 3]
+        with pytest.raises((psycopg.Error, StorageError)):
+            bench.ids(database, "stg_others")
+        for name in ("copied", "mart_of_a_user"):
+            bench.run(database, f"drop view {name}")
+
+
+def test_a_chosen_view_is_built_with_what_it_reads_and_nothing_else_is_shown(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+
+    three_layers(bench, "id > 1")
+    built = bench.build("mart_things")
+
+    assert [(view.database, view.view, view.outcome) for view in built.views] == [
+        ("postgres", "mart_things", "built"),
+        ("clickhouse", "mart_things", "built"),
+    ]
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [2, 3]
+        assert bench.ids(database, "int_things") == [1, 2, 3]
+    # Built already, for the mart: now they are shown.
+    assert {view.outcome for view in bench.build("+mart_things").views} == {"unchanged"}
+    assert bench.ids("clickhouse", "int_things") == [2, 3]
+
+
+def test_views_and_columns_carry_their_comments(bench: Workbench) -> None:
+    bench.write("stg_things", "select id from {{ source('things') }}", header='notes: Its \\ "so"\n')
+    bench.build()
+
+    assert bench.ask("postgres", "select obj_description('stg_things'::regclass)") == [
+        ('What of stg_things? Grain: one row per thing. Its \\ "so"',)
+    ]
+    assert bench.ask("postgres", "select col_description('stg_things'::regclass, 1)") == [("About id [things]",)]
+    assert bench.ask("clickhouse", "select comment from system.tables where name = 'stg_things'") == [
+        ('What of stg_things? Grain: one row per thing. Its \\ "so"',)
+    ]
+    assert bench.ask(
+        "clickhouse",
+        "select comment from system.columns where table = 'stg_things' and database = currentDatabase()",
+    ) == [("About id [things]",)]
+
+    # Only what people read changed: shown at once, built anew not at all.
+    bench.write("stg_things", "select id from {{ source('things') }}", header="notes: Better\n")
+    assert {view.outcome for view in bench.build().views} == {"unchanged"}
+    assert bench.ask("postgres", "select obj_description('stg_things'::regclass)") == [
+        ("What of stg_things? Grain: one row per thing. Better",)
+    ]
+    assert bench.ask("clickhouse", "select comment from system.tables where name = 'stg_things'") == [
+        ("What of stg_things? Grain: one row per thing. Better",)
+    ]
+
+
+def test_a_table_takes_in_new_rows_and_is_left_alone_without_them(bench: Workbench) -> None:
+    bench.write(
+        "mart_things",
+        "select id from {{ source('things') }}",
+        header="materialized: table\ntests:\n  - expression: id < 9\n",
+    )
+    bench.write("mart_above", "select id from {{ ref('mart_things') }}")
+    built = bench.build()
+    assert [(view.view, view.outcome, view.row_count) for view in built.views] == 2 * [
+        ("mart_things", "built", 3),
+        ("mart_above", "built", None),
+    ]
+
+    for database in DATABASES:
+        bench.run(database, "insert into things values (4, 'd')")
+        assert bench.ids(database, "mart_things") == [1, 2, 3]
+    assert {view.outcome for view in bench.build().views if view.view == "mart_things"} == {"filled"}
+    for database in DATABASES:
+        assert bench.ids(database, "mart_above") == [1, 2, 3, 4]
+
+    # ClickHouse says that nothing changed, also after a merge; Postgres does not, and is filled each time.
+    bench.run("clickhouse", "optimize table things final")
+    outcomes = {view.database: view.outcome for view in bench.build().views if view.view == "mart_things"}
+    assert outcomes == {"postgres": "filled", "clickhouse": "unchanged"}
+
+    # New rows that break a test are not taken in.
+    for database in DATABASES:
+        bench.run(database, "insert into things values (9, 'z')")
+    assert {view.outcome for view in bench.build().views if view.view == "mart_things"} == {"failed"}
+    for database in DATABASES:
+        assert bench.ids(database, "mart_above") == [1, 2, 3, 4]
+    bench.run("clickhouse", "alter table things delete where id = 9 settings mutations_sync = 1")
+    bench.run("postgres", "delete from things where id = 9")
+    assert {view.outcome for view in bench.build().views if view.view == "mart_things"} == {"filled"}
+
+
+def test_indexes_of_a_table_are_made_in_postgres(bench: Workbench) -> None:
+    bench.write("mart_things", "select id from {{ source('things') }}", header="materialized: table\n")
+    path = bench.folder / "postgres" / "mart_things.sql"
+    path.write_text(path.read_text(encoding="utf-8").replace("columns:", "indexes: [[id]]\ncolumns:"), encoding="utf-8")
+    bench.build()
+
+    rows = bench.ask("postgres", "select indexdef from pg_indexes where schemaname = 'view_builds'")
+
+    assert [str(row[0]).rpartition("btree")[2] for row in rows] == [" (id)"]
+
+
+def test_readers_meet_either_version_and_never_none(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    stop = threading.Event()
+    seen: set[tuple[object, ...]] = set()
+    errors: list[BaseException] = []
+
+    def read(database: Database) -> None:
+        try:
+            while not stop.is_set():
+                seen.add(tuple(bench.ids(database, "mart_things")))
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            errors.append(error)
+
+    readers = [threading.Thread(target=read, args=(database,)) for database in DATABASES]
+    for reader in readers:
+        reader.start()
+    for number in range(2):
+        three_layers(bench, "id > 1" if number % 2 == 0 else "id > 0")
+        bench.build().require_all()
+    stop.set()
+    for reader in readers:
+        reader.join()
+
+    assert errors == []
+    assert seen <= {(1, 2, 3), (2, 3)}
+
+
+def test_builds_at_the_same_time_take_turns(bench: Workbench) -> None:
+    three_layers(bench)
+    results: list[ViewBuild | BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(bench.build())
+        except BaseException as error:  # noqa: BLE001 - shown by the assertion below
+            results.append(error)
+
+    builders = [threading.Thread(target=work) for _ in range(4)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join()
+
+    outcomes = sorted({view.outcome for view in result.views} for result in results if isinstance(result, ViewBuild))
+    assert len(outcomes) == 4
+    assert sum(found == {"built"} for found in outcomes) == 1
+    assert sum(found == {"unchanged"} for found in outcomes) == 3
+
+
+def test_what_an_interrupted_build_left_is_removed(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    left = "mart_things__0123456789ab__new"
+    bench.run("postgres", f"create view view_builds.{left} as select 1 as id")
+    clickhouse_database = urlsplit(bench.clickhouse).path.strip("/")
+    bench.run("clickhouse", f"create view {clickhouse_database}_view_builds.{left} as select 1 as id")
+
+    bench.build()
+
+    assert bench.ask("postgres", f"select to_regclass('view_builds.{left}')") == [(None,)]
+    assert bench.ask("clickhouse", f"select count() from system.tables where name = '{left}'") == [(0,)]  # noqa: S608 - own name
+
+
+def test_views_of_before_this_schema_are_taken_over(bench: Workbench) -> None:
+    """They were plain views of these names that read each other; the one below changes its columns as well."""
+    for database in DATABASES:
+        bench.run(database, "create view stg_things as select name, id from things")
+        bench.run(database, "create view mart_things as select id from stg_things")
+    three_layers(bench, "id > 1")
+
+    bench.build().require_all()
+
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [2, 3]
+
+
+def test_header_tests_count_the_rows_that_break_them(bench: Workbench) -> None:
+    for database in DATABASES:
+        bench.run(database, "insert into things values (3, 'it''s 100 %')")
+    header = """tests:
+  - unique: [id]
+  - unique: [id, name]
+  - not_null: [nothing]
+  - accepted_values: {column: name, values: [a, "it's 100 %"]}
+  - accepted_values: {column: id, values: [1, 2, 3]}
+  - relationships: {column: name, to: stg_names.name}
+  - relationships: {column: id, to: things.id}
+  - expression: name like 'it%'
+  - expression: id > 0
+"""
+    bench.write("stg_names", "select name from {{ source('things') }} where id > 1", columns="name")
+    bench.write(
+        "int_things",
+        "select id, name, nullif(1, 1) as nothing from {{ source('things') }}",
+        columns="id name nothing",
+        header=header,
+    )
+    # Rows: (1, a), (2, b), (3, c), (3, it's). One id twice; four nulls; b and c not accepted; a not among the names
+    # with an id over 1; three names that are not like it.
+    expected = [1, 0, 4, 2, 0, 1, 0, 3, 0]
+
+    built = bench.build()
+
+    for database in DATABASES:
+        (result,) = (view for view in built.views if (view.database, view.view) == (database, "int_things"))
+        assert [test.failures for test in result.tests] == expected
+    with pytest.raises(StorageError, match=r"int_things\.sql:\d+: the test unique\(id\) can't run in postgres"):
+        check_views(bench.postgres, bench.clickhouse, folder=bench.folder, tables=TABLES)
+
+
+def test_tests_of_shown_views_see_the_rows_of_now(bench: Workbench) -> None:
+    bench.write("stg_things", "select id from {{ source('things') }}", header="tests:\n  - unique: [id]\n")
+    bench.build().require_all()
+    for database in DATABASES:
+        bench.run(database, "insert into things values (1, 'again')")
+
+    results = check_views(bench.postgres, bench.clickhouse, folder=bench.folder, tables=TABLES)
+
+    assert [(result.database, result.test, result.failures) for result in results] == [
+        ("postgres", "unique(id)", 1),
+        ("clickhouse", "unique(id)", 1),
+    ]
+    # The file did not change, so its build is left alone, whatever its rows say.
+    assert {view.outcome for view in bench.build().views} == {"unchanged"}
+
+
+def test_servers_that_do_not_answer_are_an_error_without_the_password() -> None:
+    with pytest.raises(ServerError) as error:
+        build_views("postgresql://someone:secret@127.0.0.1:1/nothing", "http://someone:secret@127.0.0.1:1/nothing")
+
+    assert "secret" not in str(error.value)
