@@ -1,23 +1,39 @@
-"""Measure a search without databases: seconds by stage and the memory that it takes.
+"""Measure a search: seconds by stage and the memory that it takes.
 
     python benchmarks/measure_search.py [--trials 1000] [--calls 2000] [--sampler random] [--threads 2]
+    python benchmarks/measure_search.py --stored [--home DIR] [--sampler grid --trials 100000 --calls 200]
 
 The strategy is the preset `laddered-dip-with-re-entry` (ladder, stop, trailing stop, signals, re-entry) that leaves
 after a day, on random walks of minutes: 200 tokens of 10 000 candles. Five windows are scored for every trial, and the
 series of all trials are gathered for the verdict. `--verdict` computes the verdict too.
+
+With `--stored`, calls and candles go into a new home with embedded servers (or into DIR, which is kept, and used as it
+is the next time), and `quantbot optimize` runs as a process of its own, with its databases and its verdict; printed are
+its stages, its memory and processor time, and the rows that it wrote. Every job has another seed, so none is the
+stored one.
 """
 
 import argparse
+import json
+import os
 import resource
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psycopg
+import pyarrow as pa
+from psycopg import sql
 
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.optimization.measured_trials import MeasuredTrial
 from quantbot_pipeline.optimization.objectives import parse_objective
@@ -25,14 +41,22 @@ from quantbot_pipeline.optimization.search import Failure, SearchPlan, run_searc
 from quantbot_pipeline.optimization.spaces import parse_search_space
 from quantbot_pipeline.optimization.study import Trial
 from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
-from quantbot_pipeline.storage.records import CallerKey, CallRow, StrategyRow
-from quantbot_pipeline.strategy.model import config_hash
+from quantbot_pipeline.servers.embedded import ensure_servers, stop_servers
+from quantbot_pipeline.settings import load_settings
+from quantbot_pipeline.storage.clickhouse import ClickHouseStore
+from quantbot_pipeline.storage.migrations import migrate
+from quantbot_pipeline.storage.postgres import PostgresStore
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.storage.records import CallerKey, CallRow, NewAlert, StrategyRow
+from quantbot_pipeline.strategy.model import config_hash, parse_strategy
 from quantbot_pipeline.strategy.presets import load_preset
+from quantbot_pipeline.workflows.derive_calls import derive_calls
 from quantbot_pipeline.workflows.judge_optimization import JobJudge
 from quantbot_pipeline.workflows.measure_trials import TrialMeter
 from quantbot_pipeline.workflows.optimization_data import JobData, probes_of
 from quantbot_pipeline.workflows.optimization_plan import (
     LAID_OUT_SAMPLERS,
+    MOST_STORED_TRIALS,
     DataSelection,
     OptimizationPlan,
     SelectedCalls,
@@ -42,6 +66,8 @@ from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, Stor
 BEGIN = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = 60
 TOKENS, CANDLES = 200, 10_000
+TEMPLATE = "searched-ladder"
+COUNTED = ("optimization_jobs", "optimization_trials", "simulation_runs")
 
 SPACE = {
     "parameters": [
@@ -101,10 +127,128 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--objective", default="final_pnl")
     parser.add_argument("--verdict", action="store_true", help="Compute the verdict too.")
+    parser.add_argument("--stored", action="store_true", help="Measure `quantbot optimize` with its databases.")
+    parser.add_argument("--home", type=Path, help="Kept; a temporary folder without it.")
     asked = parser.parse_args()
-    strategy = load_preset("laddered-dip-with-re-entry")
-    config = strategy.model_dump(mode="json", by_alias=True)
+    print(f"load {os.getloadavg()[0]:.1f} before")
+    if asked.stored:
+        with tempfile.TemporaryDirectory(prefix="quantbot-bench-") as folder:
+            measure_stored(asked, asked.home or Path(folder))
+    else:
+        measure_alone(asked)
+    print(f"  load       {os.getloadavg()[0]:.1f} after")
+
+
+def template_config() -> dict[str, Any]:
+    """Return the strategy whose fields are varied."""
+    config = load_preset("laddered-dip-with-re-entry").model_dump(mode="json", by_alias=True)
     config["exits"]["max_hold_seconds"] = config["horizon_seconds"] = 86_400
+    return config | {"name": TEMPLATE}
+
+
+def measure_stored(asked: argparse.Namespace, home: Path) -> None:
+    """Run a search as a user does, on embedded servers, and print what it took and left."""
+    settings = load_settings(home=home, postgres_url=None, clickhouse_url=None)
+    try:
+        urls = ensure_servers(settings)
+        migrate(urls.postgres, urls.clickhouse)
+        with PostgresStore(urls.postgres) as state, ClickHouseStore(urls.clickhouse) as history:
+            if not state.load_calls():
+                store_market(asked.calls, state, history)
+        with psycopg.connect(urls.postgres, autocommit=True) as postgres:
+            jobs, trials, runs = (_count(postgres, table) for table in COUNTED)
+            processor, memory = _optimize(asked, home, seed=jobs + 1)
+            after = [_count(postgres, table) for table in COUNTED]
+            row = postgres.execute(
+                "select times_json, tally_json -> 'counts', (data_json ->> 'call_count')::int, "
+                "verdict_json ->> 'answer' from optimization_jobs order by id desc limit 1"
+            ).fetchone()
+        assert row is not None and after[0] == jobs + 1  # noqa: PT018, S101  the command stored a job, or it failed
+        times, counts, call_count, answer = row
+        count = sum(counts.values())
+        print(f"{count} trials of {call_count} calls: {times['total']:.1f} s")
+        for stage in ("evaluation", "sampler", "statistics", "storage", "evidence", "traces"):
+            print(f"  {stage:10} {times[stage]:.1f} s")
+        searching = sum(times[stage] for stage in ("evaluation", "sampler", "statistics", "storage"))
+        print(f"  speed      {count / searching:.0f} trials a second before the verdict")
+        print(f"  processor  {processor:.1f} s of the process, {1_000 * processor / count:.2f} ms a trial")
+        print(f"  rows       {after[1] - trials} of trials, {after[2] - runs} of runs; verdict: {answer}")
+        print(f"  peak memory {memory:.0f} MB")
+    finally:
+        if asked.home is None:
+            stop_servers(settings)
+
+
+def store_market(call_count: int, state: StateStore, history: HistoryStore) -> None:
+    """Store the calls, the candles and the strategy."""
+    calls, candles = stored_market(call_count)
+    for (token, _), each in candles.items():
+        columns = {
+            "chain": pa.array([token.chain] * len(each)),
+            "token_address": pa.array([token.address] * len(each)),
+            "interval": pa.array(["1m"] * len(each)),
+            **{name: getattr(each, name) for name in ("timestamp", "open", "high", "low", "close", "volume")},
+        }
+        history.insert_candles(pa.table(columns).select(CANDLE_SCHEMA.names).cast(CANDLE_SCHEMA))
+    alerts = [
+        NewAlert(
+            token=call.token,
+            symbol=None,
+            caller=call.caller,
+            side=call.side,
+            signal_type=call.signal_type,
+            confidence=None,
+            alert_price=None,
+            alert_market_cap=None,
+            alert_timestamp=call.signal_timestamp,
+            content_key=f"{call.call_id:064x}",
+            raw_payload={"number": call.call_id},
+        )
+        for call in calls
+    ]
+    state.store_alerts(alerts, None)
+    derive_calls(state, history)
+    strategy = parse_strategy(template_config())
+    state.store_strategy(
+        name=strategy.name,
+        version=strategy.version,
+        category=strategy.category,
+        description=strategy.description,
+        config=strategy.model_dump(mode="json", by_alias=True),
+        config_hash=config_hash(strategy),
+    )
+
+
+def _optimize(asked: argparse.Namespace, home: Path, *, seed: int) -> tuple[float, float]:
+    """Run the command; return its processor seconds, and its peak memory in MB."""
+    space = home / "space.json"
+    space.write_text(json.dumps(SPACE), encoding="utf-8")
+    command = [str(Path(sys.executable).with_name("quantbot")), "optimize"]
+    command += ["--template", TEMPLATE, "--space", str(space)]
+    command += ["--trials", str(asked.trials), "--sampler", asked.sampler, "--objective", asked.objective]
+    command += ["--jobs", str(asked.threads), "--seed", str(seed), "--shuffles", "0", "--json"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QUANTBOT_")}
+    process = subprocess.Popen(  # noqa: S603 - this project's own command
+        command, env=environment | {"QUANTBOT_HOME": str(home)}, stdout=subprocess.DEVNULL
+    )
+    # Of this process alone: the servers are children too.
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"quantbot optimize ended with exit code {process.returncode}")
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def _count(postgres: "psycopg.Connection[Any]", table: str) -> int:
+    found = postgres.execute(sql.SQL("select count(*) from {}").format(sql.Identifier(table))).fetchone()
+    assert found is not None  # noqa: S101  a count has one row
+    return int(found[0])
+
+
+def measure_alone(asked: argparse.Namespace) -> None:
+    """Search without databases in this process, and print what it took."""
+    config = template_config()
+    strategy = parse_strategy(config)
     calls, candles = stored_market(asked.calls)
     months = frozenset(f"2025-{month:02d}" for month in range(1, 13))
     plan = OptimizationPlan(
@@ -141,7 +285,7 @@ def main() -> None:
             nonlocal evaluating
             began = time.perf_counter()
             strategies = [trial.strategy for trial in batch if trial.strategy is not None]
-            results = meter.measure(strategies, judge.windows)
+            results = meter.measure(strategies, judge.windows, every_metric=asked.trials <= MOST_STORED_TRIALS)
             evaluating += time.perf_counter() - began
             for trial, result in zip(batch, results, strict=True):
                 if isinstance(result, MeasuredTrial):

@@ -6,7 +6,7 @@ of the window alone gives; else it is what a strategy earned there that ran on a
 depends on no later call.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +68,7 @@ class MeasuredTrial:
     """What came of a trial on all calls.
 
     Attributes:
-        metrics: Over all calls, every metric of the engine.
+        metrics: Over all calls: every metric of the engine, or what the objective reads, as was asked for.
         pnl: Net result of each call, 0 where it did not buy, float64, shape (n_calls,).
         is_bought: Where it bought, same shape.
         done_at: When each trade was done, seconds; the time of the call where it did not buy.
@@ -101,6 +101,7 @@ def measured(
     calls: SearchCalls,
     objective: Objective,
     windows: Sequence[TrainingWindow] = (),
+    metrics: Collection[str] | None = None,
 ) -> MeasuredTrial:
     """Return what came of a trial.
 
@@ -110,6 +111,7 @@ def measured(
         calls: The calls of the search.
         objective: Decides which metrics of windows are needed.
         windows: For which metrics are wanted.
+        metrics: Names of those that are wanted over all calls; None: every one.
     """
     place = place_of_call[run.trades_of]
     if (place < 0).any():
@@ -134,7 +136,7 @@ def measured(
             else metric_values(ReportedResults(run.amounts, run.marks, kept), _NO_CURVES, wanted)
         )
         found.append(_plain(values))
-    return MeasuredTrial(_plain(run.metric_values()), pnl, is_bought, done_at, tuple(found))
+    return MeasuredTrial(_plain(run.metric_values(metrics)), pnl, is_bought, done_at, tuple(found))
 
 
 def _plain(metrics: Mapping[str, Any]) -> dict[str, Any]:

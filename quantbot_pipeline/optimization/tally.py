@@ -9,7 +9,7 @@ import hashlib
 import heapq
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,7 +37,8 @@ class TrialRecord:
         violation: How far an unscored trial is from having scores; samplers prefer less of it.
         reason: Why it has no scores; empty if it has.
         look_scores: Scores at the early looks of pruning that it saw, None where it had none.
-        metrics: Metrics of the run over all calls; of a pruned trial over the calls that it saw.
+        metrics: Metrics of the run over all calls; of a pruned trial over the calls that it saw. At least those that
+            the objective reads.
     """
 
     index: int
@@ -222,6 +223,20 @@ class SearchTally:
         if not self._on_front:
             return self.best()[:1]
         return [self._on_front[member.index] for member in self._front.members()]
+
+    def complete(self, metrics: Mapping[int, Mapping[str, Any]]) -> None:
+        """Take all metrics of trials that are kept, in place of those that the objective reads.
+
+        Args:
+            metrics: By the number of the trial; of others that are kept nothing changes.
+        """
+
+        def completed(record: TrialRecord) -> TrialRecord:
+            return replace(record, metrics=metrics.get(record.index, record.metrics))
+
+        # Entries are ordered by what comes first in them, so they stay a heap.
+        self._best = [(key, completed(record)) for key, record in self._best]
+        self._on_front = {index: completed(record) for index, record in self._on_front.items()}
 
     def reasons(self) -> dict[str, list[tuple[int, str]]]:
         """Return, by state, index and reason of the first few trials without scores."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.errors import EvidenceError, SimulationError
+from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.backtest_overfitting import OverfittingEstimate, overfitting_estimate
 from quantbot_pipeline.optimization.honesty.dependent_bootstrap import mean_result, periods_of_calls, sum_by_period
 from quantbot_pipeline.optimization.honesty.permutation import PermutationResult
@@ -37,7 +37,7 @@ from quantbot_pipeline.optimization.search_evidence import ChosenTrial, SearchEv
 from quantbot_pipeline.optimization.study import Sampler, Study, Trial
 from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
 from quantbot_pipeline.strategy.model import Strategy
-from quantbot_pipeline.workflows.measure_trials import TrialMeter
+from quantbot_pipeline.workflows.measure_trials import TrialMeter, run_again
 from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan, test_lengths, training_objective
 from quantbot_pipeline.workflows.shuffle_calls import shuffled_calls_test
 
@@ -127,10 +127,7 @@ class JobJudge:
         for begin in range(0, len(document["trials"]), _RUN_AGAIN_AT_ONCE):
             part = document["trials"][begin : begin + _RUN_AGAIN_AT_ONCE]
             measured = self._meter.measure([self._plan.space.strategy(params) for _, params in part])
-            for (index, _), found in zip(part, measured, strict=True):
-                if isinstance(found, Failure):
-                    raise SimulationError(f"trial {index} was run before and fails now: {found.reason}")
-                trials[index] = found
+            trials |= {index: run_again(index, found) for (index, _), found in zip(part, measured, strict=True)}
         self._evidence.restore(document, trials)
 
     def judge(self, tally: SearchTally, on_progress: Callable[[str], None] = lambda _: None) -> Judgement:

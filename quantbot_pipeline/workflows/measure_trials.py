@@ -1,7 +1,7 @@
 """Trials on the data of a job, by as many threads as are allowed; their number changes no result."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -10,6 +10,7 @@ from quantbot_pipeline.engine.candles import IntArray
 from quantbot_pipeline.engine.fast import StrategyRun
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.simulation_work import SimulationWork
+from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.optimization.measured_trials import MeasuredTrial, SearchCalls, TrainingWindow, measured
 from quantbot_pipeline.optimization.objectives import Objective
@@ -64,20 +65,32 @@ class TrialMeter:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def measure(self, strategies: Sequence[Strategy], windows: Sequence[TrainingWindow] = ()) -> list[Measured]:
+    def measure(
+        self,
+        strategies: Sequence[Strategy],
+        windows: Sequence[TrainingWindow] = (),
+        *,
+        every_metric: bool = False,
+    ) -> list[Measured]:
         """Return what came of strategies on all calls, in their order; of one that can't be run, why.
 
         Args:
             strategies: What to do on a call.
             windows: Training windows for which metrics are wanted too.
+            every_metric: Whether all metrics over all calls are wanted, not only what the objective reads; those that
+                follow from curves may take as long as the simulation.
         """
         if not all(self.data.covers(strategy) for strategy in strategies):
             self.data = self._widen(strategies)
         return self._each(
-            [(strategy, self.data.reading(strategy).markets) for strategy in strategies], self._calls, windows
+            [(strategy, self.data.reading(strategy).markets) for strategy in strategies],
+            windows,
+            every_metric=every_metric,
         )
 
-    def measure_tokens(self, strategies: Sequence[Strategy], tokens: frozenset[TokenKey]) -> list[Measured]:
+    def measure_tokens(
+        self, strategies: Sequence[Strategy], tokens: frozenset[TokenKey], *, every_metric: bool = False
+    ) -> list[Measured]:
         """Return what came of strategies on the calls of some tokens alone."""
         if not all(self.data.covers(strategy) for strategy in strategies):
             self.data = self._widen(strategies)
@@ -88,27 +101,29 @@ class TrialMeter:
             if id(parts) not in known:
                 known[id(parts)] = markets_of([part for part in parts if part.token in tokens])
             work.append((strategy, known[id(parts)]))
-        found = self._each(work, self._calls, ())
+        found = self._each(work, (), every_metric=every_metric)
         for markets in known.values():
             self._places.pop(id(markets), None)
         return found
 
     def measure_on(self, strategies: Sequence[Strategy], markets: PreparedMarkets) -> list[Measured]:
         """Return what came of strategies on other markets with the same calls, such as calls at other times."""
-        found = self._each([(each, markets) for each in strategies], self._calls, ())
+        found = self._each([(each, markets) for each in strategies], (), every_metric=False)
         self._places.pop(id(markets), None)
         return found
 
     def _each(
         self,
         work: Sequence[tuple[Strategy, PreparedMarkets]],
-        calls: SearchCalls,
         windows: Sequence[TrainingWindow],
+        *,
+        every_metric: bool,
     ) -> list[Measured]:
+        metrics = None if every_metric else self._objective.metrics()
         found: list[Measured] = []
         under_way: deque[Measured | Future[Measured]] = deque()
         for strategy, markets in work:
-            place = self._place(markets, calls)
+            place = self._place(markets)
             try:
                 # Signals are evaluated here, by one thread; few strategies wait for the others, so little is held.
                 prepared = SimulationWork(markets, strategy, None, trace=False)
@@ -116,29 +131,49 @@ class TrialMeter:
                 under_way.append(_failure(error))
                 continue
             if self._pool is None:
-                under_way.append(self._measure(prepared, place, calls, windows))
+                under_way.append(self._measure(prepared, place, windows, metrics))
             else:
-                under_way.append(self._pool.submit(self._measure, prepared, place, calls, windows))
+                under_way.append(self._pool.submit(self._measure, prepared, place, windows, metrics))
             if len(under_way) > 2 * self._threads:
                 found.append(_result(under_way.popleft()))
         return found + [_result(each) for each in under_way]
 
     def _measure(
-        self, work: SimulationWork, place: IntArray, calls: SearchCalls, windows: Sequence[TrainingWindow]
+        self,
+        work: SimulationWork,
+        place: IntArray,
+        windows: Sequence[TrainingWindow],
+        metrics: Collection[str] | None,
     ) -> Measured:
         try:
             work.run()
-            return measured(StrategyRun(work, trace=False), place, calls, self._objective, windows)
+            run = StrategyRun(work, trace=False)
+            return measured(run, place, self._calls, self._objective, windows, metrics)
         except Exception as error:  # noqa: BLE001 - as above
             return _failure(error)
 
-    def _place(self, markets: PreparedMarkets, calls: SearchCalls) -> IntArray:
+    def _place(self, markets: PreparedMarkets) -> IntArray:
         found = self._places.get(id(markets))
         if found is None:
             if len(self._places) >= _PLACES_HELD:
                 self._places.clear()
-            found = self._places[id(markets)] = (markets, calls.places(markets.calls))
+            found = self._places[id(markets)] = (markets, self._calls.places(markets.calls))
         return found[1]
+
+
+def run_again(index: int, found: Measured) -> MeasuredTrial:
+    """Return what came of a trial that was run before.
+
+    Args:
+        index: Its number.
+        found: What came of it now.
+
+    Raises:
+        SimulationError: it fails now.
+    """
+    if isinstance(found, Failure):
+        raise SimulationError(f"trial {index} was run before and fails now: {found.reason}")
+    return found
 
 
 def _result(each: Measured | Future[Measured]) -> Measured:

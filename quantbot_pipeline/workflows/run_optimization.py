@@ -24,7 +24,7 @@ from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import JobResult
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.judge_optimization import JobJudge, Judgement
-from quantbot_pipeline.workflows.measure_trials import TrialMeter
+from quantbot_pipeline.workflows.measure_trials import TrialMeter, run_again
 from quantbot_pipeline.workflows.optimization_data import (
     JobData,
     job_key_of,
@@ -83,6 +83,7 @@ def run_optimization(
     timeout_seconds: float | None = None,
     job_id: int | None = None,
     on_progress: ProgressListener = no_progress,
+    on_job: Callable[[int], None] = lambda _: None,
 ) -> OptimizationOutcome:
     """Run a job to its end, or return the stored one.
 
@@ -95,6 +96,7 @@ def run_optimization(
             asked for again.
         job_id: The stored job that is meant; another one that the plan leads to is refused.
         on_progress: Told after each batch.
+        on_job: Told the id of the job before its first trial.
 
     Raises:
         SimulationError: no call of the window opens a trade, or a trace could not be computed.
@@ -123,6 +125,7 @@ def run_optimization(
     )
     if is_complete:
         return _stored_outcome(state, found_id)
+    on_job(found_id)
 
     def widen(strategies: Sequence[Strategy]) -> JobData:
         wider = JobData.load(plan, [*probes, *strategies], state, history)
@@ -195,6 +198,7 @@ class _RunningJob:
             self._store()
             if not plan.stores_all:
                 self._store_progress(tally)
+                self._complete(tally)
         note = None
         if tally.trial_count < count:
             note = f"--timeout ended the search after {tally.trial_count} of {count} trials"
@@ -262,6 +266,14 @@ class _RunningJob:
             self._judge.restore(progress["evidence"])
         return tally
 
+    def _complete(self, tally: SearchTally) -> None:
+        """Find all metrics of the trials that are kept, of which only what the objective reads was found."""
+        kept = {record.index: record for record in [*tally.best(), *tally.front()]}
+        strategies = [self._plan.space.strategy(record.params) for record in kept.values()]
+        with self._times.measure("evaluation"):
+            found = self._meter.measure(strategies, every_metric=True)
+        tally.complete({index: run_again(index, trial).metrics for index, trial in zip(kept, found, strict=True)})
+
     def _store_progress(self, tally: SearchTally) -> None:
         with self._times.measure("storage"):
             self._state.store_tally(self._job_id, self._progress(tally))
@@ -280,19 +292,19 @@ class _RunningJob:
             with self._times.measure("evaluation"):
                 found = self._meter.measure(strategies, self._judge.windows)
             for record, trial in zip(part, found, strict=True):
-                if isinstance(trial, Failure):
-                    raise SimulationError(f"trial {record.index} was run before and fails now: {trial.reason}")
-                self._judge.take(record, trial)
+                self._judge.take(record, run_again(record.index, trial))
 
     def _evaluate(self, trials: Sequence[Trial], look: int) -> list[Metrics | Failure]:
         strategies = [trial.strategy for trial in trials if trial.strategy is not None]
         outcomes: list[Metrics | Failure] = []
+        # Where few trials are kept, the other metrics are found once it is known which.
+        every_metric = self._plan.stores_all
         with self._times.measure("evaluation"):
             if look < len(self._chunks):
                 tokens = frozenset().union(*self._chunks[: look + 1])
-                early = self._meter.measure_tokens(strategies, tokens)
+                early = self._meter.measure_tokens(strategies, tokens, every_metric=every_metric)
                 return [each if isinstance(each, Failure) else each.metrics for each in early]
-            found = self._meter.measure(strategies, self._judge.windows)
+            found = self._meter.measure(strategies, self._judge.windows, every_metric=every_metric)
         for trial, strategy, each in zip(trials, strategies, found, strict=True):
             if isinstance(each, Failure):
                 outcomes.append(each)
