@@ -83,7 +83,7 @@ def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any
                 alert_files=alert_files,
                 expected=expected,
             )
-            report = stores.settings.reports_directory / "report.html"
+            report = stores.settings.reports_directory / "index.html"
     return counts | {
         "report": str(report),
         "seconds": round(time.perf_counter() - started, 1),

@@ -1,24 +1,96 @@
 """`quantbot report`."""
 
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, waiting
+from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.report.site_content import Narrowing
+
+_HELP = flowing(
+    """Build the views and write the HTML report of what is stored now: pages that work without a network.
+
+Open index.html in the folder that is printed. The whole report goes to reports/ in the home. --strategy, --caller and
+--since narrow it to what was asked for, in a folder beside it; --run adds the pages of runs that would have none. Pages
+that would show the same as before are left as they are.
+
+Examples:
+  quantbot report
+  quantbot report --run 17
+  quantbot report --strategy conservative-24h --since 2025-03-01 --out march/
+  quantbot report --caller telegram/brook --json
+"""
+)
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands to `app`."""
+    """Add the command to `app`."""
 
-    @app.command()
-    def report(*, as_json: bool = typer.Option(False, "--json", help="Print the path as JSON.")) -> None:
-        """Apply the views and write the HTML report of what is stored now: one file that works offline."""
+    @app.command(help=_HELP)
+    def report(
+        *,
+        run: list[int] = typer.Option([], "--run", help="Make the page of this run; may be repeated.", metavar="ID"),
+        strategy: str = typer.Option("", "--strategy", help="Only this strategy, all of its versions.", metavar="NAME"),
+        caller: str = typer.Option("", "--caller", help="Only this caller's calls.", metavar="SOURCE/HANDLE"),
+        since: str = typer.Option("", "--since", help="Only calls made from this UTC day on.", metavar="YYYY-MM-DD"),
+        out: Path | None = typer.Option(None, "--out", help="Folder to write to.", metavar="DIR"),
+        as_json: bool = typer.Option(False, "--json", help="Print paths and counts of pages as JSON."),
+    ) -> None:
+        narrowing = _narrowing(run, strategy, caller, since)
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.storage.views import build_views
         from quantbot_pipeline.workflows.write_report import write_current_report
 
-        with open_stores() as stores, waiting("writing the report"):
+        with open_stores() as stores, waiting("building the views") as show:
             build_views(stores.urls.postgres, stores.urls.clickhouse).require_all()
-            path = write_current_report(stores.state, stores.history, stores.settings.reports_directory)
+            show("writing the report")
+            written = write_current_report(
+                stores.state,
+                stores.history,
+                out or stores.settings.reports_directory / narrowing.folder(),
+                narrowing=narrowing,
+                on_progress=show,
+            )
+        changes = written.changes
         if as_json:
-            print_json({"report": str(path)})
-        else:
-            print_line(f"report: {path}")
+            print_json(
+                {
+                    "report": str(changes.index),
+                    "pages": changes.page_count,
+                    "written": changes.written,
+                    "unchanged": changes.unchanged,
+                    "removed": changes.removed,
+                    "asked_for": [str(path) for path in written.asked_for],
+                }
+            )
+            return
+        print_line(f"report: {changes.index}")
+        for path in written.asked_for:
+            print_line(f"asked for: {path}")
+        print_line(f"{changes.page_count} pages, {changes.written} of them written, {changes.removed} removed")
+
+
+def _narrowing(run_ids: list[int], strategy: str, caller: str, since: str) -> "Narrowing":
+    from quantbot_pipeline.report.site_content import Narrowing
+
+    source, slash, handle = caller.partition("/")
+    if caller and not (source and slash and handle):
+        raise ConfigError(
+            f"--caller '{caller}' names no caller; allowed is SOURCE/HANDLE, as 'quantbot callers list' shows them"
+        )
+    try:
+        day = date.fromisoformat(since) if since else None
+    except ValueError as error:
+        raise ConfigError(f"--since '{since}' is no day; allowed is YYYY-MM-DD, such as 2025-03-01") from error
+    return Narrowing(
+        strategy=strategy,
+        caller=(source, handle) if caller else None,
+        since=None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC),
+        run_ids=tuple(dict.fromkeys(run_ids)),
+    )

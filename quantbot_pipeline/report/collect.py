@@ -11,17 +11,9 @@ from datetime import UTC, date, datetime
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-
-from quantbot_pipeline.engine.candles import Candles
-from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.report.content import (
-    CallerTable,
     DataWindow,
     EquityCurve,
-    ExampleCandle,
-    ExampleEvent,
-    ExampleTrade,
     Headline,
     ModelMetric,
     ModelStanding,
@@ -32,22 +24,15 @@ from quantbot_pipeline.report.content import (
 from quantbot_pipeline.report.coverage import collect_coverage
 from quantbot_pipeline.report.model_card import card_path_of
 from quantbot_pipeline.report.search_collect import collect_search
+from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
+from quantbot_pipeline.report.trade_content import TradeContent
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
-CALLERS_PER_STRATEGY = 25
-"""Callers that a table shows; thousands of handles would make the page unusable."""
-
-EQUITY_CURVES = 6
-"""Curves that are drawn at most: as many as there are colours that can be told apart."""
+EQUITY_POINTS = 400
+"""Days of a curve that are drawn at most."""
 
 MODELS = 5
 QUARANTINE_REASONS = 15
-
-EXAMPLE_CANDLES = 400
-"""Candles that are drawn at most; more of them melt into a band on a screen of usual width."""
-
-# Share of the trade's length that is drawn before the call and after the last event.
-_MARGIN = 0.15
 
 _BASELINE_PREFIX = "baseline_"
 
@@ -65,26 +50,26 @@ def collect_report(state: StateStore, history: HistoryStore, *, generated_at: da
     """
     state_counts = state.read("report/count_rows").to_pylist()[0]
     history_counts = history.read("report/count_rows").to_pylist()[0]
-    strategies = tuple(_standing(row, "strategy_rank") for row in _rows(history, "report/rank_strategies"))
+    strategies = tuple(standing_of(row, "strategy_rank") for row in rows_of(history, "report/rank_strategies"))
     return ReportContent(
         generated_at=generated_at,
         headline=_headline(state_counts, history_counts),
         window=_window(state_counts, history_counts),
         strategies=strategies,
-        callers=_caller_tables(_rows(history, "report/rank_callers", caller_limit=CALLERS_PER_STRATEGY), strategies),
-        equity=_equity(_rows(history, "report/load_daily_pnl"), strategies),
+        equity=_equity(rows_of(history, "report/load_daily_pnl"), strategies),
         example=_example(state, history),
         search=collect_search(state),
-        models=tuple(_model(row) for row in _rows(state, "report/list_models", model_limit=MODELS)),
+        models=tuple(_model(row) for row in rows_of(state, "report/list_models", model_limit=MODELS)),
         quarantine=tuple(
             _quarantine_reason(row)
-            for row in _rows(state, "report/count_quarantine_reasons", reason_limit=QUARANTINE_REASONS)
+            for row in rows_of(state, "report/count_quarantine_reasons", reason_limit=QUARANTINE_REASONS)
         ),
         coverage=collect_coverage(history),
     )
 
 
-def _rows(store: StateStore | HistoryStore, query: str, **parameters: Any) -> list[dict[str, Any]]:
+def rows_of(store: StateStore | HistoryStore, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    """Return the rows of a named query."""
     rows: list[dict[str, Any]] = store.read(query, **parameters).to_pylist()
     return rows
 
@@ -110,8 +95,8 @@ def _headline(state: Mapping[str, Any], history: Mapping[str, Any]) -> Headline:
 def _window(state: Mapping[str, Any], history: Mapping[str, Any]) -> DataWindow:
     has_candles = history["candles"] > 0
     return DataWindow(
-        first_candle_at=_moment(history["first_candle_s"]) if has_candles else None,
-        last_candle_at=_moment(history["last_candle_s"]) if has_candles else None,
+        first_candle_at=moment(history["first_candle_s"]) if has_candles else None,
+        last_candle_at=moment(history["last_candle_s"]) if has_candles else None,
         intervals=tuple(history["intervals"].split()),
         first_call_at=_optional_moment(state["first_call_s"]),
         last_call_at=_optional_moment(state["last_call_s"]),
@@ -119,21 +104,28 @@ def _window(state: Mapping[str, Any], history: Mapping[str, Any]) -> DataWindow:
     )
 
 
-def _standing(row: Mapping[str, Any], rank: str) -> Standing:
+def standing_of(row: Mapping[str, Any], rank: str) -> Standing:
+    """Return a row of a leaderboard.
+
+    Args:
+        row: As the report's queries select it.
+        rank: Name of the column with its place.
+    """
     caller = _caller(row) if "caller_handle" in row else None
     return Standing(
         rank=row[rank],
         strategy=row["strategy_name"],
         version=row["strategy_version"],
         caller=caller,
+        caller_name=(row["caller_source"], row["caller_handle"]) if caller else None,
         trade_count=row["trade_count"],
         skipped_count=row["skipped_count"],
         token_count=row["token_count"],
-        win_rate=_finite(row["win_rate"]),
-        win_rate_lower=_finite(row["win_rate_lower"]),
-        mean_pnl=_finite(row["mean_pnl"]),
-        mean_pnl_lower=_finite(row["mean_pnl_lower"]),
-        median_pnl=_finite(row["median_pnl"]),
+        win_rate=finite(row["win_rate"]),
+        win_rate_lower=finite(row["win_rate_lower"]),
+        mean_pnl=finite(row["mean_pnl"]),
+        mean_pnl_lower=finite(row["mean_pnl_lower"]),
+        median_pnl=finite(row["median_pnl"]),
         total_pnl=row["total_pnl"],
         is_small_sample=bool(row["is_small_sample"]),
     )
@@ -142,22 +134,6 @@ def _standing(row: Mapping[str, Any], rank: str) -> Standing:
 def _caller(row: Mapping[str, Any]) -> str:
     """Return who called; trades of a call that was not published yet have an empty handle."""
     return f"{row['caller_source']} / {row['caller_handle']}" if row["caller_handle"] else "(not published yet)"
-
-
-def _caller_tables(rows: Iterable[Mapping[str, Any]], strategies: Sequence[Standing]) -> tuple[CallerTable, ...]:
-    by_strategy: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by_strategy[row["strategy_name"], row["strategy_version"]].append(row)
-    return tuple(
-        CallerTable(
-            strategy=standing.strategy,
-            version=standing.version,
-            standings=tuple(_standing(row, "caller_rank") for row in found),
-            caller_count=found[0]["caller_count"],
-        )
-        for standing in strategies
-        if (found := by_strategy[standing.strategy, standing.version])
-    )
 
 
 def _equity(rows: Iterable[Mapping[str, Any]], strategies: Sequence[Standing]) -> tuple[EquityCurve, ...]:
@@ -170,127 +146,32 @@ def _equity(rows: Iterable[Mapping[str, Any]], strategies: Sequence[Standing]) -
         if not days:
             continue
         trade_count = sum(row["trade_count"] for row in days)
+        values = [total / trade_count for total in accumulate(row["pnl"] for row in days)]
+        drawn = _drawn_positions(len(days))
         curves.append(
             EquityCurve(
                 strategy=standing.strategy,
                 version=standing.version,
                 trade_count=trade_count,
-                days=tuple(date.fromisoformat(row["day"]) for row in days),
-                values=tuple(total / trade_count for total in accumulate(row["pnl"] for row in days)),
+                days=tuple(date.fromisoformat(days[k]["day"]) for k in drawn),
+                values=tuple(values[k] for k in drawn),
+                is_sampled=len(drawn) < len(days),
             )
         )
-    return tuple(curves[:EQUITY_CURVES])
+    return tuple(curves)
 
 
-def _example(state: StateStore, history: HistoryStore) -> ExampleTrade | None:
-    chosen = _rows(history, "report/choose_trade")
-    if not chosen:
-        return None
-    trade = chosen[0]
-    run_id, call_id = trade["simulation_run_id"], trade["call_id"]
-    rows = _rows(history, "report/load_trade_events", simulation_run_id=run_id, call_id=call_id)
-    events = tuple(_example_event(row) for row in rows)
-    token = TokenKey(trade["chain"], trade["token_address"])
-    stored = _load_candles_around(history, token, trade["signal_s"], rows)
-    drawn = _thinned(stored)
-    return ExampleTrade(
-        strategy=trade["strategy_name"],
-        version=trade["strategy_version"],
-        run_id=run_id,
-        call_id=call_id,
-        caller=_caller(trade),
-        token=f"{token.chain}:{token.address}",
-        symbol=trade["symbol"] or None,
-        signal_at=_moment(trade["signal_s"]),
-        pnl=trade["pnl"],
-        seconds_per_candle=drawn.interval_seconds,
-        seconds_per_stored_candle=stored.interval_seconds,
-        candles=_example_candles(drawn),
-        events=events,
-        target_multiples=_target_multiples(_rows(state, "report/load_run_config", simulation_run_id=run_id)),
-    )
+def _drawn_positions(count: int) -> list[int]:
+    """Return the positions of the days that are drawn: the first, the last, and evenly those between."""
+    if count <= EQUITY_POINTS:
+        return list(range(count))
+    return [round(k * (count - 1) / (EQUITY_POINTS - 1)) for k in range(EQUITY_POINTS)]
 
 
-def _load_candles_around(
-    history: HistoryStore, token: TokenKey, signal_s: int, events: Sequence[Mapping[str, Any]]
-) -> Candles:
-    first, last = signal_s, events[-1]["event_s"]
-    # A trade within one candle still gets surroundings to be seen in.
-    margin = max(int(_MARGIN * (last - first)), 3600)
-    found = history.load_candles({token: (first - margin, last + margin)})
-    return found.get(token) or Candles.empty(60)
-
-
-def _thinned(candles: Candles) -> Candles:
-    """Return at most `EXAMPLE_CANDLES` candles: several neighbours in one where there are more.
-
-    Neighbours are those within the same stretch of time, so that gaps stay gaps.
-    """
-    if len(candles) <= EXAMPLE_CANDLES:
-        return candles
-    length = int(candles.timestamp[-1] - candles.timestamp[0]) + candles.interval_seconds
-    seconds = candles.interval_seconds * math.ceil(length / candles.interval_seconds / EXAMPLE_CANDLES)
-    stretch = candles.timestamp // seconds
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(stretch) > 0]))
-    ends = np.concatenate([starts[1:], [len(candles)]]) - 1
-    return Candles(
-        interval_seconds=seconds,
-        timestamp=stretch[starts] * seconds,
-        open=candles.open[starts],
-        high=np.maximum.reduceat(candles.high, starts),
-        low=np.minimum.reduceat(candles.low, starts),
-        close=candles.close[ends],
-        volume=np.add.reduceat(candles.volume, starts),
-    )
-
-
-def _example_candles(candles: Candles) -> tuple[ExampleCandle, ...]:
-    columns = (candles.timestamp, candles.open, candles.high, candles.low, candles.close)
-    return tuple(
-        ExampleCandle(_moment(opened_s), opening, high, low, close)
-        for opened_s, opening, high, low, close in zip(*(column.tolist() for column in columns), strict=True)
-    )
-
-
-def _example_event(row: Mapping[str, Any]) -> ExampleEvent:
-    position = json.loads(row["position_state_json"])
-    return ExampleEvent(
-        seq=row["seq"],
-        at=_moment(row["event_s"]),
-        kind=row["event_type"],
-        price=_finite(row["price"]),
-        size=row["size"],
-        remaining_position=row["remaining_position"],
-        pnl_so_far=row["pnl_so_far"],
-        stop=_finite(position.get("stop")),
-        average_entry=_finite(position.get("average_entry")),
-        reason=_reason(json.loads(row["metadata_json"])),
-    )
-
-
-def _reason(metadata: Mapping[str, Any]) -> str:
-    """Return an event's metadata in words, such as `stop order, initial stop, at a gap`."""
-    words = []
-    if "order" in metadata:
-        words.append(f"{metadata['order']} order")
-    if "stop" in metadata:
-        words.append(f"{metadata['stop']} stop")
-    if "target" in metadata:
-        words.append(f"target {metadata['target']}")
-    if "leg" in metadata:
-        words.append(f"leg {metadata['leg']}")
-    if "reason" in metadata:
-        words.append(str(metadata["reason"]))
-    if metadata.get("gap"):
-        words.append("at a gap")
-    return ", ".join(words).replace("_", " ")
-
-
-def _target_multiples(configs: Sequence[Mapping[str, Any]]) -> tuple[float, ...]:
-    if not configs:
-        return ()
-    exits = json.loads(configs[0]["config_json"]).get("exits") or {}
-    return tuple(float(target["multiple"]) for target in exits.get("targets") or ())
+def _example(state: StateStore, history: HistoryStore) -> TradeContent | None:
+    chosen = rows_of(history, "report/choose_trade")
+    keys = [TradeKey(int(row["simulation_run_id"]), row["call_id"]) for row in chosen]
+    return next(iter(collect_trades(state, history, keys)), None)
 
 
 def _model(row: Mapping[str, Any]) -> ModelStanding:
@@ -320,8 +201,8 @@ def _model(row: Mapping[str, Any]) -> ModelStanding:
         metrics=tuple(
             ModelMetric(
                 name,
-                _finite(metrics[name]),
-                tuple(_finite(baselines[baseline].get(name)) for baseline in sorted(baselines)),
+                finite(metrics[name]),
+                tuple(finite(baselines[baseline].get(name)) for baseline in sorted(baselines)),
             )
             for name in compared
         ),
@@ -344,7 +225,7 @@ def _fact_name(name: str) -> str:
 def _fact(name: str, value: Any) -> str:
     # Metrics give times as seconds since the epoch.
     if name.endswith(("_start", "_end")) and isinstance(value, int):
-        return f"{_moment(value):%Y-%m-%d %H:%M} UTC"
+        return f"{moment(value):%Y-%m-%d %H:%M} UTC"
     return _text(value)
 
 
@@ -367,16 +248,17 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
     """Return a finite number, or None for null, NaN, infinities and their spellings in JSON."""
     if not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
-def _moment(seconds: int) -> datetime:
+def moment(seconds: int) -> datetime:
+    """Return seconds since the epoch as a UTC time."""
     return datetime.fromtimestamp(seconds, UTC)
 
 
 def _optional_moment(seconds: int | None) -> datetime | None:
-    return None if seconds is None else _moment(seconds)
+    return None if seconds is None else moment(seconds)

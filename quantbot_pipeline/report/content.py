@@ -1,4 +1,4 @@
-"""What the report's page needs: plain values, ready to be shown. No database, no HTML here.
+"""What the report's overview needs: plain values, ready to be shown. No database, no HTML here.
 
 Fractions are fractions (0.25 is 25 %), pnl is on a trade's capital of 1, times are tz-aware UTC datetimes.
 Texts are as they were imported: whoever shows them escapes them.
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from quantbot_pipeline.report.search_content import SearchContent
+from quantbot_pipeline.report.trade_content import TradeContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Standing:
         median_pnl: Median over trades.
         total_pnl: Sum over trades.
         is_small_sample: Too few trades or tokens to say much.
+        caller_name: Source and handle; None in the strategy leaderboard.
     """
 
     rank: int
@@ -101,23 +103,7 @@ class Standing:
     median_pnl: float | None
     total_pnl: float
     is_small_sample: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CallerTable:
-    """The caller leaderboard under one strategy version.
-
-    Attributes:
-        strategy: `name` of the strategy.
-        version: Its version.
-        standings: The best-ranked callers, best first.
-        caller_count: All callers with a row; more than `standings` when the table was cut.
-    """
-
-    strategy: str
-    version: str
-    standings: tuple[Standing, ...]
-    caller_count: int
+    caller_name: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +117,7 @@ class EquityCurve:
         days: UTC days on which a trade closed, oldest first.
         values: Sum of the pnl of trades closed up to and including the day / trade_count; the last one is
             the mean pnl of a trade.
+        is_sampled: Whether days were left out because there are too many to draw.
     """
 
     strategy: str
@@ -138,83 +125,7 @@ class EquityCurve:
     trade_count: int
     days: tuple[date, ...]
     values: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleCandle:
-    """One candle to draw; several stored ones put together where they would be too many."""
-
-    opened_at: datetime
-    open: float
-    high: float
-    low: float
-    close: float
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleEvent:
-    """One event of the drawn trade.
-
-    Attributes:
-        seq: Position within the trade, from 0.
-        at: When it happened.
-        kind: Event type.
-        price: Execution price, or the new stop of a `stop_moved`; None where there is none.
-        size: Cash spent by a buy, share sold by a sell.
-        remaining_position: Open share of what the cycle bought, after the event.
-        pnl_so_far: Realised pnl after the event.
-        stop: Stop in force after the event, or when it closed the position; None without one.
-        average_entry: Average entry price after the event; None while nothing was bought.
-        reason: What its metadata says: reason, kind of stop, gap.
-    """
-
-    seq: int
-    at: datetime
-    kind: str
-    price: float | None
-    size: float
-    remaining_position: float
-    pnl_so_far: float
-    stop: float | None
-    average_entry: float | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleTrade:
-    """One trade, drawn on its candles.
-
-    Attributes:
-        strategy: `name` of the strategy.
-        version: Its version.
-        run_id: The simulation run.
-        call_id: The call.
-        caller: `source / handle`.
-        token: `chain:address`.
-        symbol: Ticker, when known.
-        signal_at: When the call was made.
-        pnl: Result on capital 1.
-        seconds_per_candle: What one drawn candle covers.
-        seconds_per_stored_candle: What one stored candle covers; smaller when several were put together.
-        candles: Candles around the trade, oldest first; empty when none are stored.
-        events: The trade's events.
-        target_multiples: Take-profit levels as multiples of the average entry, ascending.
-    """
-
-    strategy: str
-    version: str
-    run_id: int
-    call_id: int
-    caller: str
-    token: str
-    symbol: str | None
-    signal_at: datetime
-    pnl: float
-    seconds_per_candle: int
-    seconds_per_stored_candle: int
-    candles: tuple[ExampleCandle, ...]
-    events: tuple[ExampleEvent, ...]
-    target_multiples: tuple[float, ...]
+    is_sampled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,16 +224,15 @@ class CoverageMap:
 
 @dataclass(frozen=True, slots=True)
 class ReportContent:
-    """Everything on the page.
+    """What the overview and the pages of models and data quality show.
 
     Attributes:
         generated_at: When the content was collected.
         headline: Counts.
         window: What the numbers rest on.
         strategies: Strategy leaderboard, best first.
-        callers: Caller leaderboards, in the order of the strategies.
-        equity: Equity curves of the best-ranked strategies, in their order.
-        example: One trade in full; None without trades.
+        equity: Equity curves of strategies with trades, in their order.
+        example: The trade that shows most; None without trades.
         search: The search that was completed last; None without any.
         models: Registered models, those in use first.
         quarantine: Most frequent reasons first.
@@ -333,9 +243,8 @@ class ReportContent:
     headline: Headline = Headline()
     window: DataWindow = DataWindow()
     strategies: tuple[Standing, ...] = ()
-    callers: tuple[CallerTable, ...] = ()
     equity: tuple[EquityCurve, ...] = ()
-    example: ExampleTrade | None = None
+    example: TradeContent | None = None
     search: SearchContent | None = None
     models: tuple[ModelStanding, ...] = ()
     quarantine: tuple[QuarantineReason, ...] = ()

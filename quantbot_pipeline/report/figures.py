@@ -4,12 +4,15 @@ Plotly reads a small HTML in names and hover texts; every text that comes from o
 """
 
 import html
+from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS
-from quantbot_pipeline.report.content import CoverageMap, EquityCurve, ExampleEvent, ExampleTrade
+import numpy as np
+
+from quantbot_pipeline.report.content import CoverageMap, EquityCurve
+from quantbot_pipeline.report.site_content import CallerMonth
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow: these
 # are readable on white and on black.
@@ -25,16 +28,10 @@ _SURROUNDING_PIXELS = 60
 # Characters of a token beside its row; the whole is shown when pointed at.
 _LABEL_LENGTH = 24
 
-_RISING = "#2f9e8f"
-_FALLING = "#d1603d"
-_STOP = "#b5179e"
-_TARGET = "#6c8f2c"
-
-# How far above the highest candle a target may lie and still be drawn.
-_TARGET_REACH = 1.3
-
-# Above this ratio of the highest to the lowest price, equal falls look equal only on a logarithmic axis.
-_LOGARITHMIC_ABOVE = 2.5
+# Bars of the picture of results; what lies further out than this share of trades at each end is in the outer bars.
+_GAIN_COLOUR, _LOSS_COLOUR = "#009e73", "#d55e00"
+_SPREAD_BARS = 40
+_SPREAD_TAIL = 0.01
 
 
 def equity_figure(curves: Sequence[EquityCurve]) -> dict[str, Any]:
@@ -61,54 +58,6 @@ def equity_figure(curves: Sequence[EquityCurve]) -> dict[str, Any]:
         "yaxis": {"tickformat": "+.0%", "zeroline": True},
     }
     return {"data": traces, "layout": layout}
-
-
-def example_figure(example: ExampleTrade) -> dict[str, Any]:
-    """Return the trade on its candles: fills, targets, the stop, and the moment of the call."""
-    drawn = [event for event in example.events if event.price is not None]
-    traces = [
-        _candlesticks(example),
-        *_target_lines(example),
-        *_stop_line(example.events),
-        _markers("buy", "triangle-up", _RISING, [event for event in drawn if event.kind in BUY_EVENTS]),
-        _markers("sell", "triangle-down", _FALLING, [event for event in drawn if event.kind in SELL_EVENTS]),
-    ]
-    prices = [candle.low for candle in example.candles] + [candle.high for candle in example.candles]
-    prices += [event.price for event in drawn if event.price is not None]
-    is_logarithmic = bool(prices) and min(prices) > 0 and max(prices) / min(prices) > _LOGARITHMIC_ABOVE
-    layout = {
-        "hovermode": "closest",
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "margin": {"l": 72, "r": 12, "t": 8, "b": 36},
-        "xaxis": {"type": "date", "rangeslider": {"visible": False}},
-        "yaxis": {"type": "log" if is_logarithmic else "linear", "tickformat": ".4~g", "nticks": 8},
-        "shapes": [
-            {
-                "type": "line",
-                "xref": "x",
-                "yref": "paper",
-                "x0": _moment(example.signal_at),
-                "x1": _moment(example.signal_at),
-                "y0": 0,
-                "y1": 1,
-                "line": {"width": 1, "dash": "dot", "color": "#888888"},
-            }
-        ],
-        "annotations": [
-            {
-                "x": _moment(example.signal_at),
-                "yref": "paper",
-                "y": 1,
-                "yanchor": "top",
-                "xanchor": "left",
-                "xshift": 4,
-                "showarrow": False,
-                "text": "call",
-            }
-        ],
-    }
-    return {"data": [trace for trace in traces if trace], "layout": layout}
 
 
 def coverage_height(coverage: CoverageMap) -> int:
@@ -160,94 +109,67 @@ def _shortened(token: str) -> str:
     return f"{token[: _LABEL_LENGTH - 8]}…{token[-7:]}"
 
 
-def _candlesticks(example: ExampleTrade) -> dict[str, Any] | None:
-    if not example.candles:
-        return None
-    return {
-        "type": "candlestick",
-        "name": "candles",
-        "showlegend": False,
-        "x": [_moment(candle.opened_at) for candle in example.candles],
-        "open": [candle.open for candle in example.candles],
-        "high": [candle.high for candle in example.candles],
-        "low": [candle.low for candle in example.candles],
-        "close": [candle.close for candle in example.candles],
-        "increasing": {"line": {"color": _RISING, "width": 1}},
-        "decreasing": {"line": {"color": _FALLING, "width": 1}},
-        "opacity": 0.75,
+def spread_figure(results: Sequence[float]) -> dict[str, Any]:
+    """Return how many trades came out how, as bars; results far out are counted in the bars at the ends.
+
+    Args:
+        results: Pnl of each trade, at least one.
+    """
+    values = np.sort(np.asarray(results, dtype=np.float64))
+    low, high = np.quantile(values, [_SPREAD_TAIL, 1 - _SPREAD_TAIL])
+    width = max((high - low) / _SPREAD_BARS, 1e-6)
+    # A result of exactly zero is none that earned something: it is counted left of zero.
+    values = np.where(values == 0, -width / 2, values)
+    first = np.floor(min(low, values[values > -width].min(initial=low)) / width)
+    # Edges at multiples of the width: one of them is zero, so that no bar holds gains and losses.
+    edges = np.arange(first, max(np.ceil(high / width), first + 1) + 1) * width
+    counts = np.histogram(np.clip(values, edges[0] + width / 2, edges[-1] - width / 2), edges)[0]
+    middles = (edges[:-1] + edges[1:]) / 2
+    trace = {
+        "type": "bar",
+        "name": "trades",
+        "x": [round(float(middle), 6) for middle in middles],
+        "y": counts.tolist(),
+        "width": float(width) * 0.92,
+        "marker": {"color": [_LOSS_COLOUR if middle < 0 else _GAIN_COLOUR for middle in middles]},
+        "hovertemplate": "about %{x:+.1%}: %{y} trades<extra></extra>",
     }
+    layout = {
+        "hovermode": "closest",
+        "showlegend": False,
+        "margin": {"l": 56, "r": 12, "t": 8, "b": 44},
+        "xaxis": {"tickformat": "+.0%", "title": {"text": "pnl of a trade"}, "zeroline": True},
+        "yaxis": {"title": {"text": "trades"}},
+    }
+    return {"data": [trace], "layout": layout}
 
 
-def _target_lines(example: ExampleTrade) -> list[dict[str, Any]]:
-    highest = max((candle.high for candle in example.candles), default=float("inf"))
-    lines: list[dict[str, Any]] = []
-    for multiple in example.target_multiples:
-        points = _steps(
-            example.events,
-            [None if event.average_entry is None else event.average_entry * multiple for event in example.events],
-        )
-        # A target far above everything that happened would squeeze the candles into a corner.
-        if not any(price is not None and price <= highest * _TARGET_REACH for _, price in points):
-            continue
-        lines.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": "targets",
-                "legendgroup": "targets",
-                "showlegend": not lines,
-                "x": [at for at, _ in points],
-                "y": [price for _, price in points],
-                "line": {"shape": "hv", "width": 1, "dash": "dash", "color": _TARGET},
-                "hovertemplate": f"target {multiple:g}x at %{{y:.4~g}}<extra></extra>",
-            }
-        )
-    return lines
-
-
-def _stop_line(events: Sequence[ExampleEvent]) -> list[dict[str, Any]]:
-    points = _steps(events, [event.stop for event in events])
-    if all(stop is None for _, stop in points):
-        return []
-    return [
+def months_figure(months: Sequence[CallerMonth]) -> dict[str, Any]:
+    """Return the mean pnl by month, one line per strategy version; of many those with most trades."""
+    by_strategy: dict[tuple[str, str], list[CallerMonth]] = defaultdict(list)
+    for month in months:
+        if month.mean_pnl is not None:
+            by_strategy[month.strategy, month.version].append(month)
+    most = sorted(by_strategy, key=lambda name: (-sum(each.trade_count for each in by_strategy[name]), name))
+    traces = [
         {
             "type": "scatter",
-            "mode": "lines",
-            "name": "stop",
-            "x": [at for at, _ in points],
-            "y": [stop for _, stop in points],
-            "line": {"shape": "hv", "width": 2, "color": _STOP},
-            "hovertemplate": "stop %{y:.4~g}<extra></extra>",
+            "mode": "lines+markers",
+            "name": html.escape(f"{name[0]} v{name[1]}"),
+            "x": [f"{each.month}-01" for each in by_strategy[name]],
+            "y": [round(each.mean_pnl or 0.0, 6) for each in by_strategy[name]],
+            "customdata": [each.trade_count for each in by_strategy[name]],
+            "line": {"width": 2, "color": CURVE_COLOURS[k]},
+            "hovertemplate": "%{y:+.1%} over %{customdata} trades",
         }
+        for k, name in enumerate(most[: len(CURVE_COLOURS)])
     ]
-
-
-def _steps(events: Sequence[ExampleEvent], levels: Sequence[float | None]) -> list[tuple[str, float | None]]:
-    """Return a level by event as points of a line that ends where the trade is flat."""
-    points: list[tuple[str, float | None]] = []
-    for event, level in zip(events, levels, strict=True):
-        points.append((_moment(event.at), level))
-        if event.remaining_position <= 0:
-            # The line begins anew with a re-entry.
-            points.append((_moment(event.at), None))
-    return points
-
-
-def _markers(name: str, symbol: str, colour: str, events: Sequence[ExampleEvent]) -> dict[str, Any] | None:
-    if not events:
-        return None
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": [_moment(event.at) for event in events],
-        "y": [event.price for event in events],
-        "text": [html.escape(f"{event.seq}: {event.kind}") for event in events],
-        "marker": {"symbol": symbol, "size": 13, "color": colour, "line": {"width": 1.5, "color": "#ffffff"}},
-        "hovertemplate": "%{text}<br>%{x}<br>%{y:.6~g}<extra></extra>",
+    layout = {
+        "hovermode": "x unified",
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "margin": {"l": 56, "r": 12, "t": 8, "b": 36},
+        "xaxis": {"type": "date", "tickformat": "%b %Y", "dtick": "M1"},
+        "yaxis": {"tickformat": "+.0%", "zeroline": True},
     }
-
-
-def _moment(at: datetime) -> str:
-    """Return a UTC time as Plotly reads it: without an offset, which it would turn into local time."""
-    return at.strftime("%Y-%m-%d %H:%M:%S")
+    return {"data": traces, "layout": layout}

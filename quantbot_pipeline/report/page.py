@@ -11,9 +11,9 @@ import hashlib
 import math
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from quantbot_pipeline.report.content import ReportContent, Standing
-from quantbot_pipeline.report.figures import coverage_figure, coverage_height, equity_figure, example_figure
-from quantbot_pipeline.report.search_pictures import draw_search
+from quantbot_pipeline.report.search_content import shortened
 from quantbot_pipeline.report.search_words import SEARCH_FILTERS
-
-REPORT_FILE_NAME = "report.html"
+from quantbot_pipeline.report.tables import Interval, interval_ends, visible
 
 _TEMPLATE_FOLDER = Path(__file__).parent / "template"
 _NO_VALUE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
 _THIN_SPACE = "\N{NARROW NO-BREAK SPACE}"
-
-
-def render_report(content: ReportContent) -> str:
-    """Return the page; equal contents give equal text.
-
-    Args:
-        content: What to show. Its texts may hold anything.
-    """
-    figures: dict[str, Any] = {}
-    if content.equity:
-        figures["equity"] = equity_figure(content.equity)
-    if content.example:
-        figures["example"] = example_figure(content.example)
-    if content.coverage:
-        figures["coverage"] = coverage_figure(content.coverage)
-    pictures = None if content.search is None else draw_search(content.search)
-    if pictures is not None:
-        figures |= pictures.documents()
-    return render_page(
-        "page.html.j2",
-        figures,
-        content=content,
-        search_pictures=pictures,
-        coverage_pixels=coverage_height(content.coverage) if content.coverage else 0,
-    )
 
 
 def render_page(template: str, figures: Mapping[str, Any], **named: Any) -> str:
@@ -67,31 +39,21 @@ def render_page(template: str, figures: Mapping[str, Any], **named: Any) -> str:
         figures: Plotly documents by name; each has a place of id `figure-<name>` in the template.
         named: What else the template shows.
     """
-    script = (_TEMPLATE_FOLDER / "page.js").read_text(encoding="utf-8")
+    script = read_template_file("page.js")
     plotly_source = get_plotlyjs()
     allowed = f"'sha256-{_digest(script)}' 'sha256-{_digest(plotly_source)}'" if figures else "'none'"
     return (
-        _environment()
+        page_environment()
         .get_template(template)
         .render(
             figures=figures,
             allowed_scripts=Markup(allowed),  # noqa: S704 - two digests in base64
-            style=Markup((_TEMPLATE_FOLDER / "page.css").read_text(encoding="utf-8")),  # noqa: S704 - own file
+            style=Markup(read_template_file("page.css")),  # noqa: S704 - own file
             script=Markup(script),  # noqa: S704 - own file
             plotly=Markup(_packed(plotly_source)) if figures else "",  # noqa: S704 - base64
             **named,
         )
     )
-
-
-def write_report(content: ReportContent, directory: Path) -> Path:
-    """Write the page to `directory/report.html`, whole or not at all, and return its path.
-
-    Args:
-        content: What to show.
-        directory: Folder of the report; made when it is missing.
-    """
-    return write_page(render_report(content), directory / REPORT_FILE_NAME)
 
 
 def write_page(text: str, path: Path) -> Path:
@@ -113,6 +75,12 @@ def write_page(text: str, path: Path) -> Path:
     return path
 
 
+@cache
+def read_template_file(name: str) -> str:
+    """Return a file beside the templates, such as the style of all pages."""
+    return (_TEMPLATE_FOLDER / name).read_text(encoding="utf-8")
+
+
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
@@ -123,11 +91,13 @@ def _packed(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Return what renders templates: everything escaped, nothing undefined, hidden characters made visible."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATE_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -146,9 +116,11 @@ def _environment() -> Environment:
         sentence=_sentence,
         direction=_direction,
         multiple=_multiple,
+        instant=_instant,
+        short=shortened,
+        quality_class=_quality_class,
         **SEARCH_FILTERS,
     )
-    environment.globals["interval_scale"] = _interval_scale
     return environment
 
 
@@ -235,35 +207,31 @@ def _duration(seconds: int) -> str:
     return f"{seconds}{_THIN_SPACE}s"
 
 
-def _interval_scale(standings: Sequence[Standing]) -> float:
-    """Return the largest distance from zero that the interval bars of a table must show.
-
-    Rows of few trades have intervals of any width and would flatten all others, so they do not count
-    unless there are no others; their bars are cut at the edge.
-    """
-    solid = [row for row in standings if not row.is_small_sample] or list(standings)
-    ends = [abs(end) for row in solid for end in _interval(row) if end is not None]
-    return max(ends, default=0.0)
-
-
-def _interval(row: Standing) -> tuple[float | None, float | None]:
-    if row.mean_pnl is None or row.mean_pnl_lower is None:
-        return row.mean_pnl, row.mean_pnl
-    return row.mean_pnl_lower, 2 * row.mean_pnl - row.mean_pnl_lower
-
-
-def _interval_bar(row: Standing, scale: float) -> Markup:
+def _interval_bar(interval: Interval, scale: float) -> Markup:
     """Return a small drawing of the mean and its interval around zero, 120 by 14."""
-    low, high = _interval(row)
-    if row.mean_pnl is None or low is None or high is None or scale <= 0:
+    low, high = interval_ends(interval)
+    if interval.mean is None or low is None or high is None or scale <= 0:
         return Markup("")
 
     def x(value: float) -> float:
         return round(60 + 56 * max(-1.0, min(1.0, value / scale)), 1)
 
-    line = "" if row.mean_pnl_lower is None else f'<path d="M{x(low)} 7H{x(high)}" class="whisker"/>'
+    line = "" if interval.lower is None else f'<path d="M{x(low)} 7H{x(high)}" class="whisker"/>'
     return Markup(  # noqa: S704 - numbers only
         '<svg class="bar" width="120" height="14" viewBox="0 0 120 14" aria-hidden="true">'
-        f'<path d="M60 0V14" class="zero"/>{line}<circle cx="{x(row.mean_pnl)}" cy="7" r="3.5" '
-        f'class="{_sign(row.mean_pnl)}"/></svg>'
+        f'<path d="M60 0V14" class="zero"/>{line}<circle cx="{x(interval.mean)}" cy="7" r="3.5" '
+        f'class="{_sign(interval.mean)}"/></svg>'
     )
+
+
+def _instant(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _quality_class(verdict: str) -> str:
+    """Return the class that colours a verdict on candles, which says the same in words."""
+    return verdict if verdict in {"good", "gaps", "stale", "sparse"} else "unknown"
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,19 +1,117 @@
-"""The HTML report of what is stored now."""
+"""The HTML report of what is stored now: a folder of pages that need nothing else."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from quantbot_pipeline.report.collect import collect_report
-from quantbot_pipeline.report.page import write_report
+from quantbot_pipeline.report.site_collect import collect_run_details, collect_run_trades, collect_site
+from quantbot_pipeline.report.site_content import Narrowing, RunDetail, RunLine, SiteContent
+from quantbot_pipeline.report.site_files import SiteChanges, SiteFolder
+from quantbot_pipeline.report.site_pages import choose_drawn, list_pages, pages_fingerprint, run_page
+from quantbot_pipeline.report.site_paths import caller_path, run_path, strategy_path
+from quantbot_pipeline.report.site_render import render_site_page
+from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.model_cards import write_model_card
 
+# The candles of so many runs' trades are in memory at a time.
+_RUNS_AT_ONCE = 10
 
-def write_current_report(state: StateStore, history: HistoryStore, directory: Path) -> Path:
-    """Write the report of the current state to `directory`, with the cards of its models, and return its path."""
-    content = collect_report(state, history, generated_at=datetime.now(UTC))
-    shown = {(model.name, model.version) for model in content.models}
-    for row in state.load_models() if shown else ():
-        if (row.name, row.version) in shown:
-            write_model_card(row, directory)
-    return write_report(content, directory)
+
+@dataclass(frozen=True, slots=True)
+class WrittenReport:
+    """What writing a report did.
+
+    Attributes:
+        changes: Pages written, left as they were, and removed.
+        asked_for: The pages of the runs, the strategy or the caller that were asked for by name.
+    """
+
+    changes: SiteChanges
+    asked_for: tuple[Path, ...] = ()
+
+
+def write_current_report(
+    state: StateStore,
+    history: HistoryStore,
+    directory: Path,
+    *,
+    narrowing: Narrowing | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> WrittenReport:
+    """Write the report of the current state, with the cards of its models.
+
+    Args:
+        state: Postgres.
+        history: ClickHouse.
+        directory: Folder of the report; made when it is missing.
+        narrowing: What to narrow it to; everything without it.
+        on_progress: Told what is being done.
+
+    Raises:
+        DataError: what it shall be narrowed to is not there.
+        ConfigError: the folder can't be written, or holds an index page that is no report.
+        StorageError: a query fails.
+    """
+    narrowing = narrowing or Narrowing()
+    now = datetime.now(UTC)
+    content = collect_site(state, history, generated_at=now, narrowing=narrowing)
+    with SiteFolder(directory) as folder:
+        folder.put_script()
+        shown = {(model.name, model.version) for model in content.overview.models}
+        for row in state.load_models() if shown else ():
+            if (row.name, row.version) in shown:
+                write_model_card(row, directory)
+        _write_runs(state, history, content, folder, on_progress)
+        pages = list(list_pages(content))
+        for number, page in enumerate(pages[:-1], start=1):
+            on_progress(f"writing the report: page {number} of {len(pages)}")
+            folder.put(render_site_page(page, generated_at=now, narrowing=narrowing))
+        changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing))
+    return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)))
+
+
+def _write_runs(
+    state: StateStore,
+    history: HistoryStore,
+    content: SiteContent,
+    folder: SiteFolder,
+    on_progress: Callable[[str], None],
+) -> None:
+    by_id = {run.run_id: run for run in content.runs}
+    details = collect_run_details(state, content.run_pages)
+    keys = {run_id: _key(content, by_id[run_id], details[run_id]) for run_id in content.run_pages}
+    stale = []
+    for run_id, key in keys.items():
+        if folder.has(run_path(run_id), key):
+            folder.keep(run_path(run_id))
+        else:
+            stale.append(run_id)
+    for first in range(0, len(stale), _RUNS_AT_ONCE):
+        batch = stale[first : first + _RUNS_AT_ONCE]
+        on_progress(f"writing the report: run {first + 1} of {len(stale)}")
+        trades = collect_run_trades(history, batch)
+        chosen = [TradeKey(run_id, call_id) for run_id in batch for call_id in choose_drawn(trades[run_id])]
+        drawn = collect_trades(state, history, chosen)
+        for run_id in batch:
+            of_run = [trade for trade in drawn if trade.run_id == run_id]
+            page = run_page(content, by_id[run_id], details[run_id], trades[run_id], of_run)
+            rendered = render_site_page(page, generated_at=content.overview.generated_at, narrowing=content.narrowing)
+            folder.put(rendered, key=keys[run_id])
+
+
+def _key(content: SiteContent, run: RunLine, detail: RunDetail) -> str:
+    """Return what a run's page is made of: what a run says never changes, its rank and what it leads to may."""
+    return f"{run} {detail.events_digest} {content.caller_pages} {content.narrowing.words()} {pages_fingerprint()}"
+
+
+def _asked_for(content: SiteContent) -> Iterator[str]:
+    narrowing = content.narrowing
+    yield from (run_path(run_id) for run_id in narrowing.run_ids)
+    if narrowing.caller:
+        yield caller_path(narrowing.caller)
+    if narrowing.strategy:
+        for row in content.overview.strategies:
+            if row.strategy == narrowing.strategy:
+                yield strategy_path((row.strategy, row.version))

@@ -278,7 +278,10 @@ def test_version_that_is_in_use_is_chosen_by_hand(stocked: Quantbot, databases: 
 
 @pytest.mark.server
 def test_report_and_views_answer_in_json(stocked: Quantbot) -> None:
-    assert Path(stocked("report", "--json").document["report"]).stat().st_size > 100_000
+    report = stocked("report", "--json").document
+    assert report["pages"] == report["written"] + report["unchanged"]
+    assert Path(report["report"]).name == "index.html"
+    assert Path(report["report"]).stat().st_size > 20_000
     assert "postgres.mart_caller_leaderboard" in stocked("views", "apply", "--json").document["views"]
     results = stocked("views", "test", "--json")
     assert results.code == 0

@@ -106,7 +106,11 @@ class Scene:
             run_type=run_type,
             engine_version="1",
             config_hash="0" * 64,
-            config={"exits": {"targets": [{"multiple": 2.0, "size": 1.0}]}},
+            config={
+                "name": strategy,
+                "entry": {"type": "immediate"},
+                "exits": {"targets": [{"multiple": 2.0, "size": 1.0}], "stop_loss": {"initial": 0.3}},
+            },
             data_selection={},
             window_start=JANUARY,
             window_end=window_end,

@@ -1,20 +1,21 @@
 "use strict";
-// Unpacks Plotly, draws the figures in the page's colours, and draws them again when these change.
-(async () => {
-  const figures = JSON.parse(document.getElementById("figures").textContent);
+// Draws charts when they come into sight, in the page's colours, and lets tables be sorted, filtered and paged.
+// Without this script every table is there whole, in the order in which it was ranked.
+(() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
-  const apologise = (reason) => {
-    for (const name of Object.keys(figures)) {
-      const place = document.getElementById(`figure-${name}`);
-      place.classList.add("undrawn");
-      place.textContent = `This chart could not be drawn (${reason}). The tables hold the same numbers.`;
-    }
+  // Charts
+
+  const place = (name) => document.getElementById(`figure-${name}`);
+
+  const apologise = (name, reason) => {
+    place(name).classList.add("undrawn");
+    place(name).textContent = `This chart could not be drawn (${reason}). The tables hold the same numbers.`;
   };
 
-  const unpackPlotly = async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const unpackPlotly = async (packed) => {
+    const bytes = Uint8Array.from(atob(packed.textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
     document.head.append(script);
@@ -22,8 +23,8 @@
 
   const themed = (layout) => {
     const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    const axis = { gridcolor: colour("--rule"), linecolor: colour("--rule"), zerolinecolor: colour("--faint") };
-    return {
+    const axis = { gridcolor: colour("--rule"), linecolor: colour("--rule"), zerolinecolor: colour("--faint"), fixedrange: true };
+    const made = {
       ...layout,
       autosize: true,
       dragmode: false,
@@ -31,22 +32,163 @@
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("--muted") },
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--faint"), font: { color: colour("--ink") } },
-      xaxis: { ...axis, fixedrange: true, ...layout.xaxis },
-      yaxis: { ...axis, fixedrange: true, automargin: true, ...layout.yaxis },
+      xaxis: { ...axis, ...layout.xaxis },
+      yaxis: { automargin: true, ...axis, ...layout.yaxis },
     };
+    for (const name of Object.keys(layout)) {
+      if (/^[xy]axis\d+$/.test(name)) made[name] = { ...axis, ...layout[name] };
+    }
+    return made;
   };
 
-  const draw = () => {
-    for (const [name, figure] of Object.entries(figures)) {
-      Plotly.react(`figure-${name}`, figure.data, themed(figure.layout), { displayModeBar: false, responsive: true });
+  const drawn = new Set();
+
+  const draw = (name, figure) => {
+    drawn.add(name);
+    const config = { displayModeBar: false, responsive: true };
+    Plotly.react(place(name), figure.data, themed(figure.layout), config).catch((error) => apologise(name, String(error)));
+  };
+
+  const drawFigures = async (holder) => {
+    const figures = JSON.parse(holder.textContent);
+    const packed = document.getElementById("plotly");
+    try {
+      if (packed) await unpackPlotly(packed);
+      if (typeof Plotly === "undefined") throw new Error("its script is missing beside the page");
+    } catch (error) {
+      for (const name of Object.keys(figures)) apologise(name, error instanceof Error ? error.message : String(error));
+      return;
+    }
+    const drawOnce = (name) => {
+      if (!drawn.has(name)) draw(name, figures[name]);
+    };
+    const sight = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries.filter((each) => each.isIntersecting)) {
+          sight.unobserve(entry.target);
+          drawOnce(entry.target.id.slice("figure-".length));
+        }
+      },
+      { rootMargin: "400px" },
+    );
+    for (const name of Object.keys(figures)) sight.observe(place(name));
+    window.addEventListener("beforeprint", () => Object.keys(figures).forEach(drawOnce));
+    dark.addEventListener("change", () => drawn.forEach((name) => draw(name, figures[name])));
+  };
+
+  // Tables
+
+  const ROWS_WITHOUT_TOOLS = 8;
+  const ROWS_PER_PAGE = 25;
+  const NUMBER = new Intl.NumberFormat("en");
+
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+
+  const button = (className, text, onClick) => {
+    const made = element("button", className, text);
+    made.type = "button";
+    made.addEventListener("click", onClick);
+    return made;
+  };
+
+  const cellValue = (cell) => {
+    const text = cell.dataset.v ?? cell.textContent.trim();
+    if (text === "" || text === "–") return null;
+    const number = Number(text);
+    return Number.isNaN(number) ? text.toLowerCase() : number;
+  };
+
+  // Numbers before texts, what is missing last, whichever way is up.
+  const compare = (a, b, direction) => {
+    if (a === null || b === null) return (a === null) - (b === null);
+    if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
+    return direction * (typeof a === "number" ? a - b : a.localeCompare(b));
+  };
+
+  const makeSortable = (table, state, refresh) => {
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => {
+      const title = heading.textContent;
+      const sorter = button("sort", title, () => {
+        const isNumber = heading.classList.contains("n");
+        const first = isNumber ? -1 : 1;
+        state.direction = state.column === column ? -state.direction : first;
+        state.column = column;
+        const decorated = state.rows.map((row, k) => [cellValue(row.cells[column]), k, row]);
+        decorated.sort((x, y) => compare(x[0], y[0], state.direction) || x[1] - y[1]);
+        state.rows = decorated.map((each) => each[2]);
+        state.page = 0;
+        for (const other of headings) other.removeAttribute("aria-sort");
+        heading.setAttribute("aria-sort", state.direction > 0 ? "ascending" : "descending");
+        table.tBodies[0].append(...state.rows);
+        refresh();
+      });
+      if (heading.title) {
+        sorter.title = heading.title;
+        heading.removeAttribute("title");
+      }
+      heading.replaceChildren(sorter);
+    });
+  };
+
+  const makeTable = (table) => {
+    const rows = [...table.tBodies[0].rows];
+    if (rows.length < 2) return;
+    const state = { rows, column: -1, direction: 1, page: 0, wanted: "" };
+    const tools = element("div", "tools");
+    const status = element("p", "status");
+    status.setAttribute("role", "status");
+    const before = button("pager", "Previous", () => turn(-1));
+    const after = button("pager", "Next", () => turn(1));
+    const refresh = () => {
+      const words = state.wanted.toLowerCase().split(/\s+/).filter(Boolean);
+      const found = state.rows.filter((row) => {
+        if (!words.length) return true;
+        row.dataset.text ??= [...row.cells].map((cell) => `${cell.textContent} ${cell.querySelector("[title]")?.title ?? ""}`).join(" ").toLowerCase();
+        return words.every((word) => row.dataset.text.includes(word));
+      });
+      const pages = Math.max(Math.ceil(found.length / ROWS_PER_PAGE), 1);
+      state.page = Math.min(state.page, pages - 1);
+      const shown = new Set(found.slice(state.page * ROWS_PER_PAGE, (state.page + 1) * ROWS_PER_PAGE));
+      for (const row of state.rows) row.hidden = !shown.has(row);
+      before.disabled = state.page === 0;
+      after.disabled = state.page === pages - 1;
+      before.hidden = after.hidden = pages === 1;
+      const first = state.page * ROWS_PER_PAGE;
+      const range = pages > 1 && found.length ? `${NUMBER.format(first + 1)} to ${NUMBER.format(first + shown.size)} of ` : "";
+      const all = found.length === rows.length ? "" : `, ${NUMBER.format(rows.length)} without the filter`;
+      status.textContent = `${range}${NUMBER.format(found.length)} row${found.length === 1 ? "" : "s"}${all}`;
+    };
+    const turn = (step) => {
+      state.page += step;
+      refresh();
+      table.closest(".sheet").scrollIntoView({ block: "nearest" });
+    };
+    makeSortable(table, state, refresh);
+    if (rows.length > ROWS_WITHOUT_TOOLS) {
+      const label = element("label", "filter", "Filter ");
+      const input = element("input");
+      input.type = "search";
+      input.setAttribute("aria-label", `Filter: ${table.dataset.label}`);
+      input.placeholder = "words";
+      input.addEventListener("input", () => {
+        state.wanted = input.value;
+        state.page = 0;
+        refresh();
+      });
+      label.append(input);
+      tools.append(label, status, before, after);
+      table.closest(".scroll").before(tools);
+      refresh();
     }
   };
 
-  try {
-    await unpackPlotly();
-    draw();
-    dark.addEventListener("change", draw);
-  } catch (error) {
-    apologise(error instanceof Error ? error.message : String(error));
-  }
+  document.querySelectorAll("table.data").forEach(makeTable);
+  const holder = document.getElementById("figures");
+  if (holder) document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", () => drawFigures(holder)) : drawFigures(holder);
 })();

@@ -1,18 +1,18 @@
-"""A report's content without a database: everything that the page can show, once."""
+"""A report's content without a database: everything that the pages can show, once."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
 from made_up_search import named_search
 
+from quantbot_pipeline.engine.calls import Call
+from quantbot_pipeline.engine.candles import Candles
+from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.report.content import (
-    CallerTable,
     CoverageMap,
     DataWindow,
     EquityCurve,
-    ExampleCandle,
-    ExampleEvent,
-    ExampleTrade,
     Headline,
     ModelMetric,
     ModelStanding,
@@ -21,8 +21,32 @@ from quantbot_pipeline.report.content import (
     Standing,
     TokenCoverage,
 )
+from quantbot_pipeline.report.site_content import (
+    CallerMonth,
+    ExitLine,
+    FailedRuns,
+    Narrowing,
+    QualityCount,
+    RunDetail,
+    RunLine,
+    SearchLine,
+    SiteContent,
+    StrategyDocument,
+    TokenLine,
+    TradeLine,
+    TradeList,
+)
+from quantbot_pipeline.report.trade_content import TradeContent, TradedCall
+from quantbot_pipeline.strategy.model import parse_strategy
 
 NOON = datetime(2025, 2, 3, 12, tzinfo=UTC)
+
+STRATEGY = {
+    "name": "made-up",
+    "version": "1",
+    "entry": {"type": "immediate"},
+    "exits": {"targets": [{"multiple": 1.5, "size": 0.5}], "stop_loss": {"initial": 0.3}},
+}
 
 STANDING = Standing(
     rank=1,
@@ -42,54 +66,37 @@ STANDING = Standing(
 )
 
 
-def event(seq: int, kind: str, price: float | None, **changes: float | None) -> ExampleEvent:
-    """Return an event `seq` five-minute candles after noon."""
-    made = ExampleEvent(
-        seq=seq,
-        at=NOON + timedelta(minutes=5 * seq),
-        kind=kind,
-        price=price,
-        size=1.0,
-        remaining_position=1.0,
-        pnl_so_far=0.0,
-        stop=0.7,
-        average_entry=1.0,
-        reason="market order",
+def trade(text: str = "plain", *, call_id: int = 9, candle_count: int = 60) -> TradeContent:
+    """Return a trade on a price that swings around 1.2: half is sold at the target, half at the stop."""
+    signal_s = int(NOON.timestamp())
+    step = np.arange(candle_count, dtype=np.int64)
+    middle = 1.2 + np.sin(step / 9)
+    candles = Candles(300, signal_s - 3000 + 300 * step, middle, middle + 0.1, middle - 0.1, middle, np.ones(len(step)))
+    strategy = parse_strategy(STRATEGY)
+    (simulated,) = simulate_reference(candles, [Call(call_id, 1, signal_s)], strategy)
+    return TradeContent(
+        call=TradedCall(call_id, text, text, "solana", text, text, signal_s),
+        strategy_name=text,
+        strategy_version="1",
+        strategy=strategy,
+        run_id=7,
+        run_type="backtest",
+        is_current=True,
+        data_quality="gaps",
+        candles=candles,
+        events=simulated.events,
     )
-    return replace(made, **changes)
 
 
 def content(text: str = "plain") -> ReportContent:
-    """Return a content in which every text that comes from outside is `text`."""
-    standing = replace(STANDING, strategy=text)
-    caller = replace(standing, caller=text, is_small_sample=True, mean_pnl_lower=None)
-    candles = tuple(
-        ExampleCandle(NOON + timedelta(minutes=5 * i), 1.0 + i, 1.6 + i, 0.9 + i, 1.5 + i) for i in range(3)
-    )
-    events = (event(0, "entry", 1.0), event(2, "target_hit", 2.0, remaining_position=0.0, pnl_so_far=1.0))
+    """Return an overview in which every text that comes from outside is `text`."""
     return ReportContent(
         generated_at=NOON,
         headline=Headline(candles=3, alerts=1, calls=1, trades=1234, runs_failed=2),
         window=DataWindow(NOON, NOON, (text,), NOON, NOON, (text,)),
-        strategies=(standing,),
-        callers=(CallerTable(text, "1", (caller,), 40),),
+        strategies=(replace(STANDING, strategy=text),),
         equity=(EquityCurve(text, "1", 2, (date(2025, 2, 3), date(2025, 2, 5)), (0.1, 0.05)),),
-        example=ExampleTrade(
-            strategy=text,
-            version="1",
-            run_id=7,
-            call_id=9,
-            caller=text,
-            token=text,
-            symbol=text,
-            signal_at=NOON,
-            pnl=1.0,
-            seconds_per_candle=900,
-            seconds_per_stored_candle=300,
-            candles=candles,
-            events=events,
-            target_multiples=(2.0, 50.0),
-        ),
+        example=trade(text),
         search=named_search(text),
         models=(
             ModelStanding(
@@ -102,7 +109,7 @@ def content(text: str = "plain") -> ReportContent:
                 (text,),
                 (ModelMetric("roc_auc", 0.6, (None,)),),
                 ((text, text),),
-                f"models/{text}-1.html",
+                "models/card-1.html",
             ),
         ),
         quarantine=(QuarantineReason("alerts", text, 2, text, text),),
@@ -113,4 +120,108 @@ def content(text: str = "plain") -> ReportContent:
             total=(0.75, 1.0),
             tokens=(TokenCoverage(text, 0.5, (0.25, 1.0)), TokenCoverage(f"{text} 2", 0.9, (0.9, None))),
         ),
+    )
+
+
+def trade_lines(text: str, count: int) -> tuple[TradeLine, ...]:
+    """Return so many trades, an hour apart, the latest first; each seventh was skipped."""
+    return tuple(
+        TradeLine(
+            strategy=text,
+            version="1",
+            run_id=7,
+            call_id=k,
+            caller=(text, text),
+            chain="solana",
+            token_address=text,
+            symbol=text if k % 2 else "",
+            signal_at=NOON - timedelta(hours=k),
+            entered_at=NOON - timedelta(hours=k) if k % 7 else None,
+            exited_at=NOON - timedelta(hours=k - 1) if k % 7 else None,
+            exit_event=("stop_loss", "target_hit")[k % 2] if k % 7 else "",
+            pnl=((k * 37) % 101 - 50) / 100 if k % 7 else None,
+            event_count=3,
+            event_kinds=3,
+            data_quality=("good", "gaps", "stale", "sparse", "unknown")[k % 5],
+        )
+        for k in range(count)
+    )
+
+
+def run_line(text: str = "plain", run_id: int = 7) -> RunLine:
+    """Return a run of 1234 trades."""
+    return RunLine(
+        rank=1,
+        run_id=run_id,
+        strategy=text,
+        version="1",
+        engine_version=text,
+        chain="solana",
+        token_address=text,
+        window_start=NOON,
+        window_end=NOON + timedelta(days=31),
+        completed_at=NOON,
+        trade_count=1234,
+        win_rate=0.4,
+        mean_pnl=0.125,
+        total_pnl=154.25,
+        max_drawdown=0.3,
+        sharpe_ratio=None,
+        is_small_sample=True,
+        data_quality="gaps",
+    )
+
+
+def run_detail(text: str = "plain") -> RunDetail:
+    """Return what is known of a run."""
+    quality = {"reasons": [text], "coverage": 0.9, "gap_count": 2}
+    return RunDetail(quality, {"fingerprint": "f" * 64}, "0" * 64, "1" * 64, 1)
+
+
+def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narrowing | None = None) -> SiteContent:
+    """Return everything that the pages show; every text that comes from outside is `text`."""
+    name, caller = (text, "1"), (text, text)
+    overview = content(text)
+    standings = tuple(
+        replace(
+            STANDING,
+            rank=k + 1,
+            strategy=text,
+            caller=f"{text} / {text}",
+            caller_name=caller if k == 0 else (text, f"other {k}"),
+            trade_count=1234 - 100 * k,
+            is_small_sample=k > 10,
+            mean_pnl_lower=None if k > 10 else 0.1 - k / 100,
+        )
+        for k in range(12)
+    )
+    trades = TradeList(trade_lines(text, trade_count), trade_count + 5)
+    made_at = NOON
+    search = named_search(text)
+    return SiteContent(
+        overview=overview,
+        narrowing=narrowing or Narrowing(),
+        callers=standings,
+        caller_pages=(caller,),
+        caller_total=12,
+        caller_months={
+            caller: tuple(CallerMonth(text, "1", f"2025-0{k}", 10, 1, 0.5, 0.1 * k, 1.0 * k) for k in range(1, 4))
+        },
+        caller_trades={caller: trades},
+        strategy_trades={name: trades},
+        strategy_documents={name: StrategyDocument(text, {"name": text}, "0" * 64)},
+        exits={name: (ExitLine("stop_loss", 3, 0, -0.2, -0.6), ExitLine("", 1, 1, 0.5, 0.5))},
+        runs=(run_line(text), run_line(text, 8)),
+        run_total=9,
+        run_pages=(7,),
+        tokens=(TokenLine(text, "1", "solana", text, "", 3, 1, 2, 1, 0.1, 0.3),),
+        token_total=4,
+        searches=(
+            SearchLine(search.job_id, text, "completed", text, text, text, 12, made_at, made_at),
+            SearchLine(99, text, "failed", text, text, "", 0, made_at, None),
+        ),
+        search_total=2,
+        search_pages=(search,),
+        qualities=(QualityCount(text, "1", "gaps", 3, 12),),
+        failures=(FailedRuns(text, "1", text, 2, 5),),
     )

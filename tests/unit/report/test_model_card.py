@@ -81,7 +81,7 @@ def test_card_shows_verdict_window_metrics_and_pictures() -> None:
         "0.6543",
         "0.013",
         "Calls made before 2025-01-03 00:00 UTC",
-        "../report.html",
+        "../index.html",
     ):
         assert text in page
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]  # there

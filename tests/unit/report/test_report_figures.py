@@ -1,24 +1,16 @@
 """The figures: what is drawn where."""
 
-from dataclasses import replace
-from typing import Any
-
 import pytest
-from made_up_content import content, event
+from made_up_content import content
 
-from quantbot_pipeline.report.content import ExampleTrade
-from quantbot_pipeline.report.figures import coverage_figure, coverage_height, equity_figure, example_figure
-
-
-def _example(**changes: Any) -> ExampleTrade:
-    example = content().example
-    assert example is not None
-    return replace(example, **changes)
-
-
-def _trace(example: ExampleTrade, name: str) -> dict[str, Any]:
-    (found,) = [trace for trace in example_figure(example)["data"] if trace["name"] == name]
-    return dict(found)
+from quantbot_pipeline.report.figures import (
+    coverage_figure,
+    coverage_height,
+    equity_figure,
+    months_figure,
+    spread_figure,
+)
+from quantbot_pipeline.report.site_content import CallerMonth
 
 
 def test_equity_is_drawn_as_steps_by_day() -> None:
@@ -29,54 +21,35 @@ def test_equity_is_drawn_as_steps_by_day() -> None:
     assert trace["line"]["shape"] == "hv"
 
 
-def test_stop_line_ends_where_the_trade_is_flat_and_begins_anew_with_a_re_entry() -> None:
-    events = (
-        event(0, "entry", 1.0),
-        event(1, "stop_moved", 1.0, size=0.0, stop=1.0),
-        event(2, "stop_loss", 1.0, remaining_position=0.0, stop=1.0),
-        event(4, "re_entry", 0.8, stop=0.56, average_entry=0.8),
-    )
+def test_spread_counts_every_trade_and_no_bar_holds_gains_and_losses() -> None:
+    # 100 results from -0.5 to 0.49, one far out on each side, and one of exactly zero, which earned nothing.
+    results = [k / 100 - 0.5 + 0.005 for k in range(100)] + [-40.0, 70.0, 0.0]
 
-    stop = _trace(_example(events=events), "stop")
+    (trace,) = spread_figure(results)["data"]
 
-    assert stop["y"] == [0.7, 1.0, 1.0, None, 0.56]
-    assert [at[11:16] for at in stop["x"]] == ["12:00", "12:05", "12:10", "12:10", "12:20"]
-
-
-def test_targets_follow_the_average_entry_and_far_ones_are_left_out() -> None:
-    # The highest candle is at 3.6: 2x of 1.0 and of 0.9 are near, 50x is not.
-    events = (event(0, "entry", 1.0), event(1, "ladder_entry", 0.8, average_entry=0.9))
-
-    assert _trace(_example(events=events), "targets")["y"] == [2.0, 1.8]
+    assert sum(trace["y"]) == 103
+    losses = sum(count for middle, count in zip(trace["x"], trace["y"], strict=True) if middle < 0)
+    assert losses == 50 + 1 + 1
+    # What is far out is in the outer bars, which are where the others end.
+    assert min(trace["x"]) > -0.6
+    assert max(trace["x"]) < 0.6
 
 
-def test_buys_and_sells_are_marked_at_their_prices() -> None:
-    example = _example()
+@pytest.mark.parametrize("results", [[0.0], [0.1, 0.1], [-0.3, -0.3, -0.3]])
+def test_spread_of_equal_results_is_drawn_too(results: list[float]) -> None:
+    (trace,) = spread_figure(results)["data"]
 
-    assert _trace(example, "buy")["y"] == [1.0]
-    assert _trace(example, "sell")["y"] == [2.0]
-    assert _trace(example, "candles")["open"] == [1.0, 2.0, 3.0]
-
-
-def test_without_a_stop_candles_or_targets_nothing_of_them_is_drawn() -> None:
-    events = (event(0, "entry", 1.0, stop=None), event(1, "final_exit", 1.1, stop=None, remaining_position=0.0))
-
-    figure = example_figure(_example(events=events, candles=(), target_multiples=()))
-
-    assert [trace["name"] for trace in figure["data"]] == ["buy", "sell"]
+    assert sum(trace["y"]) == len(results)
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1.0, "log"), (0.1, "linear")])
-def test_the_axis_is_logarithmic_when_prices_multiply(factor: float, expected: str) -> None:
-    # Lows and highs of 1 + 0.9·factor … : at factor 1 from 0.9 to 3.6, fourfold; at 0.1 within a third.
-    example = _example()
-    candles = tuple(
-        replace(candle, low=1 + (candle.low - 1) * factor, high=1 + (candle.high - 1) * factor)
-        for candle in example.candles
-    )
-    events = (event(0, "entry", 1.0), event(1, "final_exit", 1.0))
+def test_months_are_drawn_of_the_strategies_with_most_trades() -> None:
+    months = [CallerMonth(f"s{k}", "1", "2025-01", k + 1, 0, 0.5, 0.1, 0.1) for k in range(9)]
+    skipped = CallerMonth("never bought", "1", "2025-01", 0, 99, None, None, 0.0)
 
-    assert example_figure(replace(example, candles=candles, events=events))["layout"]["yaxis"]["type"] == expected
+    traces = months_figure([*months, skipped])["data"]
+
+    assert [trace["name"] for trace in traces] == [f"s{k} v1" for k in (8, 7, 6, 5, 4, 3)]
+    assert (traces[0]["x"], traces[0]["y"]) == (["2025-01-01"], [0.1])
 
 
 def test_coverage_is_drawn_by_token_and_cell_below_a_row_of_all_tokens() -> None:

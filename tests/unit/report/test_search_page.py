@@ -2,28 +2,28 @@
 
 import base64
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from made_up_content import NOON
 from made_up_search import named_search, search
-from test_report_page import HOSTILE, _Elements
+from test_report_site import HOSTILE, Elements
 
 from quantbot_pipeline.report.content import ReportContent
-from quantbot_pipeline.report.page import render_report, write_report
 from quantbot_pipeline.report.search_content import SearchContent, SearchVerdict
 from quantbot_pipeline.report.search_metadata import search_metadata
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from quantbot_pipeline.report.site_content import SiteContent
+from quantbot_pipeline.report.site_pages import list_pages
+from quantbot_pipeline.report.site_paths import search_path
+from quantbot_pipeline.report.site_render import render_site_page
 
 
 def _shown(made: SearchContent) -> str:
-    return _Elements(render_report(ReportContent(generated_at=NOON, search=made))).text
+    content = SiteContent(overview=ReportContent(generated_at=NOON), search_pages=(made,))
+    (page,) = [page for page in list_pages(content) if page.path == search_path(made.job_id)]
+    return Elements(render_site_page(page, generated_at=NOON, narrowing=content.narrowing).text).text
 
 
 @pytest.mark.parametrize(
@@ -113,34 +113,3 @@ def test_markdown_shows_names_as_text() -> None:
         assert "**z" not in found[name]
     # Cells stay cells: a bar in a name does not begin another one.
     assert {line.count("|") for line in found["best_trials"].splitlines()} == {4}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
-def test_a_browser_draws_every_picture_of_a_search_without_complaint(tmp_path: Path) -> None:
-    made = search(60, 8, goal_count=2)
-    path = write_report(ReportContent(generated_at=NOON, search=made), tmp_path)
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    options += ["--disable-component-update", "--disable-sync", "--disable-quic", "--virtual-time-budget=20000"]
-    options += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
-
-    done = subprocess.run(
-        [str(CHROMIUM), *options, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-
-    assert "CONSOLE" not in done.stderr
-    places = re.findall(r'id="figure-(search-[a-z]+(?:-[a-z0-9]+)?)"', done.stdout)
-    assert {name.rstrip("-0123456789") for name in places} == {
-        "search-walk-forward",
-        "search-sharpes",
-        "search-overfitting",
-        "search-paths",
-        "search-front",
-        "search-history",
-        "search-importance",
-        "search-slice",
-        "search-contour",
-    }
-    # Plotly draws two layers per figure; the figures of small searches have no colour bars of their own.
-    assert done.stdout.count('class="main-svg"') >= 2 * len(places)
-    assert "undrawn" not in done.stdout.split('<script type="application/json"')[0].split("</style>")[1]

@@ -1,6 +1,6 @@
--- The first callers of the leaderboard under every strategy version.
+-- Callers under strategy versions: the first of each leaderboard, and those that were asked for.
 -- grain: one row per strategy version and caller; caller_count is the number of all callers of the strategy version
--- parameters: caller_limit
+-- parameters: caller_limit; caller_sources and caller_handles, pairwise
 -- units: as in mart_caller_leaderboard
 with
 ranked as (
@@ -42,8 +42,7 @@ select
     is_small_sample,
     caller_count
 from ranked
-where caller_rank <= {caller_limit:UInt32}
-order by
-    strategy_name,
-    strategy_version,
-    caller_rank
+where
+    caller_rank <= {caller_limit:UInt32}
+    or (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
+order by strategy_name, strategy_version, caller_rank

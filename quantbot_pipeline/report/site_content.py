@@ -1,0 +1,285 @@
+"""What the report's pages need besides the overview: plain values, ready to be put into tables. No database, no HTML.
+
+Fractions are fractions (0.25 is 25 %), pnl is on a trade's capital of 1, times are tz-aware UTC datetimes.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from quantbot_pipeline.report.content import ReportContent, Standing
+from quantbot_pipeline.report.search_content import SearchContent
+
+CallerName = tuple[str, str]
+"""Source and handle."""
+
+StrategyName = tuple[str, str]
+"""Name and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """What a report is narrowed to; the default is everything.
+
+    Attributes:
+        strategy: Name of a strategy; all of its versions.
+        caller: Source and handle.
+        since: Calls made from then on, in UTC; runs whose window ends after it.
+        run_ids: Runs that get a page, however many others there are. Narrows nothing else.
+    """
+
+    strategy: str = ""
+    caller: CallerName | None = None
+    since: datetime | None = None
+    run_ids: tuple[int, ...] = ()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left out."""
+        return not self.strategy and self.caller is None and self.since is None
+
+    def folder(self) -> str:
+        """Return the folder of a narrowed report, from that of the whole one; empty for the whole one."""
+        if self.is_whole:
+            return ""
+        digest = hashlib.sha256(repr((self.strategy, self.caller, self.since)).encode()).hexdigest()[:8]
+        readable = re.sub(r"[^a-z0-9]+", "-", self.words().lower()[:60]).strip("-")
+        return f"only-{readable}-{digest}"
+
+    def words(self) -> str:
+        """Return what it is narrowed to, such as `strategy ladder, calls since 2025-03-01`."""
+        said = []
+        if self.strategy:
+            said.append(f"strategy {self.strategy}")
+        if self.caller:
+            said.append(f"caller {self.caller[0]} / {self.caller[1]}")
+        if self.since:
+            said.append(f"calls since {self.since:%Y-%m-%d}")
+        return ", ".join(said)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeLine:
+    """What became of a call under a strategy version; see `int_trades`.
+
+    Attributes:
+        pnl: None when nothing was bought.
+        exit_event: The last selling event; empty when nothing was sold.
+    """
+
+    strategy: str
+    version: str
+    run_id: int
+    call_id: int
+    caller: CallerName
+    chain: str
+    token_address: str
+    symbol: str
+    signal_at: datetime
+    entered_at: datetime | None
+    exited_at: datetime | None
+    exit_event: str
+    pnl: float | None
+    event_count: int
+    event_kinds: int
+    data_quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class TradeList:
+    """Trades of one strategy version, caller or run.
+
+    Attributes:
+        trades: Those that are listed.
+        total: All that there are; more than are listed when the list was cut.
+    """
+
+    trades: tuple[TradeLine, ...] = ()
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """A completed, current backtest; see `mart_runs_ranked`."""
+
+    rank: int
+    run_id: int
+    strategy: str
+    version: str
+    engine_version: str
+    chain: str
+    token_address: str
+    window_start: datetime
+    window_end: datetime
+    completed_at: datetime
+    trade_count: int
+    win_rate: float | None
+    mean_pnl: float | None
+    total_pnl: float
+    max_drawdown: float | None
+    sharpe_ratio: float | None
+    is_small_sample: bool
+    data_quality: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunDetail:
+    """What is known of a run besides its line.
+
+    Attributes:
+        quality: Why its candles were judged as they were, see docs/candle-quality.md; empty when they were not.
+        selection: What it read.
+        config_hash: Of the configuration that it simulated.
+        events_digest: Of its events.
+        attempt: How often it was begun.
+    """
+
+    quality: Mapping[str, Any]
+    selection: Mapping[str, Any]
+    config_hash: str
+    events_digest: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallerMonth:
+    """Results of a caller's calls of a month, under a strategy version."""
+
+    strategy: str
+    version: str
+    month: str
+    trade_count: int
+    skipped_count: int
+    win_rate: float | None
+    mean_pnl: float | None
+    total_pnl: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExitLine:
+    """How many trades of a strategy version ended in an event, and with what result."""
+
+    exit_event: str
+    trade_count: int
+    win_count: int
+    mean_pnl: float
+    total_pnl: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLine:
+    """Results on a token under a strategy version."""
+
+    strategy: str
+    version: str
+    chain: str
+    token_address: str
+    symbol: str
+    trade_count: int
+    skipped_count: int
+    win_count: int
+    caller_count: int
+    mean_pnl: float | None
+    total_pnl: float
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyDocument:
+    """A stored strategy version as its author wrote it."""
+
+    category: str
+    config: Mapping[str, Any]
+    config_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchLine:
+    """A parameter search in a line.
+
+    Attributes:
+        answer: Of its verdict; empty without one.
+        trial_count: Trials that ended.
+        completed_at: None unless it was completed.
+    """
+
+    job_id: int
+    name: str
+    status: str
+    template: str
+    objective: str
+    answer: str
+    trial_count: int
+    created_at: datetime
+    completed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCount:
+    """Current backtests of a strategy version whose candles got a verdict."""
+
+    strategy: str
+    version: str
+    data_quality: str
+    run_count: int
+    trade_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRuns:
+    """Runs that failed for one reason."""
+
+    strategy: str
+    version: str
+    reason: str
+    run_count: int
+    first_run_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SiteContent:
+    """Everything that the pages show, but for the pages of runs, which are collected one by one.
+
+    Attributes:
+        overview: Counts, leaderboards, equity, the drawn trade, models, quarantine, coverage.
+        narrowing: What all of it is narrowed to.
+        callers: Standings of callers under strategy versions, by strategy version.
+        caller_pages: Callers that have a page of their own, best first.
+        caller_total: All callers in the leaderboards.
+        runs: Runs that are listed, best first.
+        run_total: All current runs.
+        run_pages: Runs that have a page of their own.
+        caller_months: Results by month of callers that have a page.
+        caller_trades: Their trades.
+        strategy_trades: Trades by strategy version.
+        strategy_documents: Strategy versions as their authors wrote them.
+        exits: How trades ended, by strategy version.
+        tokens: Results by token, those with most trades first.
+        searches: Searches that are listed, newest first.
+        search_pages: The searches that have a page.
+        qualities: Current runs by what their candles were like.
+        failures: Why runs failed.
+    """
+
+    overview: ReportContent
+    narrowing: Narrowing = Narrowing()
+    callers: tuple[Standing, ...] = ()
+    caller_pages: tuple[CallerName, ...] = ()
+    caller_total: int = 0
+    caller_months: Mapping[CallerName, tuple[CallerMonth, ...]] = field(default_factory=dict)
+    caller_trades: Mapping[CallerName, TradeList] = field(default_factory=dict)
+    strategy_trades: Mapping[StrategyName, TradeList] = field(default_factory=dict)
+    strategy_documents: Mapping[StrategyName, StrategyDocument] = field(default_factory=dict)
+    exits: Mapping[StrategyName, tuple[ExitLine, ...]] = field(default_factory=dict)
+    runs: tuple[RunLine, ...] = ()
+    run_total: int = 0
+    run_pages: tuple[int, ...] = ()
+    tokens: tuple[TokenLine, ...] = ()
+    token_total: int = 0
+    searches: tuple[SearchLine, ...] = ()
+    search_total: int = 0
+    search_pages: tuple[SearchContent, ...] = ()
+    qualities: tuple[QualityCount, ...] = ()
+    failures: tuple[FailedRuns, ...] = ()

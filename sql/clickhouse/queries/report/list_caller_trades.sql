@@ -1,0 +1,31 @@
+-- The latest calls of callers under every strategy version, and what became of them.
+-- grain: one row per caller, strategy version and call, latest first; trade_total is the number of all of the caller
+-- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s, trade_limit (by caller)
+-- units: as in int_trades; times in seconds since the epoch, UTC
+select
+    strategy_name,
+    strategy_version,
+    toInt64(simulation_run_id) as run_id,
+    call_id,
+    caller_source,
+    caller_handle,
+    chain,
+    token_address,
+    symbol,
+    toInt64(toUnixTimestamp(signal_timestamp)) as signal_s,
+    has_bought,
+    toInt64(toUnixTimestamp(entered_at)) as entered_s,
+    toInt64(toUnixTimestamp(exited_at)) as exited_s,
+    exit_event,
+    pnl,
+    event_count,
+    event_type_count,
+    data_quality,
+    count() over (partition by caller_source, caller_handle) as trade_total
+from int_trades
+where
+    (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
+    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
+order by caller_source, caller_handle, signal_timestamp desc, call_id desc, strategy_name, strategy_version
+limit {trade_limit:UInt32} by caller_source, caller_handle

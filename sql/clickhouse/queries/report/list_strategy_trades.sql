@@ -1,0 +1,30 @@
+-- The latest calls under each strategy version, and what became of them.
+-- grain: one row per strategy version and call, latest first; trade_total is the number of all of the strategy version
+-- parameters: strategy (empty: every one), since_s, trade_limit (by strategy version)
+-- units: as in int_trades; times in seconds since the epoch, UTC
+select
+    strategy_name,
+    strategy_version,
+    toInt64(simulation_run_id) as run_id,
+    call_id,
+    caller_source,
+    caller_handle,
+    chain,
+    token_address,
+    symbol,
+    toInt64(toUnixTimestamp(signal_timestamp)) as signal_s,
+    has_bought,
+    toInt64(toUnixTimestamp(entered_at)) as entered_s,
+    toInt64(toUnixTimestamp(exited_at)) as exited_s,
+    exit_event,
+    pnl,
+    event_count,
+    event_type_count,
+    data_quality,
+    count() over (partition by strategy_name, strategy_version) as trade_total
+from int_trades
+where
+    ({strategy:String} = '' or strategy_name = {strategy:String})
+    and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
+order by strategy_name, strategy_version, signal_timestamp desc, call_id desc
+limit {trade_limit:UInt32} by strategy_name, strategy_version
