@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.learning.baselines import Comparison, baseline_scores, compare, verdict
+from quantbot_pipeline.learning.drift import SCORE, profile_of
 from quantbot_pipeline.learning.fitting import (
     Calibration,
     FittedModel,
@@ -106,8 +107,8 @@ class TrainingResult:
         feature_names: Columns that it reads, in order; features that are known for no training row are left
             out, and named in `metrics["features_without_values"]`.
         metrics: JSON-ready numbers of the last window and of the data, baselines included; below `out_of_fold` the
-            same of the walk-forward folds; below `curves` what pictures are drawn from. None where a number is not
-            defined.
+            same of the walk-forward folds; below `curves` what pictures are drawn from, below `profiles` what drift
+            is measured against. None where a number is not defined.
         beats_baseline: Whether it is better than the constant and the caller's record, by more than luck explains.
         status: `ready` when it beats the baselines, else `failed`.
         reason: The comparison in one sentence.
@@ -168,7 +169,8 @@ def train_model(
     # and seed are to give the same bytes.
     with threadpool_limits(limits=1):
         fitted = fit_model(train, recipe)
-        measured, comparisons = _measure(task, train, test, fitted.score(test.frame), plan)
+        test_score = fitted.score(test.frame)
+        measured, comparisons = _measure(task, train, test, test_score, plan)
         # What lies before the last window, purged rows included: they are as good as any to walk over.
         before = rows.take(np.flatnonzero(rows.signal < split.test_start))
         out_of_fold, folds = _walk(task, before, recipe, plan)
@@ -191,6 +193,7 @@ def train_model(
         "comparisons": [asdict(each) | {"is_beaten": each.is_beaten} for each in comparisons],
         "out_of_fold": out_of_fold,
         "importance": importance,
+        "profiles": _profiles(train, test_score, fitted.feature_names),
         "recipe": asdict(plan) | fitted.facts,
     }
     return TrainingResult(
@@ -374,6 +377,15 @@ def _walk(
     for name in set.intersection(*(set(each) for each in said)):
         found[f"baseline_{name}"] = metrics_of(task, tested, np.concatenate([each[name] for each in said]))
     return dict(sorted(found.items())), tuple(folds)
+
+
+def _profiles(train: LabelledRows, test_score: FloatArray, feature_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return what drift is later measured against: the features that were learned from, and the score.
+
+    The score's is that of the last window: of the calls that it learned from, a model is more certain than of others.
+    """
+    columns = {name: train.frame[name].to_numpy() for name in feature_names} | {SCORE: test_score}
+    return {name: profile_of(values).document() for name, values in columns.items()}
 
 
 def _importance(

@@ -1,6 +1,6 @@
 """The card of a model: what it learned from, how it did on calls that it never saw, and what it must not be used for.
 
-Everything on it is in the registry's row, so a card can be written anew at any time.
+All but the drift is in the registry's row, so a card can be written anew at any time.
 """
 
 import html
@@ -55,8 +55,13 @@ def card_path_of(name: str, version: str) -> PurePosixPath:
     return PurePosixPath(CARD_FOLDER) / re.sub(r"[^A-Za-z0-9._-]", "_", f"{name}-{version}.html", flags=re.ASCII)
 
 
-def render_model_card(row: ModelRow) -> str:
-    """Return the card as one HTML file that needs nothing else; equal rows give equal text."""
+def render_model_card(row: ModelRow, drift: Mapping[str, Any] | None = None) -> str:
+    """Return the card as one HTML file that needs nothing else; equal rows and drift give equal text.
+
+    Args:
+        row: The model.
+        drift: Document of what was last found of its drift (`workflows.model_drift`).
+    """
     metrics = row.metrics
     walk = metrics.get("out_of_fold") or {}
     curves, walk_curves = metrics.get("curves") or {}, walk.get("curves") or {}
@@ -64,6 +69,9 @@ def render_model_card(row: ModelRow) -> str:
     figures: dict[str, Any] = {}
     if importance:
         figures["importance"] = _importance_figure(importance[:_FEATURES_DRAWN])
+    shifts = (drift or {}).get("columns") or ()
+    if shifts:
+        figures["drift"] = _drift_figure(shifts[:_FEATURES_DRAWN])
     for name, draw in (
         ("pnl_by_score", _pnl_figure),
         ("reliability", _reliability_figure),
@@ -90,6 +98,8 @@ def render_model_card(row: ModelRow) -> str:
         last_table=_metric_table(metrics, baselines),
         walk_table=_metric_table(walk, [name for name in baselines if name in walk]) if walk else [],
         importance=importance,
+        drift=drift,
+        drift_pixels=90 + _PIXELS_PER_FEATURE * min(len(shifts), _FEATURES_DRAWN),
         importance_pixels=60 + _PIXELS_PER_FEATURE * min(len(importance), _FEATURES_DRAWN),
         recipe=[(name, _text(value)) for name, value in _recipe(metrics.get("recipe") or {})],
         searched=sorted((metrics.get("recipe") or {}).get("searched") or [], key=lambda each: float(each["loss"])),
@@ -158,6 +168,33 @@ def _importance_figure(importance: Sequence[Mapping[str, Any]]) -> dict[str, Any
     layout["margin"] |= {"l": 12}
     layout["yaxis"] = {"automargin": True}
     return {"data": [trace], "layout": layout}
+
+
+def _drift_figure(shifts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = list(reversed(shifts))
+    names = [html.escape(str(each["name"])) for each in rows]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "name": "index",
+        "y": names,
+        "x": [each["psi"] for each in rows],
+        "marker": {"color": _LAST},
+        "hovertemplate": "%{y}: %{x:.3f}<extra></extra>",
+    }
+    chance = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "chance stays below",
+        "y": names,
+        "x": [each["chance"] for each in rows],
+        "marker": {"color": _WALK, "symbol": "line-ns-open", "size": 14},
+        "hovertemplate": "%{y}: chance stays below %{x:.3f}<extra></extra>",
+    }
+    layout = _layout("population stability index", "", barmode="overlay")
+    layout["margin"] |= {"l": 12}
+    layout["yaxis"] = {"automargin": True}
+    return {"data": [bars, chance], "layout": layout}
 
 
 def _both(

@@ -1,12 +1,23 @@
 """Model cards, written beside the report."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from quantbot_pipeline.report.model_card import card_path, render_model_card
 from quantbot_pipeline.report.page import write_page
 from quantbot_pipeline.storage.records import ModelRow
 
+if TYPE_CHECKING:
+    from quantbot_pipeline.workflows.model_drift import DriftReport
 
-def write_model_card(row: ModelRow, reports_directory: Path) -> Path:
-    """Write a model's card and return its path; one that is there is replaced, for its status may be another."""
-    return write_page(render_model_card(row), reports_directory / card_path(row))
+
+def write_model_card(row: ModelRow, reports_directory: Path, drift: "DriftReport | None" = None) -> Path:
+    """Write a model's card and return its path; one that is there is replaced, for its status may be another.
+
+    Args:
+        row: The model.
+        reports_directory: Folder of the report, beside which cards are.
+        drift: What was last found of it; without it the card says that nothing was looked at.
+    """
+    page = render_model_card(row, None if drift is None else drift.document())
+    return write_page(page, reports_directory / card_path(row))
