@@ -1,7 +1,12 @@
 """Calls, as the engine reads them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+
+NO_SCORES: Mapping[str, float] = MappingProxyType({})
+"""The scores of a call that no model said anything of."""
 
 
 class Side(StrEnum):
@@ -32,6 +37,8 @@ class Call:
         signal_type: What it asks for.
         side: Direction; a `sell` is an exit, whatever its signal type, except a `scale_out`, which sells a
             part whatever its side.
+        scores: What models that had learned before the call say of it, by name of the model; conditions of strategies
+            on scores read them.
     """
 
     call_id: int
@@ -39,3 +46,4 @@ class Call:
     signal_timestamp: int
     signal_type: SignalType = SignalType.ENTRY
     side: Side = Side.BUY
+    scores: Mapping[str, float] = field(default_factory=lambda: NO_SCORES, hash=False)

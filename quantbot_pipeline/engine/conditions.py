@@ -13,12 +13,14 @@ import numpy.typing as npt
 
 from quantbot_pipeline.engine.candles import Candles, FloatArray
 from quantbot_pipeline.engine.indicators import compute_indicator, indicator_warm_up, shift
+from quantbot_pipeline.engine.score_conditions import unscored
 from quantbot_pipeline.strategy.signals import (
     AllOf,
     CandleOperand,
     Condition,
     IndicatorOperand,
     Not,
+    ScoreCondition,
     SignalNode,
 )
 
@@ -69,6 +71,9 @@ class SignalEvaluator:
         return np.full(len(self._candles), operand)
 
     def _truth(self, node: SignalNode) -> _Truth:
+        if isinstance(node, ScoreCondition):
+            # Whoever simulates a call binds its scores before; here there is none.
+            node = unscored(node)
         if isinstance(node, Condition):
             truth = self._compare(node)
         elif isinstance(node, Not):
@@ -126,7 +131,9 @@ def evaluate(node: SignalNode, candles: Candles) -> BoolArray:
 def signal_warm_up(node: SignalNode) -> int:
     """Return how many candles before a candle the truth of `node` there depends on."""
     inside = (
-        max(_operand_warm_up(node.left), _operand_warm_up(node.right)) + node.op.startswith("crosses")
+        0
+        if isinstance(node, ScoreCondition)
+        else max(_operand_warm_up(node.left), _operand_warm_up(node.right)) + node.op.startswith("crosses")
         if isinstance(node, Condition)
         else signal_warm_up(node.member)
         if isinstance(node, Not)

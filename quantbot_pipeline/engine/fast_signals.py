@@ -28,6 +28,7 @@ from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.engine.fast_indicators import compute_on_markets
 from quantbot_pipeline.engine.kernels import market as market_kernels
 from quantbot_pipeline.engine.kernels import signals as kernels
+from quantbot_pipeline.engine.score_conditions import unscored
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.strategy.indicator_catalogue import INDICATORS
 from quantbot_pipeline.strategy.signals import (
@@ -36,6 +37,7 @@ from quantbot_pipeline.strategy.signals import (
     Condition,
     IndicatorOperand,
     Not,
+    ScoreCondition,
     SignalNode,
 )
 
@@ -334,6 +336,9 @@ class SignalTable:
         if states is not None:
             return states
         earlier = before + node.lookback - 1
+        if isinstance(node, ScoreCondition):
+            # Whoever simulates a call binds its scores before; here there is none.
+            node = unscored(node)
         if isinstance(node, Condition):
             states = self._compare(batch, node, earlier)
         elif isinstance(node, Not):
@@ -410,6 +415,8 @@ def _operand_key(operand: IndicatorOperand | CandleOperand | float) -> Hashable:
 
 def _key_of(node: SignalNode) -> Hashable:
     """Return what two nodes share that say the same; numbers that are equal are the same."""
+    if isinstance(node, ScoreCondition):
+        node = unscored(node)
     persistence = (node.lookback, node.min_true)
     if isinstance(node, Condition):
         return (node.op, _operand_key(node.left), _operand_key(node.right), persistence)

@@ -23,7 +23,8 @@ from quantbot_pipeline.engine.candles import Candles, FloatArray
 from quantbot_pipeline.engine.conditions import BoolArray, SignalEvaluator
 from quantbot_pipeline.engine.events import Event, EventType, Trade
 from quantbot_pipeline.engine.indicators import shift
-from quantbot_pipeline.engine.reference import simulate_reference
+from quantbot_pipeline.engine.reference import is_entry_call, simulate_reference
+from quantbot_pipeline.engine.score_conditions import Truths, bind_scores, score_truths, unscored
 from quantbot_pipeline.strategy.indicator_catalogue import indicator_label
 from quantbot_pipeline.strategy.model import Ladder, SignalEntry, Strategy
 from quantbot_pipeline.strategy.signals import (
@@ -33,6 +34,7 @@ from quantbot_pipeline.strategy.signals import (
     Condition,
     IndicatorOperand,
     Not,
+    ScoreCondition,
     SignalNode,
     walk_indicators,
 )
@@ -150,7 +152,7 @@ def named_conditions(strategy: Strategy) -> list[NamedCondition]:
     """Return every condition of a strategy by its path, each signal's group before its members."""
     named: list[NamedCondition] = []
     for path, signal in _signals_by_path(strategy):
-        if not isinstance(signal, Condition):
+        if not isinstance(signal, Condition | ScoreCondition):
             named.append(NamedCondition(path, f"the whole signal{_persistence(signal)}", signal))
         named += _conditions_below(path, signal)
     return named
@@ -168,7 +170,9 @@ def _signals_by_path(strategy: Strategy) -> Iterator[tuple[str, SignalNode]]:
 
 
 def _conditions_below(path: str, node: SignalNode) -> Iterator[NamedCondition]:
-    if isinstance(node, Condition):
+    if isinstance(node, ScoreCondition):
+        yield NamedCondition(path, f"score {node.score} {node.op} {node.right:g}{_persistence(node)}", node)
+    elif isinstance(node, Condition):
         operator = node.op.replace("_", " ")
         text = f"{_operand_text(node.left)} {operator} {_operand_text(node.right)}{_persistence(node)}"
         yield NamedCondition(path, text, node)
@@ -365,6 +369,21 @@ class CausalityReport:
         return not any(found.is_shown for found in (*self.indicators.values(), *self.conditions.values(), self.events))
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedConditions:
+    """What the conditions of a strategy say at each close, for calls of which the conditions on scores say the same.
+
+    Attributes:
+        nodes: By path: the condition, with constants in the place of scores.
+        truths: By path: whether it holds at each close.
+        unknown: By path: at which closes a value in it is NaN.
+    """
+
+    nodes: Mapping[str, SignalNode]
+    truths: Mapping[str, BoolArray]
+    unknown: Mapping[str, BoolArray]
+
+
 class OpenedMarket:
     """One token with everything computed on all of its candles: what the experiments are compared with."""
 
@@ -373,9 +392,30 @@ class OpenedMarket:
         self.strategy = strategy
         self.engine = open_market(market.candles, market.calls)
         self.indicators = {named.label: self.engine.indicator(named.operand) for named in named_indicators(strategy)}
-        self.truths = {named.path: self.engine.truth(named.node) for named in named_conditions(strategy)}
         self.trades = self.engine.trades(strategy)
-        self.unknown = {named.path: self._unknown(named.node) for named in named_conditions(strategy)}
+        self._score_conditions = strategy.score_conditions()
+        said = {score_truths(self._score_conditions, call) for call in market.calls if is_entry_call(call)}
+        nothing: Truths = (None,) * len(self._score_conditions)
+        # In a fixed order, whatever that of the set.
+        ordered = sorted(said or {nothing}, key=repr)
+        self._conditions = {truths: self._opened(bind_scores(strategy, truths)) for truths in ordered}
+
+    @property
+    def conditions(self) -> list[OpenedConditions]:
+        """What the conditions say; once, or where there are scores once for everything that these say of any call."""
+        return list(self._conditions.values())
+
+    def conditions_for(self, call: Call) -> OpenedConditions:
+        """Return what the conditions say for an entry call."""
+        return self._conditions[score_truths(self._score_conditions, call)]
+
+    def _opened(self, bound: Strategy) -> OpenedConditions:
+        nodes = {named.path: named.node for named in named_conditions(bound)}
+        return OpenedConditions(
+            nodes=nodes,
+            truths={path: self.engine.truth(node) for path, node in nodes.items()},
+            unknown={path: self._unknown(node) for path, node in nodes.items()},
+        )
 
     def _unknown(self, node: SignalNode) -> BoolArray:
         """Return at which closes a value in a condition is NaN; for a group, one in each of its members."""
@@ -385,6 +425,11 @@ class OpenedMarket:
             members: BoolArray = np.logical_and.reduce([self._unknown(member) for member in node.members])
             return members
         unknown = np.zeros(len(self.market.candles), dtype=bool)
+        if isinstance(node, ScoreCondition):
+            node = unscored(node)
+        if isinstance(node.right, float):
+            # Of a bound condition on a score that is not known.
+            unknown |= math.isnan(node.right)
         for operand in (node.left, node.right):
             if isinstance(operand, IndicatorOperand):
                 values: FloatArray = shift(self.engine.indicator(operand), operand.shift)
@@ -425,7 +470,8 @@ def choose_cuts(opened: OpenedMarket, count: int, rng: np.random.Generator) -> l
     firsts = [first for call in opened.market.calls if (first := opened.first_candle(call)) is not None]
     happened = [opened.candle_of(event.event_time) for trade in opened.trades for event in trade.events]
     pools = [_around(firsts), _around(happened)]
-    pools += [_around(np.flatnonzero(np.diff(truth.astype(np.int8))) + 1) for truth in opened.truths.values()]
+    truths = [truth for conditions in opened.conditions for truth in conditions.truths.values()]
+    pools += [_around(np.flatnonzero(np.diff(truth.astype(np.int8))) + 1) for truth in truths]
     pools.append(np.arange(last + 1))
     orders = []
     for pool in pools:
@@ -489,10 +535,9 @@ class CausalityCheck:
         self._open_market = open_market
         self._seed = seed
         self._indicators = named_indicators(strategy)
-        self._conditions = named_conditions(strategy)
         self.report = CausalityReport(
             indicators={named.label: Causality() for named in self._indicators},
-            conditions={named.path: Causality() for named in self._conditions},
+            conditions={named.path: Causality() for named in named_conditions(strategy)},
         )
 
     def check(self, opened: OpenedMarket, cut_count: int, on_cut: Callable[[], None] = lambda: None) -> None:
@@ -517,11 +562,11 @@ class CausalityCheck:
             values = opened.indicators[named.label]
             known = int(np.count_nonzero(~np.isnan(values[: cut + 1])))
             self._compare_values(self.report.indicators[named.label], opened, values, computed, (cut, known))
-        for condition in self._conditions:
-            evaluated = {experiment: run.truth(condition.node) for experiment, run in runs.items()}
-            known = int(np.count_nonzero(~opened.unknown[condition.path][: cut + 1]))
-            truth = opened.truths[condition.path]
-            self._compare_values(self.report.conditions[condition.path], opened, truth, evaluated, (cut, known))
+        for conditions in opened.conditions:
+            for path, truth in conditions.truths.items():
+                evaluated = {experiment: run.truth(conditions.nodes[path]) for experiment, run in runs.items()}
+                known = int(np.count_nonzero(~conditions.unknown[path][: cut + 1]))
+                self._compare_values(self.report.conditions[path], opened, truth, evaluated, (cut, known))
         self._compare_events(opened, {experiment: run.trades(self._strategy) for experiment, run in runs.items()}, cut)
 
     def _compare_values(

@@ -28,6 +28,7 @@ from quantbot_pipeline.engine.orders import (
     SignalPlan,
     last_candle_within,
 )
+from quantbot_pipeline.engine.score_conditions import Truths, bind_scores, score_truths
 from quantbot_pipeline.errors import SimulationError
 from quantbot_pipeline.strategy.model import (
     Dip,
@@ -113,6 +114,24 @@ class _Market:
     def indicators_at_close(self, i: int) -> dict[str, float]:
         """Return the values at the close of candle i; NaN before the first candle."""
         return {label: values[i] if i >= 0 else NaN for label, values in self.indicators.items()}
+
+
+class _Markets:
+    """The candles under what a strategy's conditions on scores say of each call."""
+
+    def __init__(self, candles: Candles, strategy: Strategy) -> None:
+        self._candles = candles
+        self._strategy = strategy
+        self._conditions = strategy.score_conditions()
+        self._markets: dict[Truths, _Market] = {}
+
+    def of(self, call: Call) -> _Market:
+        """Return what the signals say at each close, for a call; one market for all where no score is asked for."""
+        truths = score_truths(self._conditions, call)
+        if truths not in self._markets:
+            bound = bind_scores(self._strategy, truths) if truths else self._strategy
+            self._markets[truths] = _Market(self._candles, bound)
+        return self._markets[truths]
 
 
 def slippage_fraction(strategy: Strategy, order_notional: float, quote_volume: float | None) -> float:
@@ -790,7 +809,9 @@ def simulate_reference(
     ordered = sorted(calls, key=lambda call: (call.signal_timestamp, call.call_id))
     if len({call.call_id for call in ordered}) < len(ordered):
         raise SimulationError("calls of one simulation have unique ids; found an id twice among those given")
-    market = _Market(candles, strategy)
+    markets = _Markets(candles, strategy)
+    # Signals aside, they are all the same.
+    market = markets.of(ordered[0]) if ordered else _Market(candles, strategy)
     calls_of = _calls_by_caller(ordered, market, strategy)
     is_reported = (lambda _: True) if report_call_ids is None else set(report_call_ids).__contains__
     can_overlap = strategy.overlap == "independent"
@@ -807,7 +828,7 @@ def simulate_reference(
         elif not can_overlap and start <= blocked_until:
             trades[call.call_id] = _skipped(call, market, "overlap", start)
         else:
-            simulation = _TradeSimulation(market, strategy, call, start, calls_of[call.caller_id])
+            simulation = _TradeSimulation(markets.of(call), strategy, call, start, calls_of[call.caller_id])
             simulation.run()
             trades[call.call_id] = simulation.trade()
             used_scale_ins.update(simulation.used_scale_ins)

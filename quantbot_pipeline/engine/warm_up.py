@@ -228,9 +228,9 @@ class WarmUpCheck:
                     history.unknown_with_history += first >= history.declared
         for condition in self._conditions:
             counted = self.report.conditions[condition.path]
-            unknown = opened.unknown[condition.path]
-            truth = opened.truths[condition.path]
-            for _, first, last in begun:
+            for call, first, last in begun:
+                found = opened.conditions_for(call)
+                unknown, truth = found.unknown[condition.path], found.truths[condition.path]
                 counted.calls += 1
                 counted.short_calls += first < counted.declared
                 counted.closes += last + 1 - first
@@ -255,10 +255,11 @@ class WarmUpCheck:
             run = self._open_market(candles.slice(start, stop), later)
             trial.calls += 1
             trial.closes += last + 1 - first
-            for condition in self._conditions:
-                whole = opened.truths[condition.path][first : last + 1]
-                part = run.truth(condition.node)[first - start : last + 1 - start]
-                trial.changed_closes[condition.path] += int(np.count_nonzero(whole != part))
+            found = opened.conditions_for(call)
+            for path, truth in found.truths.items():
+                whole = truth[first : last + 1]
+                part = run.truth(found.nodes[path])[first - start : last + 1 - start]
+                trial.changed_closes[path] += int(np.count_nonzero(whole != part))
             again = next((found for found in run.trades(self._alone) if found.call_id == call.call_id), None)
             trial.changed_trades += again is None or _story(again) != _story(trade)
 

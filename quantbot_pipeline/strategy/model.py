@@ -32,9 +32,11 @@ from quantbot_pipeline.strategy.signals import (
     Condition,
     IndicatorOperand,
     Not,
+    ScoreCondition,
     SignalNode,
     StrategyPart,
     walk_indicators,
+    walk_score_conditions,
 )
 from quantbot_pipeline.strategy.values import Fault, Number, Text, Whole, describe, faults_error
 
@@ -56,6 +58,7 @@ __all__ = [
     "Not",
     "ReEntry",
     "Rebound",
+    "ScoreCondition",
     "SignalEntry",
     "SignalNode",
     "StopLoss",
@@ -433,6 +436,14 @@ class Strategy(StrategyPart):
             for operand in walk_indicators(signal)
         }
 
+    def score_conditions(self) -> tuple[ScoreCondition, ...]:
+        """Return every condition on a score, in the order of the signals."""
+        return tuple(condition for signal in self.signals() for condition in walk_score_conditions(signal))
+
+    def score_names(self) -> tuple[str, ...]:
+        """Return the names of the models whose scores the strategy reads, sorted, each once."""
+        return tuple(sorted({condition.score for condition in self.score_conditions()}))
+
 
 _PARTS: dict[str, type[BaseModel]] = {
     "": Strategy,
@@ -454,6 +465,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "<all>": AllOf,
     "<any>": AnyOf,
     "<not>": Not,
+    "<score>": ScoreCondition,
     "<condition>": Condition,
     "<indicator>": IndicatorOperand,
     "<candle>": CandleOperand,

@@ -1,4 +1,4 @@
-"""The signal tree of a strategy: groups of conditions on indicators and candles.
+"""The signal tree of a strategy: groups of conditions on indicators, candles and the scores of calls.
 
 Only what a document may say lives here; `quantbot_pipeline.engine.conditions` evaluates it.
 """
@@ -17,9 +17,10 @@ from pydantic import (
 )
 
 from quantbot_pipeline.strategy.indicator_catalogue import INDICATORS, MAX_PERIOD, SINGLE_FIELD
-from quantbot_pipeline.strategy.values import Fault, Number, Whole, describe, faults_error
+from quantbot_pipeline.strategy.values import Fault, Number, Text, Whole, describe, faults_error
 
 Operator = Literal[">", ">=", "<", "<=", "==", "!=", "crosses_above", "crosses_below"]
+ScoreOperator = Literal[">", ">=", "<", "<=", "==", "!="]
 CandleField = Literal["open", "high", "low", "close", "volume"]
 
 _SHIFT = Whole(ge=0, le=MAX_PERIOD)
@@ -220,6 +221,22 @@ class Condition(Persistent):
     right: RightOperand
 
 
+class ScoreCondition(Persistent):
+    """A comparison of what a model says of the call with a number; the same at every candle.
+
+    It is unknown, like a value in warm-up, for a call without a score. `score_conditions` evaluates it.
+
+    Attributes:
+        score: Name of the model.
+        op: How to compare; a score doesn't move, so it crosses nothing.
+        right: What with, finite.
+    """
+
+    score: Annotated[str, Text(min_length=1, max_length=200, is_name=True)]
+    op: ScoreOperator
+    right: Annotated[float, Number()]
+
+
 def _check_group(members: object) -> object:
     if isinstance(members, list | tuple) and not members:
         raise faults_error([Fault("", "an empty group", "at least one condition or group")])
@@ -245,12 +262,13 @@ class Not(Persistent):
 
 
 def _node_tag(value: Any) -> str | None:
-    for kind, tag in ((AllOf, "all"), (AnyOf, "any"), (Not, "not"), (Condition, "condition")):
+    kinds = ((AllOf, "all"), (AnyOf, "any"), (Not, "not"), (ScoreCondition, "score"), (Condition, "condition"))
+    for kind, tag in kinds:
         if isinstance(value, kind):
             return f"<{tag}>"
     if not isinstance(value, Mapping):
         return None
-    for key in ("all", "any", "not"):
+    for key in ("all", "any", "not", "score"):
         if key in value:
             return f"<{key}>"
     return "<condition>"
@@ -260,11 +278,14 @@ SignalNode = Annotated[
     Annotated[AllOf, Tag("<all>")]
     | Annotated[AnyOf, Tag("<any>")]
     | Annotated[Not, Tag("<not>")]
+    | Annotated[ScoreCondition, Tag("<score>")]
     | Annotated[Condition, Tag("<condition>")],
     Discriminator(
         _node_tag,
         custom_error_type="tag",
-        custom_error_message='{"all": [...]}, {"any": [...]}, {"not": ...} or {"left", "op", "right"}',
+        custom_error_message=(
+            '{"all": [...]}, {"any": [...]}, {"not": ...}, {"left", "op", "right"} or {"score", "op", "right"}'
+        ),
     ),
 ]
 
@@ -273,15 +294,25 @@ AnyOf.model_rebuild()
 Not.model_rebuild()
 
 
-def walk_conditions(node: SignalNode) -> Iterator[Condition]:
-    """Yield every condition of a signal tree, from left to right."""
-    if isinstance(node, Condition):
+def walk_leaves(node: SignalNode) -> Iterator[Condition | ScoreCondition]:
+    """Yield every condition of a signal tree, also those on scores, from left to right."""
+    if isinstance(node, Condition | ScoreCondition):
         yield node
     elif isinstance(node, Not):
-        yield from walk_conditions(node.member)
+        yield from walk_leaves(node.member)
     else:
         for member in node.members:
-            yield from walk_conditions(member)
+            yield from walk_leaves(member)
+
+
+def walk_conditions(node: SignalNode) -> Iterator[Condition]:
+    """Yield every condition of a signal tree on candles and indicators, from left to right."""
+    return (leaf for leaf in walk_leaves(node) if isinstance(leaf, Condition))
+
+
+def walk_score_conditions(node: SignalNode) -> Iterator[ScoreCondition]:
+    """Yield every condition of a signal tree on scores, from left to right."""
+    return (leaf for leaf in walk_leaves(node) if isinstance(leaf, ScoreCondition))
 
 
 def walk_indicators(node: SignalNode) -> Iterator[IndicatorOperand]:

@@ -16,6 +16,7 @@ from quantbot_pipeline.engine.calls import Call, Side, SignalType
 from quantbot_pipeline.engine.candles import Candles
 from quantbot_pipeline.engine.conditions import SignalEvaluator
 from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, Event, EventType, Trade
+from quantbot_pipeline.engine.score_conditions import score_truths
 from quantbot_pipeline.strategy.indicator_catalogue import INDICATORS
 from quantbot_pipeline.strategy.model import Ladder, Strategy
 from quantbot_pipeline.strategy.signals import (
@@ -26,6 +27,7 @@ from quantbot_pipeline.strategy.signals import (
     SignalNode,
     StrategyPart,
     walk_conditions,
+    walk_score_conditions,
 )
 
 
@@ -92,6 +94,8 @@ def labels_of_signals(strategy: Strategy, market: Candles) -> Iterator[str]:
     evaluator = SignalEvaluator(market)
     for signal in strategy.signals():
         yield from _labels_of_nesting(signal, depth=0)
+        if list(walk_score_conditions(signal)):
+            yield f"signal with a score and {'candles' if list(walk_conditions(signal)) else 'no candles'}"
         for condition in walk_conditions(signal):
             crossing = "crossing " if condition.op.startswith("crosses") else ""
             shifted = [operand.shift > 0 for operand in _operands(condition)]
@@ -124,7 +128,7 @@ def _labels_of_nesting(node: SignalNode, *, depth: int) -> Iterator[str]:
 NESTING = {
     *(
         f"{member} in {group}"
-        for member in ("Condition", "AllOf", "AnyOf", "Not")
+        for member in ("Condition", "ScoreCondition", "AllOf", "AnyOf", "Not")
         for group in ("AllOf", "AnyOf", "Not")
     ),
     *(f"depth {depth}" for depth in range(4)),
@@ -133,6 +137,24 @@ NESTING = {
     "condition on a shifted operand",
     "condition on an unshifted operand",
     "crossing condition on a shifted operand",
+}
+
+
+def labels_of_scores(strategy: Strategy, calls: Sequence[Call]) -> Iterator[str]:
+    """Yield what conditions on scores said of the calls, and for what kind of strategy they said different things."""
+    conditions = strategy.score_conditions()
+    said = {score_truths(conditions, call) for call in calls if call.signal_type is SignalType.ENTRY}
+    for truth in {truth for truths in said for truth in truths}:
+        yield f"condition on a score: {truth}"
+    if len(said) > 1:
+        yield f"scores tell calls apart, {strategy.overlap} overlap"
+
+
+SCORES = {
+    "signal with a score and candles",
+    "signal with a score and no candles",
+    *(f"condition on a score: {truth}" for truth in (True, False, None)),
+    *(f"scores tell calls apart, {overlap} overlap" for overlap in ("independent", "skip", "scale_in")),
 }
 
 
@@ -333,6 +355,7 @@ def labels_of_case(case: Case, trades: Sequence[Trade]) -> Iterator[str]:
     strategy = case.strategy
     yield from labels_of_strategy(strategy)
     yield from labels_of_signals(strategy, case.market)
+    yield from labels_of_scores(strategy, case.calls)
     yield from labels_of_choices(strategy)
     yield from labels_of_market(case.market)
     yield from labels_of_calls(case.calls, case.market)
@@ -342,4 +365,4 @@ def labels_of_case(case: Case, trades: Sequence[Trade]) -> Iterator[str]:
 
 def expected_labels() -> set[str]:
     """Return every label that the random cases must reach."""
-    return {*config_space(), *NESTING, *CHOICES, *MARKETS, *CALLS, *EVENTS, *SEQUENCES}
+    return {*config_space(), *NESTING, *SCORES, *CHOICES, *MARKETS, *CALLS, *EVENTS, *SEQUENCES}

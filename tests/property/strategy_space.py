@@ -26,6 +26,8 @@ MAX_CANDLES = 80
 
 # Binary fractions make equal prices likely; the others exercise rounding.
 FRACTIONS = [0.0625, 0.125, 0.25, 0.5, 0.1, 0.2, 0.3]
+MODELS = ["skill", "luck"]
+SCORES = [0.25, 0.5, 0.75]
 WAITS = [0, 60, 120, 180, 300, 600, 1800, 59, 90, 86_400]
 DAY = 86_400
 
@@ -114,6 +116,11 @@ def _condition(random: Random, *, scale_free: bool) -> Document:
     return {"left": left, "op": random.choice(ops), "right": right}
 
 
+def _score_condition(random: Random) -> Document:
+    ops = [">", ">=", "<", "<=", "==", "!="]
+    return {"score": random.choice(MODELS), "op": random.choice(ops), "right": random.choice([*SCORES, 0, 1])}
+
+
 def random_signal(random: Random, *, depth: int | None = None, scale_free: bool = False) -> Document:
     """Return a signal tree, sometimes with persistence; `depth` groups deep at most, drawn when left out."""
     depth = random.choice([0, 1, 2, 2, 3]) if depth is None else depth
@@ -124,7 +131,7 @@ def random_signal(random: Random, *, depth: int | None = None, scale_free: bool 
 def signal_of_kind(random: Random, kind: str, *, depth: int = 2, scale_free: bool = False) -> Document:
     """Return a signal tree whose root is a `condition` or an `all`, `any` or `not` group."""
     if kind == "condition":
-        node = _condition(random, scale_free=scale_free)
+        node = _score_condition(random) if random.random() < 0.12 else _condition(random, scale_free=scale_free)
     elif kind == "not":
         node = {"not": random_signal(random, depth=depth - 1, scale_free=scale_free)}
     else:
@@ -398,7 +405,7 @@ def random_calls(random: Random, market: Candles, *, only_entries: bool = False)
     """Return calls of two callers around the time of the candles, the first of them an entry.
 
     Their ids, below 100, are in no order; some calls come in one second, at the open of a candle, or far
-    outside the candles.
+    outside the candles. Some have scores.
     """
     first, last = int(market.timestamp[0]), int(market.timestamp[-1])
     count = random.randint(1, 10)
@@ -420,7 +427,12 @@ def random_calls(random: Random, market: Candles, *, only_entries: bool = False)
                 Side.BUY if only_entries or random.random() < 0.8 else Side.SELL,
             )
         )
-    return asked
+    return [replace(call, scores=random_scores(random)) for call in asked]
+
+
+def random_scores(random: Random) -> dict[str, float]:
+    """Return what models say of a call; some know nothing of it."""
+    return {name: random.choice(SCORES) for name in MODELS if random.random() < 0.75}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The fast engine gives the reference engine's trades, events and metrics, to the last bit, whatever is asked of it."""
 
+from dataclasses import replace
 from random import Random
 from unittest import mock
 
@@ -69,10 +70,7 @@ def _markets_of(random: Random) -> tuple[dict[str, Candles], dict[str, list[Call
     calls: dict[str, list[Call]] = {}
     for key, market in candles.items():
         first_id = 100 * len(calls)
-        calls[key] = [
-            Call(first_id + call.call_id, call.caller_id, call.signal_timestamp, call.signal_type, call.side)
-            for call in random_calls(random, market)
-        ]
+        calls[key] = [replace(call, call_id=first_id + call.call_id) for call in random_calls(random, market)]
     return candles, calls
 
 

@@ -120,6 +120,28 @@ def test_presets_conform_to_the_published_schema(name: str) -> None:
     assert conforms(preset, schema, schema)
 
 
+SCORED: dict[str, Any] = {
+    "name": "scored",
+    "entry": {"type": "signal", "when": {"all": [{"score": "skill", "op": ">", "right": 0.6}]}},
+}
+
+
+def test_a_condition_on_a_score_conforms_to_the_published_schema() -> None:
+    assert conforms(SCORED, strategy_json_schema(), strategy_json_schema())
+    assert parse_strategy(SCORED).score_names() == ("skill",)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("op", "crosses_above"), ("right", "0.6"), ("right", None), ("score", ""), ("left", 1)]
+)
+def test_schema_and_parser_refuse_the_same_of_a_condition_on_a_score(key: str, value: Any) -> None:
+    document = json.loads(json.dumps(SCORED))
+    document["entry"]["when"]["all"][0][key] = value
+    assert not conforms(document, strategy_json_schema(), strategy_json_schema())
+    with pytest.raises(StrategyError):
+        parse_strategy(document)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

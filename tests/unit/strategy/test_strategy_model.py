@@ -46,6 +46,10 @@ def rsi(**more: Any) -> dict[str, Any]:
     return signal({"left": {"indicator": "rsi", "params": {"period": 14}, **more}, "op": "<", "right": 30})
 
 
+def scored(**more: Any) -> dict[str, Any]:
+    return document(exits={"when": {"any": [{"score": "skill", "op": ">", "right": 0.6, **more}]}})
+
+
 def test_everything_left_out_takes_its_default() -> None:
     strategy = parse_strategy(document())
     assert isinstance(strategy.entry, Immediate)
@@ -327,6 +331,22 @@ def test_sizes_may_sum_to_one_within_rounding() -> None:
             "nothing",
             "line, signal, histogram",
         ),
+        (scored(right="0.6"), "exits.when.any[0].right", "'0.6'", "a finite number"),
+        (scored(right=float("nan")), "exits.when.any[0].right", "nan", "a finite number"),
+        (scored(right=float("inf")), "exits.when.any[0].right", "inf", "a finite number"),
+        (scored(right={"candle": "close"}), "exits.when.any[0].right", "'candle'", "a finite number"),
+        (scored(op="crosses_above"), "exits.when.any[0].op", "'crosses_above'", "'>', '>='"),
+        (scored(score=""), "exits.when.any[0].score", "''", "a text of 1 to 200"),
+        (scored(score=7), "exits.when.any[0].score", "7", "a text of 1 to 200"),
+        (scored(left={"candle": "close"}), "exits.when.any[0].left", "an unknown key", "score, op, right"),
+        (scored(lookback=3), "exits.when.any[0].min_true", "nothing", "both lookback and min_true"),
+        (
+            document(exits={"when": {"score": "skill", "op": ">"}}),
+            "exits.when.right",
+            "nothing (it is required)",
+            "a finite number",
+        ),
+        (document(exits={"when": 1}), "exits.when", "1", '{"score", "op", "right"}'),
     ],
 )
 def test_refusal_names_path_found_and_allowed(given: Any, path: str, found: str, allowed: str) -> None:
@@ -463,9 +483,13 @@ def test_configs_that_differ_have_different_hashes() -> None:
             {"exits": {"stop_loss": {"initial": 0.1}}},
             {"exits": {"stop_loss": {"initial": 0.1 + 1e-17 + 2**-56}}},
             {"costs": {"fee": 1e-300}},
+            {"exits": {"when": {"score": "skill", "op": ">", "right": 0.6}}},
+            {"exits": {"when": {"score": "skill", "op": ">=", "right": 0.6}}},
+            {"exits": {"when": {"score": "skill", "op": ">", "right": 0.7}}},
+            {"exits": {"when": {"score": "luck", "op": ">", "right": 0.6}}},
         )
     }
-    assert len(hashes) == 6
+    assert len(hashes) == 10
 
 
 def test_canonical_json_is_pinned() -> None:
