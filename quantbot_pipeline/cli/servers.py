@@ -99,17 +99,27 @@ def status(
 
 def url(
     database: Annotated[Literal["postgres", "clickhouse"], typer.Argument(help="Which database.")],
+    *,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Of the user that can only read, for dashboards.")
+    ] = False,
 ) -> None:
     """Print the address of a database with user and password, for your own SQL client.
 
     Starts the servers when they are embedded and not running.
+
+    Examples: quantbot url postgres, quantbot url clickhouse --read-only
     """
     from quantbot_pipeline.cli.stores import load_usable_settings
-    from quantbot_pipeline.servers.embedded import ensure_servers
+    from quantbot_pipeline.servers.embedded import ensure_servers, reader_url
 
     with waiting("looking for the servers") as tell:
-        urls = ensure_servers(load_usable_settings(), on_progress=tell)
-    typer.echo(urls.postgres if database == "postgres" else urls.clickhouse)
+        if read_only:
+            address = reader_url(load_usable_settings(), database, on_progress=tell)
+        else:
+            urls = ensure_servers(load_usable_settings(), on_progress=tell)
+            address = urls.postgres if database == "postgres" else urls.clickhouse
+    typer.echo(address)
 
 
 def _asked(server: "ServerStatus", settings: "Settings") -> "ServerStatus":

@@ -99,6 +99,12 @@ class Engine:
             self._keeper.query("select version(), timezone()", "TSV", params={}).bytes().decode().split()
         )
 
+    @property
+    def table_functions(self) -> list[str]:
+        """Names of the engine's functions that make tables."""
+        answer = self._keeper.query("select name from system.table_functions", "TSV", params={})
+        return str(answer.bytes().decode()).split()
+
     def _open_when_unlocked(self) -> Any:
         # The lock of a killed predecessor goes with the process, but a process in the midst of its exit
         # still has it.

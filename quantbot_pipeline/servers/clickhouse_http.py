@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
@@ -42,6 +42,7 @@ from quantbot_pipeline.servers.clickhouse_bodies import (
     parse_multipart,
 )
 from quantbot_pipeline.servers.clickhouse_engine import Engine, EngineRequest
+from quantbot_pipeline.servers.clickhouse_reader import READER, ReaderRules
 from quantbot_pipeline.servers.clickhouse_statements import (
     InlineInsert,
     UndecidedError,
@@ -84,7 +85,7 @@ class ClickHouseServer(ThreadingHTTPServer):
     Args:
         port: Wanted port; 0 for any.
         engine: What answers.
-        password: What every request but `/ping` must present.
+        passwords: By user, what every request but `/ping` must present.
         spool_directory: Where answers that must be complete before they are sent go when they are large.
 
     Raises:
@@ -95,9 +96,10 @@ class ClickHouseServer(ThreadingHTTPServer):
     request_queue_size = 128
     allow_reuse_address = True
 
-    def __init__(self, port: int, engine: Engine, password: str, spool_directory: Path) -> None:
+    def __init__(self, port: int, engine: Engine, passwords: Mapping[str, str], spool_directory: Path) -> None:
         self.engine = engine
-        self.password = password
+        self.passwords = dict(passwords)
+        self.reader_rules = ReaderRules(engine.table_functions)
         self.spool_directory = spool_directory
         self._running = 0
         self._running_changed = threading.Condition()
@@ -275,13 +277,13 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
             user, password = self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key")
         if user is None and password is None:
             raise ClickHouseError(REQUIRED_PASSWORD, "a user and a password are required")
-        is_user = hmac.compare_digest((user or "").encode("utf-8", "replace"), USER.encode())
-        is_password = hmac.compare_digest((password or "").encode("utf-8", "replace"), self._server.password.encode())
-        if not (is_user and is_password):
+        expected = self._server.passwords.get(user or "", "")
+        if not expected or not hmac.compare_digest((password or "").encode("utf-8", "replace"), expected.encode()):
             raise ClickHouseError(
                 AUTHENTICATION_FAILED,
                 "Authentication failed: password is incorrect, or there is no user with such name.",
             )
+        self._is_reader = user == READER
 
     def _run(self, arguments: _Arguments, body: RequestBody) -> None:
         pieces = body.pieces()
@@ -296,13 +298,21 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
             raise ClickHouseError(SYNTAX_ERROR, "Syntax error: Empty query")
         if b"\0" in statement:  # the engine would take what is before it for the whole
             raise ClickHouseError(SYNTAX_ERROR, "Syntax error: the statement holds a zero byte")
+        settings, session_id = arguments.settings, arguments.get("session_id")
+        if self._is_reader:
+            if insert is not None or arguments.external_tables:
+                raise ClickHouseError(READONLY, f"user {READER} may only read: found rows to insert")
+            self._server.reader_rules.check(statement)
+            settings = self._server.reader_rules.settings(settings)
+            # Nobody but readers may have made the session that a reader continues.
+            session_id = None if session_id is None else f"{READER} {session_id}"
         engine = self._server.engine
-        with engine.request(arguments.get("session_id"), arguments.session_timeout_seconds) as request:
+        with engine.request(session_id, arguments.session_timeout_seconds) as request:
             if database := arguments.get("database") or self.headers.get("X-ClickHouse-Database"):
                 request.use_database(database)
             if insert is not None:
                 self._refuse_unless_post()
-                request.apply_settings(arguments.settings)
+                request.apply_settings(settings)
                 request.bind_parameters(arguments.parameters)
                 request.insert(insert.head, insert.input_format, rows, insert.settings)
                 self._send_result(iter(()), None, request, arguments)
@@ -315,7 +325,7 @@ class ClickHouseRequestHandler(BaseHTTPRequestHandler):
                 request.execute_in_session(statement)
                 self._send_result(iter(()), None, request, arguments)
                 return
-            request.apply_settings(arguments.settings)
+            request.apply_settings(settings)
             for name, content in arguments.external_tables.items():
                 _add_external_table(request, arguments, name, content)
             output_format = find_output_format(statement) or arguments.default_format

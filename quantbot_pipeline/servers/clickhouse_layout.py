@@ -33,6 +33,11 @@ class ClickHouseLayout:
         return self.directory / "password"
 
     @property
+    def reader_password_file(self) -> Path:
+        """The password of the read-only user, mode 0600."""
+        return self.directory / "reader-password"
+
+    @property
     def state_file(self) -> Path:
         """An `OwnerState`; stays after the owner's end, for its port."""
         return self.directory / "owner.json"

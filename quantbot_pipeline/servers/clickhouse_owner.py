@@ -13,9 +13,10 @@ from pathlib import Path
 
 from quantbot_pipeline.servers.clickhouse_bodies import ClickHouseError
 from quantbot_pipeline.servers.clickhouse_engine import Engine
-from quantbot_pipeline.servers.clickhouse_http import ClickHouseServer
+from quantbot_pipeline.servers.clickhouse_http import USER, ClickHouseServer
 from quantbot_pipeline.servers.clickhouse_layout import ClickHouseLayout, OwnerState
-from quantbot_pipeline.servers.processes import ProcessIdentity
+from quantbot_pipeline.servers.clickhouse_reader import READER
+from quantbot_pipeline.servers.processes import ProcessIdentity, ensure_password
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +66,17 @@ def main(directory: Path) -> int:
 
 def _listen(layout: ClickHouseLayout, engine: Engine) -> ClickHouseServer:
     """Listen on the port of the last time, so that clients of before a crash find the server again."""
-    password = layout.password_file.read_text().strip()
+    passwords = {
+        USER: layout.password_file.read_text().strip(),
+        READER: ensure_password(layout.reader_password_file),
+    }
     last = OwnerState.read(layout.state_file)
     if last is not None:
         try:
-            return ClickHouseServer(last.port, engine, password, layout.spool_directory)
+            return ClickHouseServer(last.port, engine, passwords, layout.spool_directory)
         except OSError:
             logger.info("port %d is taken by now; taking another", last.port)
-    return ClickHouseServer(0, engine, password, layout.spool_directory)
+    return ClickHouseServer(0, engine, passwords, layout.spool_directory)
 
 
 if __name__ == "__main__":

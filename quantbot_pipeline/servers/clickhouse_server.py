@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.servers.clickhouse_layout import ClickHouseLayout, OwnerState
+from quantbot_pipeline.servers.clickhouse_reader import READER
 from quantbot_pipeline.servers.processes import (
     PACKAGE_PARENT,
     ProcessIdentity,
@@ -53,6 +54,14 @@ class EmbeddedClickHouse:
         if DATABASE not in databases:
             return None
         return f"http://{USER}:{quote(password, safe='')}@127.0.0.1:{state.port}/{DATABASE}"
+
+    def reader_url(self) -> str | None:
+        """Return how the read-only user connects, None when the server does not run or was started without one."""
+        state = self.state()
+        if state is None or not self.layout.reader_password_file.exists():
+            return None
+        password = ensure_password(self.layout.reader_password_file)
+        return f"http://{READER}:{quote(password, safe='')}@127.0.0.1:{state.port}/{DATABASE}"
 
     def start(self, timeout_seconds: float) -> None:
         """Start the owner unless it runs, wait until it answers, and create the database when missing.

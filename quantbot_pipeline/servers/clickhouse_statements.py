@@ -34,6 +34,10 @@ class _CutOffError(Exception):
     """The buffer ends inside a token, so its meaning depends on bytes that are not here yet."""
 
 
+class AmbiguousTextError(Exception):
+    """A statement has outside of quotes what the engine may read in another way than this module."""
+
+
 class UndecidedError(Exception):
     """More of the statement is needed before it can be split."""
 
@@ -174,6 +178,34 @@ def first_keyword(statement: bytes) -> str:
     except _CutOffError:
         pass
     return ""
+
+
+def names_in(statement: bytes) -> list[str]:
+    """Return all words and quoted identifiers of a statement, without their quotes; not its texts in single quotes.
+
+    Raises:
+        AmbiguousTextError: outside of quotes and comments it has characters that begin a text or comment for some
+            versions of the engine and not for this module, or a quote or comment that does not end.
+    """
+    names: list[str] = []
+    position = 0
+    try:
+        while (token := _next_token(statement, position, is_complete=True)) is not None:
+            text = statement[token.start : token.end]
+            if token.kind is _Kind.WORD:
+                names.append(text.decode())
+            elif token.kind is _Kind.QUOTED and text[:1] != b"'":
+                if b"\\" in text:
+                    raise AmbiguousTextError("a backslash in a quoted name")
+                names.append(text[1:-1].decode("utf-8", "replace"))
+            elif token.kind is _Kind.OTHER and (text == b"$" or text[0] > 127):
+                raise AmbiguousTextError("a dollar sign" if text == b"$" else "a character that is not ASCII")
+            elif text == b"/" and statement[token.end : token.end + 1] == b"/":
+                raise AmbiguousTextError("two slashes")
+            position = token.end
+    except _CutOffError as error:
+        raise AmbiguousTextError("a quote or comment that does not end") from error
+    return names
 
 
 def split_type_list(types: str) -> list[str]:

@@ -4,6 +4,7 @@ Both outlive the command that starts them. Nothing here reads or writes tables.
 """
 
 from collections.abc import Callable
+from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
@@ -16,6 +17,8 @@ from quantbot_pipeline.servers.home import locked_home, refuse_half_restored
 from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
 from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
 from quantbot_pipeline.settings import Settings
+
+Database = Literal["postgres", "clickhouse"]
 
 DAGSTER_DATABASE = "dagster"
 
@@ -60,6 +63,34 @@ def ensure_servers(
             if clickhouse is None:
                 clickhouse = _start_clickhouse(settings, tell)
     return ServerUrls(postgres=postgres[0], dagster_postgres=postgres[1], clickhouse=clickhouse)
+
+
+def reader_url(settings: Settings, database: Database, *, on_progress: Callable[[str], None] | None = None) -> str:
+    """Return how the read-only user of an embedded server connects, starting the servers where they don't run.
+
+    Args:
+        settings: Home, URLs of external servers, time to wait.
+        database: postgres or clickhouse.
+        on_progress: Told what is being waited for.
+
+    Raises:
+        ServerError: the server is an external one, or runs since before it had such a user.
+    """
+    external = settings.postgres_url if database == "postgres" else settings.clickhouse_url
+    if external is not None:
+        raise ServerError(
+            f"{database} is an external server (QUANTBOT_{database.upper()}_URL), whose users are its own matter; "
+            "docs/dashboards.md has the statements that make a read-only one"
+        )
+    ensure_servers(settings, on_progress=on_progress)
+    server = embedded_postgres(settings) if database == "postgres" else embedded_clickhouse(settings)
+    url = server.reader_url()
+    if url is None:
+        raise ServerError(
+            f"the {database} that runs was started before it had a read-only user; run 'quantbot down' and the command "
+            "again"
+        )
+    return url
 
 
 def stop_servers(settings: Settings) -> list[str]:

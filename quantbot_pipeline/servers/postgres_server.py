@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 from urllib.parse import quote
 
 import psutil  # type: ignore[import-untyped]  # its stubs are a package of their own
@@ -37,6 +38,9 @@ from quantbot_pipeline.servers.processes import (
 )
 
 USER = "quantbot"
+READER = "quantbot_reader"
+"""The read-only role: it may read the views, see storage/views, and nothing else of this server."""
+
 DATABASES = ("quantbot", "dagster")
 _CONNECT_TIMEOUT_SECONDS = 5
 _STOP_TIMEOUT_SECONDS = 30.0
@@ -71,6 +75,26 @@ log_truncate_on_rotation = on
 log_rotation_age = 1d
 log_rotation_size = 0
 """
+
+# Everybody may do these by default; views grant themselves where the role is there.
+_READER_RIGHTS: tuple[LiteralString, ...] = (
+    "alter role {reader} with password {password} nosuperuser nocreatedb nocreaterole noinherit connection limit 40",
+    # Defaults of its sessions: it has no right to write, so undoing the first one gains nothing.
+    "alter role {reader} set default_transaction_read_only = on",
+    "alter role {reader} set statement_timeout = '60s'",
+    "alter role {reader} set idle_in_transaction_session_timeout = '60s'",
+    "revoke connect, temporary on database quantbot, dagster, postgres, template1 from public",
+    "grant connect on database quantbot to {reader}",
+    "grant usage on schema public to {reader}",
+    # Large objects are written and locks of builds are taken by functions that anybody may call.
+    "revoke execute on function lo_creat(integer), lo_create(oid), lo_from_bytea(oid, bytea) from public",
+    "revoke execute on function pg_advisory_lock(bigint), pg_advisory_xact_lock(bigint), "
+    "pg_try_advisory_lock(bigint), pg_try_advisory_xact_lock(bigint), pg_advisory_lock_shared(bigint), "
+    "pg_advisory_xact_lock_shared(bigint), pg_try_advisory_lock_shared(bigint), "
+    "pg_try_advisory_xact_lock_shared(bigint), pg_advisory_lock(integer, integer), "
+    "pg_advisory_xact_lock(integer, integer), pg_try_advisory_lock(integer, integer), "
+    "pg_try_advisory_xact_lock(integer, integer) from public",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,17 +252,58 @@ class EmbeddedPostgres:
         )
 
     @contextmanager
-    def _connection(self, postmaster: Postmaster, password: str) -> Iterator[psycopg.Connection]:
+    def _connection(
+        self, postmaster: Postmaster, password: str, database: str = "postgres"
+    ) -> Iterator[psycopg.Connection]:
         with psycopg.connect(
             host=str(postmaster.socket_directory),
             port=_PORT,
             user=USER,
             password=password,
-            dbname="postgres",
+            dbname=database,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
             autocommit=True,
         ) as connection:
             yield connection
+
+    def reader_url(self) -> str | None:
+        """Return how the read-only role connects, None when the server does not run.
+
+        Raises:
+            ServerError: the role can't be made.
+        """
+        postmaster = self.postmaster()
+        if postmaster is None:
+            return None
+        password = self._ensure_reader(postmaster, ensure_password(self.password_file))
+        query = f"host={quote(str(postmaster.socket_directory), safe='')}"
+        return f"postgresql://{READER}:{quote(password, safe='')}@/{DATABASES[0]}?{query}"
+
+    def _ensure_reader(self, postmaster: Postmaster, password: str) -> str:
+        """Make the read-only role, or give it the rights and the password that it must have; return the password."""
+        reader_password = ensure_password(self.directory / "reader-password")
+        try:
+            with self._connection(postmaster, password, DATABASES[0]) as connection, connection.transaction():
+                # Two commands at once would change the same row of the catalogue.
+                connection.execute("select pg_advisory_xact_lock(7305091120443119)")
+                known = connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone()
+                if known is None:
+                    connection.execute(sql.SQL("create role {} login").format(sql.Identifier(READER)))
+                for statement in _READER_RIGHTS:
+                    connection.execute(
+                        sql.SQL(statement).format(reader=sql.Identifier(READER), password=sql.Literal(reader_password))
+                    )
+                # Views that are built later grant it themselves.
+                views = connection.execute(
+                    "select viewname from pg_views where schemaname = 'public' and viewname ~ '^(stg|int|mart)_'"
+                ).fetchall()
+                for (name,) in views:
+                    connection.execute(
+                        sql.SQL("grant select on {} to {}").format(sql.Identifier(name), sql.Identifier(READER))
+                    )
+        except psycopg.Error as error:
+            raise ServerError(f"Postgres in {self.directory} can't have its read-only role: {error}") from error
+        return reader_password
 
     def _missing_databases(self, postmaster: Postmaster, password: str) -> list[str]:
         with self._connection(postmaster, password) as connection:
@@ -257,6 +322,8 @@ class EmbeddedPostgres:
         with self._connection(postmaster, password) as connection:
             for name in missing:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        if missing:
+            self._ensure_reader(postmaster, password)
 
     def _pid_file_lines(self) -> list[str]:
         try:

@@ -317,7 +317,8 @@ class _Builder:
                 continue
             build_name = self._build_names[view.name]
             shown = published.get(view.name)
-            if shown is None or shown.build_name != build_name or shown.comments != view.comments:
+            is_shown = shown is not None and shown.build_name == build_name
+            if shown is None or not is_shown or shown.comments != view.comments or not shown.is_readable:
                 columns = tuple(self._builds.columns(build_name))
                 publications.append(Publication(view, build_name, columns))
         if not publications:

@@ -54,6 +54,9 @@ class PostgresBuilds:
     def prepare(self) -> None:
         """Make the schema of builds, and remove what an interrupted build left on trial."""
         self._execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(_BUILDS)))
+        if self._has_reader():
+            # A schema that a restore made anew grants nobody anything.
+            self._run(f"grant usage on schema public to {READER_ROLE}")
         for build in self.builds().values():
             if build.is_on_trial:
                 self.drop_build(build)
@@ -72,6 +75,7 @@ class PostgresBuilds:
                 row["view_name"],
                 build_name_in(row["definition"]),
                 (row["view_comment"], *row["column_comments"]),
+                is_readable=row["is_readable"],
             )
             for row in self._transaction.fetch_rows("views/find_published")
         }
@@ -169,6 +173,8 @@ class PostgresBuilds:
                     self._connection.execute(_own(f"drop view {address}"))
                     self._connection.execute(_own(f"create view {address} as {select}"))
                 self._comment(view, address, publication.columns)
+                if self._has_reader():
+                    self._connection.execute(_own(f"grant select on {address} to {READER_ROLE}"))
         except psycopg.errors.DependentObjectsStillExist as error:
             detail = (error.diag.message_detail or "").replace("\n", "; ")
             refused[view.name] = (
@@ -203,6 +209,10 @@ class PostgresBuilds:
         kind = "table" if build.is_table else "view"
         with suppress(psycopg.errors.DependentObjectsStillExist, psycopg.errors.LockNotAvailable):
             self._connection.execute(_own(f"drop {kind} if exists {self.build_address(build.name)}"))
+
+    def _has_reader(self) -> bool:
+        row = self._run("select to_regrole(%(name)s) is not null", {"name": READER_ROLE}).fetchone()
+        return row is not None and bool(row[0])
 
     def _count(self, text: str, parameters: Mapping[str, object] | None = None) -> int:
         row = self._run(text, parameters).fetchone()

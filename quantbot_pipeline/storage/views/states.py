@@ -64,11 +64,13 @@ class PublishedView:
         name: Its name.
         build_name: The build that it shows; None where it is no view of this kind.
         comments: Of the view and of its columns in order.
+        is_readable: Whether the read-only role may read it, where there is one.
     """
 
     name: str
     build_name: str | None
     comments: tuple[str, ...]
+    is_readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,10 @@ select
             where columns.attrelid = views.oid and columns.attnum > 0 and not columns.attisdropped
         ),
         array[]::text []
-    ) as column_comments
+    ) as column_comments,
+    coalesce(
+        pg_catalog.has_table_privilege(pg_catalog.to_regrole('quantbot_reader')::oid, views.oid, 'select'), true
+    ) as is_readable
 from pg_catalog.pg_class as views
 inner join pg_catalog.pg_namespace as schemas on views.relnamespace = schemas.oid
 where schemas.nspname = 'public' and views.relkind = 'v'
