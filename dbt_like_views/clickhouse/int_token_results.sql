@@ -1,12 +1,12 @@
 /*
-description: What did the trades of each token add up to, per strategy version and caller?
-grain: one row per strategy version, caller and token
+description: "What did the trades of each token add up to, per strategy version and caller?"
+grain: "one row per strategy version, caller and token"
 columns:
   strategy_name: {meaning: Strategy}
   strategy_version: {meaning: Version of the strategy}
   caller_source: {meaning: "Where the caller calls, such as telegram"}
   caller_handle: {meaning: "Name of the caller at the source, aliases followed"}
-  chain: {meaning: Chain of the token}
+  chain: {meaning: Chain (or exchange) of the token}
   token_address: {meaning: Address of the token on its chain}
   trade_count: {meaning: Trades that bought, unit: trades}
   win_count: {meaning: Trades with a profit after costs, unit: trades}

@@ -1,6 +1,8 @@
 /*
 description: Which single runs came out best?
 grain: one row per completed, current backtest run
+materialized: table
+order_by: [run_rank]
 columns:
   run_rank: {meaning: "Place by shrunk_pnl, runs without a trade last; 1 is best", unit: rank}
   simulation_run_id: {meaning: Simulation run}

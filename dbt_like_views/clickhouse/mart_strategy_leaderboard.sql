@@ -1,118 +1,141 @@
 /*
-description: Which strategies earned, over all calls, after costs?
-grain: one row per strategy version with a completed, current backtest that looked at a call
+description: "Which strategies earned, over all calls, after costs?"
+grain: "one row per strategy version with a completed, current backtest that looked at a call"
+materialized: table
+order_by: [strategy_rank]
 columns:
   strategy_rank:
-    meaning: "Place by mean_pnl_lower, strategies with enough trades first: one lucky trade widens the error by more
-      than it lifts the mean, so that it can't win the first place; 1 is best"
+    meaning: "Place by mean_pnl_lower, strategies with enough trades (is_small_sample) first: one lucky trade widens the
+      error by more than it lifts the mean, so that it can't win the first place; 1 is best"
     unit: rank
   strategy_name: {meaning: Strategy}
   strategy_version: {meaning: Version of the strategy}
-  run_count: {meaning: Runs behind the row, unit: runs}
+  run_count: {meaning: Runs whose trades are counted, unit: runs}
+  caller_count: {meaning: Callers with a trade, unit: callers}
+  call_count: {meaning: "Calls that were simulated: trade_count + skipped_count", unit: calls}
   trade_count: {meaning: Trades that bought, unit: trades}
   skipped_count: {meaning: Calls that never led to a buy, unit: calls}
   token_count: {meaning: Tokens with a trade, unit: tokens}
-  caller_count: {meaning: Callers with a trade, unit: callers}
   win_count: {meaning: Trades with a profit after costs, unit: trades}
   win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
-  win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of win_rate, unit: fraction of trades}
+  win_rate_lower:
+    meaning: Lower end of the 95 % Wilson interval of win_rate; null without a trade
+    unit: fraction of trades
+  win_rate_upper:
+    meaning: Upper end of the 95 % Wilson interval of win_rate; null without a trade
+    unit: fraction of trades
   mean_pnl:
-    meaning: Mean profit of a trade after costs; null without a trade
+    meaning: Mean profit of a trade after costs; null without a trade; 0.25 is 25 %
     unit: fraction of the trade's capital
   mean_pnl_lower:
-    meaning: mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one
-      token are not independent; null with fewer than two tokens
+    meaning: "mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one token are
+      not independent; null with fewer than two tokens"
     unit: fraction of the trade's capital
+  mean_pnl_upper:
+    meaning: "mean_pnl and 1.96 standard errors, see mean_pnl_lower; null with fewer than two tokens"
+    unit: fraction of the trade's capital
+  expectancy:
+    meaning: "What a further trade may be expected to bring: win_rate * average_win + (1 - win_rate) * average_loss, which is
+      mean_pnl under the name that traders look for"
+    unit: fraction of the trade's capital
+  average_win:
+    meaning: Mean profit of the trades with a profit; null without one
+    unit: fraction of the trade's capital
+  average_loss:
+    meaning: "Mean result of the other trades, at most 0; null without one"
+    unit: fraction of the trade's capital
+  profit_factor: {meaning: Sum of the gains over the sum of the losses; null without a loss, unit: ratio}
   median_pnl:
     meaning: Exact median of the trades' profits; null without a trade
     unit: fraction of the trade's capital
+  best_pnl: {meaning: Profit of the best trade; null without a trade, unit: fraction of the trade's capital}
+  worst_pnl: {meaning: Profit of the worst trade; null without a trade, unit: fraction of the trade's capital}
   total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
   first_trade_at: {meaning: First buy of the first trade, unit: UTC}
   last_trade_at: {meaning: Last sell of the last trade, unit: UTC}
-  is_small_sample:
-    meaning: "Fewer than 20 trades or fewer than 5 tokens: the row says little"
-    unit: true or false
+  is_small_sample: {meaning: "Fewer than 20 trades or fewer than 5 tokens: the row says little", unit: true or false}
   good_data_trade_count: {meaning: Trades of runs whose candles were judged good, unit: trades}
 tests:
   - unique: [strategy_name, strategy_version]
   - unique: [strategy_rank]
   - expression: win_count <= trade_count
-  - expression: win_rate_lower is null or win_rate_lower <= win_rate
+  - expression: call_count = trade_count + skipped_count
+  - expression: win_rate_lower <= win_rate and win_rate <= win_rate_upper
+  - expression: mean_pnl_lower <= mean_pnl and mean_pnl <= mean_pnl_upper
+  - expression: worst_pnl <= median_pnl and median_pnl <= best_pnl
 notes: |
-  Every trade weighs the same, whichever run it is from. The simulated calls overlap in time and capital is not limited:
-  this compares rules, it is not the return of an account.
+  Every trade weighs the same, whichever run it is from. The simulated calls overlap in time and capital is not
+  limited: this compares rules, it is not the return of an account.
 */
 with
 totals as (
     select
-        strategy_name,
-        strategy_version,
-        countIf(has_bought) as trade_count,
-        countIf(has_bought and pnl > 0) as win_count,
-        countIf(not has_bought) as skipped_count,
-        countIf(has_bought and data_quality = 'good') as good_data_trade_count,
-        uniqExact(simulation_run_id) as run_count,
-        uniqExactIf((caller_source, caller_handle), has_bought) as caller_count,
+        trades.strategy_name as strategy_name,
+        trades.strategy_version as strategy_version,
+        countIf(trades.has_bought) as trade_count,
+        countIf(trades.has_bought and trades.pnl > 0) as win_count,
+        countIf(not trades.has_bought) as skipped_count,
+        countIf(trades.has_bought and trades.data_quality = 'good') as good_data_trade_count,
         if(trade_count = 0, null, win_count / trade_count) as win_rate,
-        if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
-        if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(pnl, has_bought)) as median_pnl,
-        sum(pnl) as total_pnl,
-        minOrNullIf(entered_at, has_bought) as first_trade_at,
-        maxOrNullIf(exited_at, has_bought) as last_trade_at
-    from {{ ref('int_trades') }}
+        if(trade_count = 0, null, sum(trades.pnl) / trade_count) as mean_pnl,
+        avgOrNullIf(trades.pnl, trades.has_bought and trades.pnl > 0) as average_win,
+        avgOrNullIf(trades.pnl, trades.has_bought and trades.pnl <= 0) as average_loss,
+        sumIf(trades.pnl, trades.pnl > 0) / nullIf(-sumIf(trades.pnl, trades.pnl < 0), 0) as profit_factor,
+        if(trade_count = 0, null, quantileExactInclusiveIf(0.5)(trades.pnl, trades.has_bought)) as median_pnl,
+        maxOrNullIf(trades.pnl, trades.has_bought) as best_pnl,
+        minOrNullIf(trades.pnl, trades.has_bought) as worst_pnl,
+        sum(trades.pnl) as total_pnl,
+        uniqExact(trades.simulation_run_id) as run_count,
+        uniqExactIf((trades.caller_source, trades.caller_handle), trades.has_bought) as caller_count,
+        minOrNullIf(trades.entered_at, trades.has_bought) as first_trade_at,
+        maxOrNullIf(trades.exited_at, trades.has_bought) as last_trade_at
+    from {{ ref('int_trades') }} as trades
     group by
-        strategy_name,
-        strategy_version
+        trades.strategy_name,
+        trades.strategy_version
 ),
 
 per_token as (
     select
-        strategy_name,
-        strategy_version,
-        chain,
-        token_address,
-        sum(trade_count) as token_trades,
-        sum(total_pnl) as token_pnl
-    from {{ ref('int_token_results') }}
+        token_results.strategy_name as strategy_name,
+        token_results.strategy_version as strategy_version,
+        sum(token_results.trade_count) as trade_count,
+        sum(token_results.total_pnl) as total_pnl
+    from {{ ref('int_token_results') }} as token_results
     group by
-        strategy_name,
-        strategy_version,
-        chain,
-        token_address
-    having token_trades > 0
+        token_results.strategy_name,
+        token_results.strategy_version,
+        token_results.chain,
+        token_results.token_address
 ),
 
-spreads as (
+tokens as (
     select
         per_token.strategy_name as strategy_name,
         per_token.strategy_version as strategy_version,
         count() as token_count,
-        sum(pow(per_token.token_pnl - totals.mean_pnl * per_token.token_trades, 2)) as squared_residuals
+        groupArray((per_token.total_pnl, per_token.trade_count)) as token_results
     from per_token
-    inner join totals
-        on
-            per_token.strategy_name = totals.strategy_name
-            and per_token.strategy_version = totals.strategy_version
+    where per_token.trade_count > 0
     group by
-        strategy_name,
-        strategy_version
+        per_token.strategy_name,
+        per_token.strategy_version
 ),
 
 results as (
     select
         totals.strategy_name as strategy_name,
         totals.strategy_version as strategy_version,
-        totals.run_count as run_count,
+        totals.trade_count + totals.skipped_count as call_count,
         totals.trade_count as trade_count,
         totals.skipped_count as skipped_count,
-        spreads.token_count as token_count,
-        totals.caller_count as caller_count,
+        tokens.token_count as token_count,
         totals.win_count as win_count,
         totals.win_rate as win_rate,
+        -- Between 0, the rate itself and 1, where rounding would leave these bounds.
         if(
             totals.trade_count = 0,
             null,
-            -- Between 0 and the rate itself, where rounding would leave these bounds.
             least(
                 totals.win_rate,
                 greatest(
@@ -127,25 +150,54 @@ results as (
                 )
             )
         ) as win_rate_lower,
+        if(
+            totals.trade_count = 0,
+            null,
+            greatest(
+                totals.win_rate,
+                least(
+                    1,
+                    (
+                        totals.win_rate + 1.9208 / totals.trade_count
+                        + 1.96 * sqrt(
+                            totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                            + 0.9604 / pow(totals.trade_count, 2)
+                        )
+                    ) / (1 + 3.8416 / totals.trade_count)
+                )
+            )
+        ) as win_rate_upper,
         totals.mean_pnl as mean_pnl,
         if(
-            spreads.token_count < 2,
+            tokens.token_count < 2,
             null,
-            totals.mean_pnl - 1.96 * sqrt(
-                spreads.token_count / (spreads.token_count - 1) * spreads.squared_residuals
+            1.96 * sqrt(
+                tokens.token_count / (tokens.token_count - 1)
+                * arraySum(
+                    -- The linter takes the lambda's argument for a column.
+                    token -> pow(token.1 - assumeNotNull(totals.mean_pnl) * token.2, 2), -- noqa: RF02
+                    tokens.token_results
+                )
             ) / totals.trade_count
-        ) as mean_pnl_lower,
+        ) as pnl_error,
+        totals.average_win as average_win,
+        totals.average_loss as average_loss,
+        totals.profit_factor as profit_factor,
         totals.median_pnl as median_pnl,
+        totals.best_pnl as best_pnl,
+        totals.worst_pnl as worst_pnl,
         totals.total_pnl as total_pnl,
+        totals.run_count as run_count,
+        totals.caller_count as caller_count,
         totals.first_trade_at as first_trade_at,
         totals.last_trade_at as last_trade_at,
-        totals.trade_count < 20 or spreads.token_count < 5 as is_small_sample,
+        totals.trade_count < 20 or tokens.token_count < 5 as is_small_sample,
         totals.good_data_trade_count as good_data_trade_count
     from totals
-    left join spreads
+    left join tokens
         on
-            totals.strategy_name = spreads.strategy_name
-            and totals.strategy_version = spreads.strategy_version
+            totals.strategy_name = tokens.strategy_name
+            and totals.strategy_version = tokens.strategy_version
 )
 
 select
@@ -160,16 +212,25 @@ select
     strategy_name,
     strategy_version,
     run_count,
+    caller_count,
+    call_count,
     trade_count,
     skipped_count,
     token_count,
-    caller_count,
     win_count,
     win_rate,
     win_rate_lower,
+    win_rate_upper,
     mean_pnl,
-    mean_pnl_lower,
+    mean_pnl - pnl_error as mean_pnl_lower,
+    mean_pnl + pnl_error as mean_pnl_upper,
+    mean_pnl as expectancy,
+    average_win,
+    average_loss,
+    profit_factor,
     median_pnl,
+    best_pnl,
+    worst_pnl,
     total_pnl,
     first_trade_at,
     last_trade_at,

@@ -19,6 +19,9 @@ columns:
     unit: fraction of the trade's capital
   is_buy: {meaning: Whether the event buys, unit: true or false}
   is_sell: {meaning: Whether the event sells, unit: true or false}
+  metadata_json:
+    meaning: "What else is known of the event, such as order, reason, stop and target (docs/engine.md)"
+    unit: JSON
 tests:
   - unique: [simulation_run_id, call_id, seq]
   - accepted_values:
@@ -42,6 +45,7 @@ select
     size,
     remaining_position,
     pnl_so_far,
+    metadata_json,
     event_type in ('entry', 'ladder_entry', 'scale_in', 're_entry') as is_buy,
     event_type in ('target_hit', 'stop_loss', 'trailing_stop', 'signal_exit', 'time_exit', 'final_exit')
         as is_sell

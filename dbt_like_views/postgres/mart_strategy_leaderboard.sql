@@ -14,12 +14,22 @@ columns:
   win_count: {meaning: Trades with a profit after costs, unit: trades}
   win_rate: {meaning: Share of trades with a profit after costs; null without a trade, unit: fraction of trades}
   win_rate_lower: {meaning: Lower end of the 95 % Wilson interval of win_rate, unit: fraction of trades}
+  win_rate_upper:
+    meaning: Upper end of the 95 % Wilson interval of win_rate; null without a trade
+    unit: fraction of trades
   mean_pnl:
     meaning: Mean profit of a trade after costs; null without a trade
     unit: fraction of the trade's capital
   mean_pnl_lower:
     meaning: mean_pnl less 1.96 standard errors, which come from the differences between tokens, as trades of one
       token are not independent; null with fewer than two tokens
+    unit: fraction of the trade's capital
+  mean_pnl_upper:
+    meaning: "mean_pnl and 1.96 standard errors, see mean_pnl_lower; null with fewer than two tokens"
+    unit: fraction of the trade's capital
+  expectancy:
+    meaning: "What a further trade may be expected to bring: win_rate * average_win + (1 - win_rate) * average_loss, which is
+      mean_pnl under the name that traders look for"
     unit: fraction of the trade's capital
   total_pnl: {meaning: "Sum of the trades' profits, each on capital 1", unit: capitals of a trade}
   worst_drawdown: {meaning: Largest max_drawdown of a single run, unit: fraction}
@@ -38,7 +48,8 @@ tests:
   - unique: [strategy_name, strategy_version]
   - unique: [strategy_rank]
   - expression: win_count <= trade_count
-  - expression: win_rate_lower <= win_rate
+  - expression: win_rate_lower <= win_rate and win_rate <= win_rate_upper
+  - expression: mean_pnl_lower <= mean_pnl and mean_pnl <= mean_pnl_upper
 notes: |
   A run of 100 trades weighs a hundred times a run of one. There is no median over trades: it can't be had from the runs'
   summaries (see the view of the same name in ClickHouse). For the error of the mean, a run over several tokens counts as
@@ -125,7 +136,7 @@ results as (
         coalesce(spreads.token_count, 0) as token_count,
         totals.win_count,
         totals.win_rate,
-        -- Between 0 and the rate itself, where rounding would leave these bounds.
+        -- Between 0, the rate itself and 1, where rounding would leave these bounds.
         case
             when totals.trade_count > 0
                 then
@@ -143,11 +154,32 @@ results as (
                         )
                     )
         end as win_rate_lower,
+        case
+            when totals.trade_count > 0
+                then
+                    greatest(
+                        totals.win_rate,
+                        least(
+                            1,
+                            (
+                                totals.win_rate + 1.9208 / totals.trade_count
+                                + 1.96 * sqrt(
+                                    totals.win_rate * (1 - totals.win_rate) / totals.trade_count
+                                    + 0.9604 / power(totals.trade_count::double precision, 2)
+                                )
+                            ) / (1 + 3.8416 / totals.trade_count)
+                        )
+                    )
+        end as win_rate_upper,
         totals.mean_pnl,
         totals.mean_pnl - 1.96 * sqrt(
             spreads.token_count / nullif(spreads.token_count - 1, 0)::double precision
             * spreads.squared_residuals
         ) / totals.trade_count as mean_pnl_lower,
+        totals.mean_pnl + 1.96 * sqrt(
+            spreads.token_count / nullif(spreads.token_count - 1, 0)::double precision
+            * spreads.squared_residuals
+        ) / totals.trade_count as mean_pnl_upper,
         totals.total_pnl,
         totals.worst_drawdown,
         coalesce(overlapping.overlapping_run_count, 0) as overlapping_run_count,
@@ -184,8 +216,11 @@ select
     win_count,
     win_rate,
     win_rate_lower,
+    win_rate_upper,
     mean_pnl,
     mean_pnl_lower,
+    mean_pnl_upper,
+    mean_pnl as expectancy,
     total_pnl,
     worst_drawdown,
     overlapping_run_count,

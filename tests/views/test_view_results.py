@@ -5,11 +5,12 @@ from math import sqrt
 import pytest
 from view_scene import JANUARY, Scene
 
-from quantbot_pipeline.storage.views import check_views
+from quantbot_pipeline.storage.sql_files import Database
+from quantbot_pipeline.storage.views import build_views, check_views
 
 pytestmark = pytest.mark.server
 
-DATABASES = ["postgres", "clickhouse"]
+DATABASES: list[Database] = ["postgres", "clickhouse"]
 
 
 def _wilson_lower(wins: int, n: int) -> float:
@@ -19,7 +20,7 @@ def _wilson_lower(wins: int, n: int) -> float:
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_strategy_mean_weighs_every_trade_the_same(scene: Scene, database: str) -> None:
+def test_strategy_mean_weighs_every_trade_the_same(scene: Scene, database: Database) -> None:
     # A: four trades of +0.1; B: one trade of -0.6. Mean of runs: -0.25; mean of trades: (0.4 - 0.6) / 5 = -0.04.
     run_a = {scene.call("ann", "A"): 0.1 for _ in range(4)}
     scene.run("steady", run_a)
@@ -38,7 +39,7 @@ def test_strategy_mean_weighs_every_trade_the_same(scene: Scene, database: str) 
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_one_lucky_trade_ranks_behind_steady_gains(scene: Scene, database: str) -> None:
+def test_one_lucky_trade_ranks_behind_steady_gains(scene: Scene, database: Database) -> None:
     tokens = ["A", "B", "C", "D", "E"]
     calls = {token: [scene.call("ann", token) for _ in range(4)] for token in tokens}
     for name in tokens:
@@ -58,7 +59,7 @@ def test_one_lucky_trade_ranks_behind_steady_gains(scene: Scene, database: str) 
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_few_trades_rank_behind_enough_of_them(scene: Scene, database: str) -> None:
+def test_few_trades_rank_behind_enough_of_them(scene: Scene, database: Database) -> None:
     calls = {token: [scene.call("ann", token) for _ in range(4)] for token in ["A", "B", "C", "D", "E"]}
     for token, ids in calls.items():
         scene.run("losing", dict.fromkeys(ids, -0.05))
@@ -73,7 +74,7 @@ def test_few_trades_rank_behind_enough_of_them(scene: Scene, database: str) -> N
 
 @pytest.mark.parametrize("database", DATABASES)
 @pytest.mark.parametrize("mart", ["mart_strategy_leaderboard", "mart_runs_ranked"])
-def test_superseded_failed_running_and_trial_runs_do_not_show(scene: Scene, database: str, mart: str) -> None:
+def test_superseded_failed_running_and_trial_runs_do_not_show(scene: Scene, database: Database, mart: str) -> None:
     call = scene.call("ann", "A")
     scene.run("s", {call: 9.0}, scope="s A january")
     current = scene.run("s", {call: 0.25}, scope="s A january")
@@ -148,7 +149,7 @@ def test_a_call_of_two_overlapping_runs_counts_once(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_runs_are_ranked_by_a_mean_that_few_trades_can_not_lift(scene: Scene, database: str) -> None:
+def test_runs_are_ranked_by_a_mean_that_few_trades_can_not_lift(scene: Scene, database: Database) -> None:
     # Shrunk by ten trades at zero: one of +1.0 gives 1/11 = 0.0909, ten of +0.3 give 3/20 = 0.15.
     lucky = scene.run("s", {scene.call("ann", "A"): 1.0})
     steady = scene.run("s", {scene.call("ann", "B"): 0.3 for _ in range(10)})
@@ -169,6 +170,7 @@ def test_every_header_test_passes_on_stored_rows(scene: Scene) -> None:
     scene.run("s", {calls[0]: 0.5, calls[1]: None}, scope="one")
     scene.run("s", {calls[0]: 0.4, calls[1]: -0.1}, scope="one")
 
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
     results = check_views(scene.urls.postgres, scene.urls.clickhouse)
 
     assert {result.database for result in results} == {"postgres", "clickhouse"}

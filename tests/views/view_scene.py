@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from statistics import mean, median
@@ -17,9 +17,26 @@ from quantbot_pipeline.storage.clickhouse import AGGREGATE_SCHEMA, EVENT_SCHEMA,
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import CallerKey, NewAlert, NewCall, NewRun, RunSummary
+from quantbot_pipeline.storage.sql_files import Database
+from quantbot_pipeline.storage.views import build_views
 
 JANUARY = datetime(2025, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2025, 2, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a trade ends, where it matters to a test.
+
+    Attributes:
+        event: Kind of the last sell.
+        metadata: What the event says of it.
+        day: Day of January 2025 on which it sells, from 5 on; None: five minutes after it bought on the 4th.
+    """
+
+    event: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    day: int | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,8 @@ class Scene:
         window_end: datetime = FEBRUARY,
         is_completed: bool = True,
         error: str | None = None,
+        exits: Mapping[int, Exit] | None = None,
+        version: str = "1",
     ) -> int:
         """Store a run over calls of one token with the pnl of each (None: skipped) and publish it; return its id.
 
@@ -94,9 +113,9 @@ class Scene:
         self._count += 1
         (token,) = {self._token_of_call[call_id] for call_id in outcomes}
         row = self.state.store_strategy(
-            name=strategy, version="1", category="test", description="", config={}, config_hash="0" * 64
+            name=strategy, version=version, category="test", description="", config={}, config_hash="0" * 64
         )
-        scope_text = scope or f"{strategy} {token} {window_end} {run_type}"
+        scope_text = scope or f"{strategy} {version} {token} {window_end} {run_type}"
         new_run = NewRun(
             run_key=hashlib.sha256(f"run {self._count}".encode()).hexdigest(),
             scope_key=hashlib.sha256(scope_text.encode()).hexdigest(),
@@ -116,7 +135,12 @@ class Scene:
             window_end=window_end,
         )
         (claim,) = self.state.claim_runs([new_run])
-        events = [event for call_id, pnl in outcomes.items() for event in _events(claim.run_id, token, call_id, pnl)]
+        ends = exits or {}
+        events = [
+            event
+            for call_id, pnl in outcomes.items()
+            for event in _events(claim.run_id, token, call_id, pnl, ends.get(call_id))
+        ]
         summary = _summary(claim.run_id, [pnl for pnl in outcomes.values() if pnl is not None])
         self.history.insert_events(pa.Table.from_pylist(events, EVENT_SCHEMA))
         self.history.insert_aggregates(pa.Table.from_pylist([_aggregate(summary, token)], AGGREGATE_SCHEMA))
@@ -127,8 +151,11 @@ class Scene:
         self.history.publish(self.state.load_published_runs(), self.state.load_published_calls())
         return claim.run_id
 
-    def rows(self, database: str, view: str, order: str) -> list[dict[str, Any]]:
-        """Return the rows of a view, ordered."""
+    def rows(self, database: Database, view: str, order: str) -> list[dict[str, Any]]:
+        """Build a view anew, with all that it reads, and return its rows, ordered."""
+        build_views(
+            self.urls.postgres, self.urls.clickhouse, databases=[database], selection=[f"+{view}"]
+        ).require_all()
         if database == "clickhouse":
             connection = ClickHouseConnection(self.urls.clickhouse)
             try:
@@ -144,18 +171,28 @@ class Scene:
             return connection.execute(statement.encode()).fetchall()
 
 
-def _events(run_id: int, token: TokenKey, call_id: int, pnl: float | None) -> list[dict[str, Any]]:
+def _events(
+    run_id: int, token: TokenKey, call_id: int, pnl: float | None, end: Exit | None = None
+) -> list[dict[str, Any]]:
     at = int((JANUARY + timedelta(days=3)).timestamp())
+    sold_at = at + 300 if end is None or end.day is None else int(datetime(2025, 1, end.day, tzinfo=UTC).timestamp())
 
     def event(seq: int, kind: str, size: float, remaining: float, pnl_so_far: float) -> dict[str, Any]:
         state = {"average_entry": 1.0, "stop": 0.7}
+        metadata: Mapping[str, Any] = {}
+        if kind == "entry_skipped":
+            metadata = {"reason": "no_candles"}
+        elif kind == "entry":
+            metadata = {"order": "market"}
+        elif end is not None:
+            metadata = end.metadata
         return {
             "simulation_run_id": run_id,
             "chain": token.chain,
             "token_address": token.address,
             "call_id": call_id,
             "seq": seq,
-            "event_time": at + 300 * seq,
+            "event_time": sold_at if seq else at,
             "event_type": kind,
             "price": 1.0 + pnl_so_far,
             "size": size,
@@ -163,12 +200,13 @@ def _events(run_id: int, token: TokenKey, call_id: int, pnl: float | None) -> li
             "pnl_so_far": pnl_so_far,
             "indicators_json": "{}",
             "position_state_json": json.dumps(state if kind != "entry_skipped" else {}),
-            "metadata_json": json.dumps({"reason": "no_candles"} if kind == "entry_skipped" else {}),
+            "metadata_json": json.dumps(metadata),
         }
 
     if pnl is None:
         return [event(0, "entry_skipped", 0.0, 0.0, 0.0)]
-    return [event(0, "entry", 1.0, 1.0, 0.0), event(1, "target_hit" if pnl > 0 else "stop_loss", 1.0, 0.0, pnl)]
+    sold = end.event if end else "target_hit" if pnl > 0 else "stop_loss"
+    return [event(0, "entry", 1.0, 1.0, 0.0), event(1, sold, 1.0, 0.0, pnl)]
 
 
 def _summary(run_id: int, pnls: Sequence[float]) -> RunSummary:
