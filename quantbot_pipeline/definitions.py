@@ -20,13 +20,14 @@ from quantbot_pipeline.defs.fetch_job import fetch_candles_job
 from quantbot_pipeline.defs.file_jobs import candle_inbox_job, ingest_alerts_job
 from quantbot_pipeline.defs.freshness import with_freshness
 from quantbot_pipeline.defs.ingest_assets import build_candle_asset, strategies
-from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
-from quantbot_pipeline.defs.learning_assets import ml_features, ml_models
+from quantbot_pipeline.defs.jobs import refresh_report_job, score_job, search_job, simulate_job, train_job
+from quantbot_pipeline.defs.learning_assets import calls_have_not_drifted, ml_features, ml_models, ml_scores
 from quantbot_pipeline.defs.resources import ClickHouseResource, PostgresResource
 from quantbot_pipeline.defs.rule_checks import build_rule_checks
 from quantbot_pipeline.defs.schedules import (
     daily_candles,
     nightly_report,
+    nightly_scores,
     nightly_simulations,
     weekly_search,
     weekly_training,
@@ -66,6 +67,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
                 optimize,
                 ml_features,
                 ml_models,
+                ml_scores,
                 build_view_assets(),
                 build_report_asset(),
             ],
@@ -75,6 +77,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             every_alert_has_its_call,
             candles_cover_calls,
             candle_quality,
+            calls_have_not_drifted,
             *build_rule_checks(),
         ],
         jobs=[
@@ -86,8 +89,9 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             refresh_report_job,
             search_job,
             train_job,
+            score_job,
         ],
-        schedules=[daily_candles, nightly_simulations, nightly_report, weekly_search, weekly_training],
+        schedules=[daily_candles, nightly_scores, nightly_simulations, nightly_report, weekly_search, weekly_training],
         sensors=[
             alert_inbox_sensor,
             candle_inbox_sensor,

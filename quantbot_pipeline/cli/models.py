@@ -207,10 +207,11 @@ def register(app: typer.Typer) -> None:
 
         with open_stores() as stores:
             with waiting("loading the libraries"):
-                from quantbot_pipeline.workflows.model_cards import write_model_card
+                from quantbot_pipeline.workflows.model_cards import drift_for_card, write_model_card
                 from quantbot_pipeline.workflows.train_models import find_model
             row = find_model(stores.state, name, version)
-            card = write_model_card(row, stores.settings.reports_directory)
+            drift = drift_for_card(row, stores.state, stores.history)
+            card = write_model_card(row, stores.settings.reports_directory, drift)
         if as_json:
             print_json(asdict(row) | {"card": str(card)})
             return

@@ -1,4 +1,4 @@
-"""When simulations are due by themselves, and the sensor that looks.
+"""When simulations and scores are due by themselves, and the sensor that looks.
 
 Off until somebody turns it on in the UI. It does what the sensor of new imports and the nightly schedule do together,
 and also runs what a changed strategy or engine makes due: use one or the other. Both at once cost time and do no harm:
@@ -40,13 +40,28 @@ def simulations_are_due() -> dg.AutomationCondition[dg.AssetKey]:
     return (is_waiting & ~dg.AutomationCondition.in_progress()).with_label("simulations_are_due")
 
 
+def scores_are_due() -> dg.AutomationCondition[dg.AssetKey]:
+    """Return the condition of scores: calls, candles, features or models changed since calls were last scored.
+
+    A run that finds nothing new stores nothing. Changes while it is under way make it due after it.
+    """
+    is_changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).allow(
+        dg.AssetSelection.assets("calls", "ohlcv_candles", "ml_features", "ml_models")
+    )
+    is_handled = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.initial_evaluation()
+    is_waiting = is_changed.with_label("calls, candles, features or models changed").since(
+        is_handled.with_label("asked for")
+    )
+    return (is_waiting & ~dg.AutomationCondition.in_progress()).with_label("scores_are_due")
+
+
 def build_automation_sensor() -> dg.AutomationConditionSensorDefinition:
     """Return the sensor that evaluates the conditions, off until turned on."""
     return dg.AutomationConditionSensorDefinition(
         AUTOMATION_SENSOR,
-        target=dg.AssetSelection.assets("simulation_runs"),
+        target=dg.AssetSelection.assets("simulation_runs", "ml_scores"),
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Simulates token-months whose candles, calls, strategies or engine changed. "
+        description="Simulates token-months whose candles, calls, strategies or engine changed, and scores new calls. "
         "An alternative to new_imports_sensor with nightly_simulations.",
     )

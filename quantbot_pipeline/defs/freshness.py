@@ -35,6 +35,8 @@ def _policies() -> dict[str, dg.FreshnessPolicy]:
         "optimization_trials": weekly,
         "ml_features": weekly,
         "ml_models": weekly,
+        # They follow calls within a night, as simulations do.
+        "ml_scores": simulations,
         "report": report,
     }
 

@@ -28,6 +28,12 @@ search_job = dg.define_asset_job(
 
 train_job = dg.define_asset_job(
     "train_job",
-    selection=dg.AssetSelection.assets("ml_features", "ml_models"),
-    description="Make features and train a model.",
+    selection=dg.AssetSelection.assets("ml_features", "ml_models", "ml_scores"),
+    description="Make features, train a model and score the calls that came after its training.",
+)
+
+score_job = dg.define_asset_job(
+    "score_job",
+    selection=dg.AssetSelection.assets("ml_scores"),
+    description="Score new calls with the models in use, and look whether they drift from what these learned from.",
 )

@@ -1,12 +1,16 @@
-"""Assets of learning: features per call, and a registered model."""
+"""Assets of learning: features per call, registered models, scores of calls, and whether calls drift from them."""
 
 from typing import Literal
 
 import dagster as dg
 
+from quantbot_pipeline.defs.automation import scores_are_due
 from quantbot_pipeline.defs.ingest_assets import OWNERS
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+
+# Of so many columns a picture shows the drift, the largest first.
+_COLUMNS_DRAWN = 20
 
 
 class ModelConfig(dg.Config):
@@ -108,4 +112,101 @@ def ml_models(
             "card": dg.MetadataValue.path(card),
             "all": dg.MetadataValue.json({each.name: found.result.reason for each, found, _ in trained}),
         }
+    )
+
+
+class ScoreConfig(dg.Config):
+    """Which model scores: without a name all that are in use, without a version the one in use."""
+
+    name: str = ""
+    version: str = ""
+
+
+@dg.asset(
+    deps=["calls", "ohlcv_candles", "ml_features", "ml_models"],
+    group_name="learning",
+    kinds={"clickhouse", "scikitlearn"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=scores_are_due(),
+)
+def ml_scores(
+    config: ScoreConfig,
+    state_store: dg.ResourceParam[StateStore],
+    history_store: dg.ResourceParam[HistoryStore],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """What models say of calls that came after their training. Grain: one row per (model, call, trained until).
+
+    Builds the features that are missing. Without a model in use it does nothing: a training that failed is no failure
+    of the calls.
+    """
+    from quantbot_pipeline.workflows.model_cards import drift_for_card, write_model_card
+    from quantbot_pipeline.workflows.score_calls import score_stored_calls  # scikit-learn is slow to import
+
+    ready = {row.model_id: row for row in state_store.load_models() if row.status == "ready"}
+    if not ready and not config.name:
+        return dg.MaterializeResult(metadata={"dagster/row_count": 0, "models": 0, "note": "no model is in use"})
+    counts = score_stored_calls(state_store, history_store, name=config.name or None, version=config.version or None)
+    for each in counts:
+        # The card of a model says how the calls of now differ from those that it learned from.
+        if (row := ready.get(each.model_id)) is not None:
+            write_model_card(row, settings.reports_directory, drift_for_card(row, state_store, history_store))
+    total = {
+        name: sum(getattr(each, name) for each in counts)
+        for name in ("calls", "scored", "renewed", "already_scored", "before_training", "without_features")
+    }
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": total["scored"] + total["renewed"] + total["already_scored"],
+            "models": len(counts),
+            **total,
+            "all": dg.MetadataValue.json({f"{each.name} {each.version}": each.scored for each in counts}),
+        }
+    )
+
+
+_DRIFT_DESCRIPTION = """\
+The calls that models in use scored lately look like those that they learned from. A warning: a model says nothing of
+calls that are unlike its own, and does not know it. What to do: look at the columns that are named. Where a source
+changed what it writes, mend the import; where the market or the callers changed, train again.
+`quantbot drift` shows all columns; `docs/models.md` says how it is measured, and what it can't tell.
+"""
+
+
+@dg.asset_check(asset="ml_scores", description=_DRIFT_DESCRIPTION)
+def calls_have_not_drifted(
+    state_store: dg.ResourceParam[StateStore], history_store: dg.ResourceParam[HistoryStore]
+) -> dg.AssetCheckResult:
+    """Compare the calls of now with those that each model in use learned from."""
+    from quantbot_pipeline.report.small_plots import plot_bars
+    from quantbot_pipeline.workflows.model_cards import drift_for_card
+
+    rows = sorted((row for row in state_store.load_models() if row.status == "ready"), key=lambda row: row.name)
+    reports = [found for row in rows if (found := drift_for_card(row, state_store, history_store)) is not None]
+    told = [report for report in reports if report.told]
+    sentences = [report.sentence() for report in told or reports]
+    metadata: dict[str, dg.MetadataValue | int | str] = {
+        "models": len(rows),
+        "models_without_profiles": len(rows) - len(reports),
+    }
+    for report in reports:
+        metadata[f"{report.name}: calls"] = report.calls
+        metadata[f"{report.name}: verdict"] = report.verdict
+        if report.columns:
+            shown = {column.name: column.psi for column in report.columns[:_COLUMNS_DRAWN]}
+            metadata[f"{report.name}: picture"] = dg.MetadataValue.md(
+                plot_bars(shown, title=f"Population stability index, {report.name}, largest first")
+            )
+            metadata[f"{report.name}: columns"] = dg.MetadataValue.json(
+                {
+                    column.name: [round(column.psi, 4), round(column.chance, 4), column.verdict]
+                    for column in report.columns
+                }
+            )
+    return dg.AssetCheckResult(
+        passed=not told,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(sentences) or "no model is in use that says what it learned from",
+        metadata=metadata,
     )

@@ -9,7 +9,7 @@ import dagster as dg
 
 from quantbot_pipeline.defs.due_partitions import find_due, find_outdated, load_recorded
 from quantbot_pipeline.defs.fetch_job import NO_SOURCE, fetch_candles_job
-from quantbot_pipeline.defs.jobs import refresh_report_job, search_job, simulate_job, train_job
+from quantbot_pipeline.defs.jobs import refresh_report_job, score_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.partitions import register_tokens, token_partitions
 from quantbot_pipeline.defs.range_requests import range_requests
 from quantbot_pipeline.settings import Settings
@@ -58,6 +58,15 @@ def nightly_simulations(
     night = f"{context.scheduled_execution_time:%Y-%m-%d}"
     return range_requests(set(due), order, salt=night)[:_MOST_REQUESTS]
 
+
+nightly_scores = dg.ScheduleDefinition(
+    name="nightly_scores",
+    job=score_job,
+    cron_schedule="45 0 * * *",
+    execution_timezone="UTC",
+    description="Scores of new calls, every night at 00:45 UTC: after the candles, before the simulations that read "
+    "them.",
+)
 
 nightly_report = dg.ScheduleDefinition(
     name="nightly_report",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from quantbot_pipeline.report.model_card import card_path, render_model_card
 from quantbot_pipeline.report.page import write_page
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import ModelRow
 
 if TYPE_CHECKING:
@@ -21,3 +22,12 @@ def write_model_card(row: ModelRow, reports_directory: Path, drift: "DriftReport
     """
     page = render_model_card(row, None if drift is None else drift.document())
     return write_page(page, reports_directory / card_path(row))
+
+
+def drift_for_card(row: ModelRow, state: StateStore, history: HistoryStore) -> "DriftReport | None":
+    """Return the drift of a model in use; None of others, and of those that do not say what they learned from."""
+    if row.status != "ready" or row.trained_until is None or "profiles" not in row.metrics:
+        return None
+    from quantbot_pipeline.workflows.model_drift import measure_model_drift  # its libraries are slow to import
+
+    return measure_model_drift(row, state, history)

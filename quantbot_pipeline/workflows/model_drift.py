@@ -27,7 +27,6 @@ from quantbot_pipeline.learning.past_trades import float_column
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import ModelRow
 from quantbot_pipeline.workflows.build_features import load_entry_calls, signal_second
-from quantbot_pipeline.workflows.score_calls import trained_until_of
 
 DRIFT_DAYS = 30
 """How far back from the newest scored call the calls of now reach, by default."""
@@ -86,6 +85,20 @@ class DriftReport:
     def document(self) -> dict[str, Any]:
         """Return the report as JSON."""
         return asdict(self) | {"told": [column.name for column in self.told], "sentence": self.sentence()}
+
+
+def trained_until_of(row: ModelRow) -> datetime:
+    """Return until when a model had learned.
+
+    Raises:
+        LearningError: it is not known.
+    """
+    if row.trained_until is None:
+        raise LearningError(
+            f"model {row.name} {row.version} does not say until when it had learned, so it may have seen any call; "
+            "train it again"
+        )
+    return row.trained_until
 
 
 def measure_model_drift(

@@ -24,6 +24,7 @@ from quantbot_pipeline.workflows.build_features import (
     load_feature_rows,
     signal_second,
 )
+from quantbot_pipeline.workflows.model_drift import trained_until_of
 from quantbot_pipeline.workflows.progress import StageListener, no_stage, of_stage
 from quantbot_pipeline.workflows.store_scores import store_scores
 from quantbot_pipeline.workflows.train_models import find_model
@@ -111,20 +112,6 @@ def plan_of_model(row: ModelRow) -> FeaturePlan:
             f"builds {FEATURE_SET!r} alone: train it again"
         )
     return FeaturePlan(strategy, tuple(f"{ATTRIBUTE_PREFIX}{column}" for column in columns))
-
-
-def trained_until_of(row: ModelRow) -> datetime:
-    """Return until when a model had learned.
-
-    Raises:
-        LearningError: it is not known.
-    """
-    if row.trained_until is None:
-        raise LearningError(
-            f"model {row.name} {row.version} does not say until when it had learned, so it may have seen any call; "
-            "train it again"
-        )
-    return row.trained_until
 
 
 def score_stored_calls(

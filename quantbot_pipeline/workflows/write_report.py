@@ -13,7 +13,7 @@ from quantbot_pipeline.report.site_paths import caller_path, run_path, strategy_
 from quantbot_pipeline.report.site_render import render_site_page
 from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.workflows.model_cards import write_model_card
+from quantbot_pipeline.workflows.model_cards import drift_for_card, write_model_card
 
 # The candles of so many runs' trades are in memory at a time.
 _RUNS_AT_ONCE = 10
@@ -62,7 +62,7 @@ def write_current_report(
         shown = {(model.name, model.version) for model in content.overview.models}
         for row in state.load_models() if shown else ():
             if (row.name, row.version) in shown:
-                write_model_card(row, directory)
+                write_model_card(row, directory, drift_for_card(row, state, history))
         _write_runs(state, history, content, folder, on_progress)
         pages = list(list_pages(content))
         for number, page in enumerate(pages[:-1], start=1):

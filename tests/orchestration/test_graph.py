@@ -30,6 +30,7 @@ TABLE_ASSETS = {
     "optimization_trials",
     "ml_features",
     "ml_models",
+    "ml_scores",
     "report",
 }
 PARTITIONED = {
@@ -110,6 +111,7 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
     assert [schedule.name for schedule in repository.schedule_defs] == [
         "daily_candles",
         "nightly_report",
+        "nightly_scores",
         "nightly_simulations",
         "weekly_search",
         "weekly_training",
@@ -120,6 +122,7 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
         "every_alert_has_its_call",
         "candles_cover_calls",
         "candle_quality",
+        "calls_have_not_drifted",
         *RULE_CHECKS,
     }
 
