@@ -3,11 +3,11 @@ description: "Which candles are there, what is missing or doubtful, and how fres
 grain: "one row per token, interval and month, from the series' first candle to its last; months without a candle
   between them included"
 materialized: table
-order_by: [chain, token_address, interval, month]
+order_by: [chain, token_address, interval_name, month]
 columns:
   chain: {meaning: Chain (or exchange) of the token}
   token_address: {meaning: Address of the token on its chain}
-  interval: {meaning: "Length of a candle by name, such as 5m"}
+  interval_name: {meaning: "Length of a candle by name, such as 5m"}
   month: {meaning: First day of the month, unit: UTC}
   is_finest_interval:
     meaning: "Whether it is the finest interval of the token in this month, which is the one that simulations read"
@@ -31,7 +31,7 @@ columns:
   resampled_count: {meaning: Candles made from finer ones, unit: candles}
   imported_at: {meaning: When the newest of the candles was imported or made; null without one, unit: UTC}
 tests:
-  - unique: [chain, token_address, interval, month]
+  - unique: [chain, token_address, interval_name, month]
   - expression: expected_count > 0
   - expression: candle_count + missing_count = expected_count
   - expression: coverage between 0 and 1
@@ -46,7 +46,7 @@ series as (
     select
         candles.chain as chain,
         candles.token_address as token_address,
-        candles.`interval` as `interval`,
+        candles.`interval` as interval_name,
         toInt64(transform(
             cast(candles.`interval` as String),
             ['1s', '15s', '30s', '1m', '3m', '5m', '15m', '30m', '1h', '2h', '4h', '6h', '8h', '12h', '1d'],
@@ -59,7 +59,7 @@ series as (
     group by
         chain,
         token_address,
-        `interval`
+        interval_name
 ),
 
 chain_ends as (
@@ -75,7 +75,7 @@ months as (
     select
         series.chain as chain,
         series.token_address as token_address,
-        series.`interval` as `interval`,
+        series.interval_name as interval_name,
         series.step as step,
         chain_ends.end_s as chain_end_s,
         arrayJoin(
@@ -100,7 +100,7 @@ opened as (
     select
         candles.chain as chain,
         candles.token_address as token_address,
-        candles.`interval` as `interval`,
+        candles.`interval` as interval_name,
         toStartOfMonth(candles.timestamp) as month,
         toInt64(toUnixTimestamp(candles.timestamp)) as opened_s,
         candles.volume as volume,
@@ -122,7 +122,7 @@ measured as (
     select
         opened.chain as chain,
         opened.token_address as token_address,
-        opened.`interval` as `interval`,
+        opened.interval_name as interval_name,
         opened.month as month,
         toInt64(count()) as candle_count,
         min(opened.opened_s) as first_s,
@@ -139,7 +139,7 @@ measured as (
     group by
         chain,
         token_address,
-        `interval`,
+        interval_name,
         month
 ),
 
@@ -147,7 +147,7 @@ judged as (
     select
         months.chain as chain,
         months.token_address as token_address,
-        months.`interval` as `interval`,
+        months.interval_name as interval_name,
         months.month as month,
         months.step as interval_seconds,
         measured.candle_count as found_count,
@@ -177,14 +177,14 @@ judged as (
         on
             months.chain = measured.chain
             and months.token_address = measured.token_address
-            and months.`interval` = measured.`interval`
+            and months.interval_name = measured.interval_name
             and months.month = measured.month
 )
 
 select
     judged.chain as chain,
     judged.token_address as token_address,
-    judged.`interval` as `interval`,
+    judged.interval_name as interval_name,
     judged.month as month,
     judged.interval_seconds = min(judged.interval_seconds) over (
         partition by
