@@ -31,12 +31,15 @@ from quantbot_pipeline.cli import (
     optimization,
     quarantine,
     reports,
+    runs,
     sample,
     scores,
     servers,
     simulations,
     strategies,
+    tokens,
     trade,
+    trades,
     verify,
     views,
 )
@@ -69,7 +72,9 @@ the folder QUANTBOT_HOME, ./.quantbot without it.
 """
 )
 
-WRITES_NOTHING_BEFORE_ITS_END = frozenset({"simulate", "check-lookahead", "bench", "strategies"})
+WRITES_NOTHING_BEFORE_ITS_END = frozenset(
+    {"simulate", "check-lookahead", "bench", "strategies", "runs", "trades", "trade", "tokens"}
+)
 """Commands that have stored nothing when they are stopped."""
 
 
@@ -119,13 +124,16 @@ def build_app() -> typer.Typer:
         calls,
         strategies,
         simulations,
-        trade,
         lookahead,
         backfills,
         optimization,
         features,
         models,
         scores,
+        runs,
+        trades,
+        trade,
+        tokens,
         reports,
         views,
         verify,

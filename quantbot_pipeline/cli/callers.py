@@ -1,4 +1,4 @@
-"""`quantbot callers list|alias|unalias`."""
+"""`quantbot callers`, which ranks them, and `quantbot callers list|alias|unalias`."""
 
 from typing import TYPE_CHECKING
 
@@ -6,9 +6,65 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_rows, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.result_lists import (
+    AsJson,
+    ByCaller,
+    ByStrategy,
+    Descending,
+    Limit,
+    ListColumn,
+    ResultList,
+    Since,
+    SortBy,
+    caller_text,
+    day_text,
+    fresh_rows,
+    gain_text,
+    share_text,
+    since_seconds,
+    strategy_text,
+)
 
 if TYPE_CHECKING:
     from quantbot_pipeline.workflows.callers import AliasOutcome
+
+_HELP = flowing(
+    """Rank callers by what their calls earned under each strategy; with a command, say who is whom.
+
+Of current, completed backtests. LEAST is the lower end of the 95 % interval of the mean pnl, by which callers are
+ranked: one lucky trade can't win the first place. Those of fewer than 20 trades or 5 tokens come last, with a mark.
+--since keeps callers who called from that day on; their numbers are those of all calls.
+
+Examples:
+  quantbot callers --strategy conservative-24h
+  quantbot callers --sort win --desc --limit 10
+  quantbot callers --caller telegram/brook --json
+  quantbot callers list
+"""
+)
+
+_LEADERBOARD = ResultList(
+    title="Callers",
+    plural="callers",
+    columns=(
+        ListColumn("rank", lambda row: row["caller_rank"]),
+        ListColumn("caller", caller_text),
+        ListColumn("strategy", strategy_text),
+        ListColumn("trades", lambda row: f"{row['trade_count']:,}{' few' if row['is_small_sample'] else ''}"),
+        ListColumn("mean", lambda row: gain_text(row["mean_pnl"])),
+        ListColumn("least", lambda row: gain_text(row["mean_pnl_lower"])),
+        ListColumn("median", lambda row: gain_text(row["median_pnl"]), is_further=True),
+        ListColumn("win", lambda row: share_text(row["win_rate"])),
+        ListColumn("best", lambda row: gain_text(row["best_pnl"]), is_further=True),
+        ListColumn("worst", lambda row: gain_text(row["worst_pnl"]), is_further=True),
+        ListColumn("sum", lambda row: f"{row['total_pnl']:+.2f}", is_further=True),
+        ListColumn("calls", lambda row: row["call_count"], is_further=True),
+        ListColumn("tokens", lambda row: row["token_count"], is_further=True),
+        ListColumn("last", lambda row: day_text(row["last_call_s"]), is_further=True),
+    ),
+    if_none="no results are stored; 'quantbot backfill' simulates the stored calls, 'quantbot callers list' lists who "
+    "called",
+)
 
 _ALIAS_HELP = flowing(
     """Say that a caller is another one: calls of both count as one caller's, from the first to the last.
@@ -26,8 +82,9 @@ Examples:
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    group = typer.Typer(help="Who makes calls, and who is whom.", no_args_is_help=True)
+    group = typer.Typer(invoke_without_command=True)
     app.add_typer(group, name="callers")
+    group.callback(help=_HELP)(rank)
 
     @group.command(name="list", help="List callers with how much they said, and whose aliases they are.")
     def list_callers(
@@ -99,6 +156,33 @@ def register(app: typer.Typer) -> None:
         with open_stores() as stores, waiting("deriving calls"):
             outcome = remove_alias(caller, stores.state, stores.history)
         _print(outcome, as_json=as_json)
+
+
+def rank(
+    context: typer.Context,
+    *,
+    strategy: ByStrategy = "",
+    caller: ByCaller = "",
+    since: Since = "",
+    sort: SortBy = "",
+    descending: Descending = False,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Rank callers."""
+    if context.invoked_subcommand is not None:
+        return
+    from quantbot_pipeline.cli.stores import open_stores
+
+    parameters = _LEADERBOARD.sort_parameters(sort, descending=descending) | {
+        "strategy": strategy,
+        "caller": caller,
+        "since_s": since_seconds(since),
+        "row_limit": limit,
+    }
+    with open_stores() as stores:
+        rows = fresh_rows(stores, "clickhouse", "lists/list_callers", ["mart_caller_leaderboard"], **parameters)
+    _LEADERBOARD.print(rows, as_json=as_json, is_filtered=bool(strategy or caller or since))
 
 
 def _print(outcome: "AliasOutcome", *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -68,6 +68,9 @@ QUIET_SECONDS = 2.0
 # Where a table of more columns than that is not a table any more.
 _NARROW, _COLUMNS_WHERE_NARROW = 60, 3
 _NARROWEST_HEADING = 9
+# What a dense table never breaks: numbers with their units or a mark, days and times, short words.
+_NUMERIC = re.compile("[+\N{MINUS SIGN}-]?[\\d,.]+(e[+-]\\d+)?([ \N{NARROW NO-BREAK SPACE}]%)?( few)?|-|skipped")
+_UNBROKEN = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?|\S{0,12}")
 # A log of a long job stays short enough to be read.
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -110,8 +113,15 @@ def print_warning(text: str) -> None:
     messages.print(f"[bold yellow]warning:[/] {escape(text)}", soft_wrap=True)
 
 
-def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = "none") -> None:
-    """Print rows that have the same columns as a table, or a sentence when there are none."""
+def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = "none", is_dense: bool = False) -> None:
+    """Print rows that have the same columns as a table, or a sentence when there are none.
+
+    Args:
+        title: What stands above it.
+        rows: What to print.
+        if_none: The sentence.
+        is_dense: Without lines between the columns, numbers never broken: for many columns.
+    """
     if rows and output.width < _NARROW and len(rows[0]) > _COLUMNS_WHERE_NARROW:
         # A table would break every word; each row is a paragraph instead.
         from rich.padding import Padding
@@ -123,18 +133,28 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = 
             for name, value in row.items():
                 output.print(Padding(Text(f"{name}: {_cell(value)}"), (0, 0, 0, 2)))
     elif rows:
-        output.print(rows_table(title, rows))
+        output.print(rows_table(title, rows, is_dense=is_dense))
     else:
         print_line(if_none)
 
 
-def rows_table(title: str, rows: Sequence[Mapping[str, Any]]) -> "Table":
+def rows_table(title: str, rows: Sequence[Mapping[str, Any]], *, is_dense: bool = False) -> "Table":
     """Return a table of rows that have the same columns; numbers are right-aligned."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(visible(title)), title_justify="left", title_style="bold", header_style="bold")
+    if is_dense:
+        table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for name in rows[0] if rows else ():
+        if is_dense:
+            texts = [_cell(row[name]) for row in rows]
+            is_numeric = all(_NUMERIC.fullmatch(text) for text in texts)
+            is_whole = is_numeric or all(_UNBROKEN.fullmatch(text) for text in texts)
+            justify: Literal["left", "right"] = "right" if is_numeric else "left"
+            table.add_column(name, justify=justify, overflow="fold", no_wrap=is_whole)
+            continue
         is_number = any(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
         # Words are broken where they must be: an ellipsis would lose what a reader wants to copy. A column never gets
         # narrower than the longest word of its heading, up to a width, for headings in single letters say nothing.

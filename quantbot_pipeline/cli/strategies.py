@@ -1,4 +1,4 @@
-"""`quantbot strategies list|show|validate|schema`."""
+"""`quantbot strategies`, which ranks them, and `quantbot strategies list|show|validate|schema`."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,56 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_rows
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.result_lists import (
+    AsJson,
+    ByStrategy,
+    Descending,
+    Limit,
+    ListColumn,
+    ResultList,
+    SortBy,
+    fresh_rows,
+    gain_text,
+    share_text,
+    strategy_text,
+)
+
+_HELP = flowing(
+    """Rank the strategies that were simulated; with a command, list presets and check your own JSON files.
+
+Of current, completed backtests. LEAST is the lower end of the 95 % interval of the mean pnl, by which strategies are
+ranked: one lucky trade can't win the first place. Those of fewer than 20 trades or 5 tokens come last, with a mark.
+
+Examples:
+  quantbot strategies
+  quantbot strategies --sort win --desc --json
+  quantbot strategies list
+  quantbot strategies show conservative-24h > mine.json
+"""
+)
+
+_LEADERBOARD = ResultList(
+    title="Strategies",
+    plural="strategies",
+    columns=(
+        ListColumn("rank", lambda row: row["strategy_rank"]),
+        ListColumn("strategy", strategy_text),
+        ListColumn("trades", lambda row: f"{row['trade_count']:,}{' few' if row['is_small_sample'] else ''}"),
+        ListColumn("mean", lambda row: gain_text(row["mean_pnl"])),
+        ListColumn("least", lambda row: gain_text(row["mean_pnl_lower"])),
+        ListColumn("median", lambda row: gain_text(row["median_pnl"])),
+        ListColumn("win", lambda row: share_text(row["win_rate"])),
+        ListColumn("sum", lambda row: f"{row['total_pnl']:+.2f}"),
+        ListColumn("best", lambda row: gain_text(row["best_pnl"]), is_further=True),
+        ListColumn("worst", lambda row: gain_text(row["worst_pnl"]), is_further=True),
+        ListColumn("tokens", lambda row: row["token_count"], is_further=True),
+        ListColumn("callers", lambda row: row["caller_count"], is_further=True),
+        ListColumn("calls", lambda row: row["call_count"], is_further=True),
+        ListColumn("runs", lambda row: row["run_count"], is_further=True),
+    ),
+    if_none="no results are stored; 'quantbot backfill' simulates the stored calls, 'quantbot strategies list' lists "
+    "presets",
+)
 
 _SHOW_HELP = flowing(
     """Print a preset as JSON, to copy and change.
@@ -29,8 +79,9 @@ Example:
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    group = typer.Typer(help="Declarative strategies: presets and your own JSON files.", no_args_is_help=True)
+    group = typer.Typer(invoke_without_command=True)
     app.add_typer(group, name="strategies")
+    group.callback(help=_HELP)(rank)
 
     @group.command("list")
     def list_presets(*, as_json: bool = typer.Option(False, "--json", help="Print the result as JSON.")) -> None:
@@ -91,3 +142,23 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.strategy.model import strategy_json_schema
 
         typer.echo(json.dumps(strategy_json_schema(), indent=2))
+
+
+def rank(
+    context: typer.Context,
+    *,
+    strategy: ByStrategy = "",
+    sort: SortBy = "",
+    descending: Descending = False,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Rank strategies."""
+    if context.invoked_subcommand is not None:
+        return
+    from quantbot_pipeline.cli.stores import open_stores
+
+    parameters = _LEADERBOARD.sort_parameters(sort, descending=descending) | {"strategy": strategy, "row_limit": limit}
+    with open_stores() as stores:
+        rows = fresh_rows(stores, "clickhouse", "lists/list_strategies", ["mart_strategy_leaderboard"], **parameters)
+    _LEADERBOARD.print(rows, as_json=as_json, is_filtered=bool(strategy))

@@ -158,7 +158,7 @@ def _print_trade(content: "TradeContent") -> None:
         output.print()
         _print_chart(content)
     output.print()
-    print_rows("Events", [_event_row(row) for row in event_rows(content)])
+    print_rows("Events", [_event_row(row) for row in event_rows(content)], is_dense=True)
     for note in caveats(content, is_consistent=drawing.levels.is_consistent):
         messages.print(f"note: {note}", markup=False, soft_wrap=True)
 

@@ -59,7 +59,11 @@ def test_all_commands_are_known_here() -> None:
         "backup",
         "restore",
         "simulate",
+        "runs",
+        "runs show",
+        "tokens",
         "trade",
+        "trades",
         "check-lookahead",
         "optimize",
         "trials",
@@ -103,7 +107,7 @@ def test_help_says_what_exit_codes_mean(quantbot: Quantbot) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [(), ("ingest",), ("candles",), ("strategies",), ("models",), ("views",)], ids=" ".join
+    "path", [(), ("ingest",), ("candles",), ("calls",), ("models",), ("views",)], ids=" ".join
 )
 def test_group_without_command_shows_its_help_and_says_2(path: tuple[str, ...], quantbot: Quantbot) -> None:
     answer = quantbot(*path)

@@ -1,0 +1,166 @@
+"""Lists of results: sorted, filtered and cut as asked, within the terminal, and a sentence where there is nothing."""
+
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from conftest import WIDTH, Databases, Quantbot
+
+from quantbot_pipeline.cli.result_lists import ListColumn, ResultList, since_seconds
+from quantbot_pipeline.errors import InputError
+from quantbot_pipeline.sample.generate import SampleFiles
+
+_LIST = ResultList(
+    title="Things",
+    plural="things",
+    columns=(
+        ListColumn("name", lambda row: row["name"]),
+        ListColumn("pnl", lambda row: f"{row['pnl']:+.1%}".replace("%", " %")),
+        ListColumn("seen", lambda row: row["seen_s"], is_further=True, is_sortable=False),
+    ),
+    if_none="nothing is stored; do this",
+)
+
+
+@pytest.fixture
+def stocked(quantbot: Quantbot, databases: Databases, sample: SampleFiles) -> Quantbot:
+    """The command, on databases that hold the sample and runs of one strategy on it."""
+    for arguments in (
+        ("ingest", "candles", sample.candle_files[0].parent),
+        ("ingest", "alerts", *sample.alert_files),
+        ("backfill", "--strategies", "conservative-24h"),
+    ):
+        answer = quantbot(*arguments)
+        assert answer.code == 0, answer.err
+    return quantbot
+
+
+def _rows(count: int, total: int) -> list[dict[str, Any]]:
+    return [{"name": f"n{k}", "pnl": k / 10, "seen_s": 86_400 * k, "row_count": total} for k in range(count)]
+
+
+def test_a_list_is_a_table_with_a_word_on_what_was_cut(
+    clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _LIST.print(_rows(2, 5), as_json=False, is_filtered=False)
+
+    out, err = capsys.readouterr()
+    assert [line.rstrip() for line in out.splitlines() if line.strip()] == [
+        "Things",
+        " name      pnl",
+        " ─────────────",
+        " n0     +0.0 %",
+        " n1    +10.0 %",
+    ]
+    assert err == "2 of 5 things; --limit 5 shows all\n"
+
+
+def test_json_has_every_column_with_times_in_iso(clean_environment: None, capsys: pytest.CaptureFixture[str]) -> None:
+    _LIST.print(_rows(2, 2), as_json=True, is_filtered=False)
+
+    out, err = capsys.readouterr()
+    assert json.loads(out)[1] == {"name": "n1", "pnl": 0.1, "seen_at": "1970-01-02T00:00:00+00:00"}
+    assert err == ""
+
+
+def test_nothing_is_told_with_what_to_do_and_filters_are_named_as_the_reason(
+    clean_environment: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _LIST.print([], as_json=False, is_filtered=False)
+    _LIST.print([], as_json=False, is_filtered=True)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "nothing is stored; do this",
+        "no things match; leave a filter out to see more",
+    ]
+
+
+def test_columns_to_sort_by_are_a_fixed_list() -> None:
+    assert _LIST.sort_parameters("pnl", descending=True) == {"sort": "pnl", "direction": -1, "is_descending": 1}
+    for sort in ("seen", "pnl; drop table calls"):
+        with pytest.raises(InputError, match="allowed are name, pnl"):
+            _LIST.sort_parameters(sort, descending=False)
+    with pytest.raises(InputError, match="name it with --sort"):
+        _LIST.sort_parameters("", descending=True)
+
+
+def test_since_is_the_start_of_a_utc_day() -> None:
+    assert since_seconds("1970-01-02") == 86_400
+    assert since_seconds("") == 0
+    with pytest.raises(InputError, match="YYYY-MM-DD"):
+        since_seconds("yesterday")
+
+
+@pytest.mark.server
+def test_lists_are_sorted_filtered_and_cut_by_the_database(stocked: Quantbot, databases: Databases) -> None:
+    every = stocked("trades", "--limit", "1000", "--json").document
+    best = stocked("trades", "--sort", "pnl", "--desc", "--limit", "7", "--json").document
+    pnls = sorted((row["trade_pnl"] for row in every if row["trade_pnl"] is not None), reverse=True)
+    assert [row["trade_pnl"] for row in best] == pnls[:7]
+    worst = stocked("trades", "--sort", "pnl", "--limit", "1000", "--json").document
+    # What has no pnl is last, whichever way the others go.
+    assert [row["trade_pnl"] for row in worst] == [*reversed(pnls), *[None] * (len(every) - len(pnls))]
+    names = [row["caller_handle"] for row in stocked("trades", "--sort", "caller", "--desc", "--json").document]
+    assert names == sorted(names, reverse=True)
+
+    one = every[0]
+    caller = f"{one['caller_source']}/{one['caller_handle']}"
+    token = f"{one['chain']}:{one['token_address']}"
+    for option, value, key in (
+        ("--caller", caller, "caller_handle"),
+        ("--token", token, "token_address"),
+        ("--token", one["token_address"], "token_address"),
+        ("--status", "won", "outcome"),
+        ("--run", str(one["simulation_run_id"]), "simulation_run_id"),
+        ("--strategy", "conservative-24h@1", "strategy_name"),
+    ):
+        found = stocked("trades", option, value, "--limit", "1000", "--json").document
+        wanted = "won" if value == "won" else one[key]
+        assert found == [row for row in every if row[key] == wanted], option
+    late = stocked("trades", "--since", "2025-01-20", "--limit", "1000", "--json").document
+    assert late == [row for row in every if row["signal_at"] >= "2025-01-20"]
+    assert 0 < len(late) < len(every)
+
+    with psycopg.connect(databases.postgres) as connection:
+        stored = connection.execute(
+            "select count(*) from simulation_runs where status = 'completed' and superseded_by is null "
+            "and run_type = 'backtest'"
+        ).fetchone()
+    runs = stocked("runs", "--limit", "1000", "--json").document
+    assert stored is not None
+    assert len(runs) == stored[0]
+    assert [row["run_rank"] for row in runs] == list(range(1, len(runs) + 1))
+    assert sum(row["trade_count"] for row in stocked("strategies", "--json").document) == len(pnls)
+    assert sum(row["trade_count"] for row in stocked("callers", "--json").document) == len(pnls)
+    tokens = stocked("tokens", "--sort", "sum", "--limit", "1000", "--json").document
+    assert sum(row["trade_count"] for row in tokens) == len(pnls)
+    assert [row["total_pnl"] for row in tokens] == sorted(row["total_pnl"] for row in tokens)
+
+
+@pytest.mark.server
+def test_lists_fit_the_terminal_and_name_what_is_wrong(stocked: Quantbot) -> None:
+    for command in (["trades"], ["tokens"], ["callers"], ["strategies"], ["runs"], ["runs", "--status", "all"]):
+        answer = stocked(*command, "--limit", "3")
+        assert answer.code == 0, answer.err
+        assert "conservative" in answer.out.replace("\n", "")
+        assert all(len(line) <= WIDTH for line in answer.out.splitlines()), command
+        stocked(*command, "--sort", "luck").refuses("--sort: found 'luck'", "allowed are")
+    run = stocked("runs", "--limit", "1", "--json").document[0]
+    shown = stocked("runs", "show", str(run["simulation_run_id"]))
+    assert f"quantbot trades --run {run['simulation_run_id']}" in shown.out
+    document = stocked("runs", "show", str(run["simulation_run_id"]), "--json").document
+    assert (document["trade_count"], document["selection"]["strategy"]) == (run["trade_count"], "conservative-24h")
+    stocked("runs", "show", "987654321").refuses("run 987654321 is unknown")
+    assert "leave a filter out" in stocked("runs", "--status", "failed").out
+    assert "Declarative" not in stocked("strategies").out
+
+
+@pytest.mark.server
+def test_empty_lists_say_how_to_fill_them(quantbot: Quantbot, fresh_databases: Databases) -> None:
+    # All five share what says so; one per database is enough for their queries.
+    for command in ("trades", "runs"):
+        answer = quantbot(command)
+        assert (answer.code, "quantbot backfill" in answer.out) == (0, True), (command, answer.out, answer.err)
+    assert quantbot("trades", "--json").document == []
+    quantbot("trade", "1").refuses("call 1 is unknown")
