@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from quantbot_pipeline.workflows.backfill_plan import PlannedRun
     from quantbot_pipeline.workflows.backfill_records import SelectedBackfill
     from quantbot_pipeline.workflows.backfill_selection import Selection
+    from quantbot_pipeline.workflows.call_scores import ScoreCoverage
     from quantbot_pipeline.workflows.stage_times import StageTimes
 
 _HELP = flowing(
     """Simulate strategies on the stored calls, computing only what is stale.
 
-A run is stale when a candle or call that it can read, its strategy, or the engine changed; all others are reused
+A run is stale when a candle, call or score that it can read, its strategy, or the engine changed; all others are reused
 without reading candles. One token or run that fails costs no other: the good ones are stored, the bad ones are
 listed (exit code 4), and --resume goes on with those that failed or that a stopped backfill never came to. Everything
 is recorded in one Dagster run.
@@ -239,6 +240,7 @@ def _answer(
                 "resumed": _resumed(selected),
                 "stale": stale,
                 "why": {str(why): count for why, count in counts.why.items()},
+                "scores": counts.scores.document(),
                 "failures": [_failure(key.token, key.month, reason) for key, reason in counts.failures],
                 "seconds": round(seconds, 2),
                 "stages": {name: round(value, 3) for name, value in stages.seconds.items()},
@@ -251,6 +253,7 @@ def _answer(
             print_line("computed: " + ", ".join(f"{count:,} {why}" for why, count in computed.items()))
     if counts.why[Staleness.NEW_ENGINE]:
         print_warning(f"{counts.why[Staleness.NEW_ENGINE]:,} runs were stale because the engine's version is new")
+    _say_scores(counts.scores, as_json=as_json)
     if not selected.keys:
         _say_nothing_to_do(selected, stale)
     if counts.failed:
@@ -266,6 +269,15 @@ def _answer(
                 ]
             )
         )
+
+
+def _say_scores(coverage: "ScoreCoverage", *, as_json: bool) -> None:
+    """Say how many calls have the scores that strategies ask for; a model that says nothing of any is warned of."""
+    if not as_json:
+        for name, counted in coverage.document().items():
+            print_line(f"scores of {name}: {counted['scored']:,} of {counted['calls']:,} calls have one")
+    for warning in coverage.warnings():
+        print_warning(warning)
 
 
 def _say_what_is_resumed(selected: "SelectedBackfill") -> None:
@@ -335,12 +347,14 @@ def _failure(token: Any, month: str, reason: str) -> dict[str, str]:
 def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool, as_json: bool) -> None:
     from quantbot_pipeline.workflows.backfill import explain_backfill
     from quantbot_pipeline.workflows.backfill_plan import Staleness
+    from quantbot_pipeline.workflows.call_scores import ScoreCoverage
 
     why: Counter[str] = Counter()
+    coverage = ScoreCoverage()
     stale: list[dict[str, str]] = []
     with waiting("comparing with what is stored"):
         runs: Iterator[PlannedRun] = explain_backfill(
-            selected.keys, selected.strategies, stores.state, stores.history, force=force
+            selected.keys, selected.strategies, stores.state, stores.history, force=force, coverage=coverage
         )
         for run in runs:
             interrupts.check()
@@ -354,9 +368,11 @@ def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool,
                 "runs": why.total(),
                 "why": dict(why),
                 "stale": stale,
+                "scores": coverage.document(),
                 "resumed": _resumed(selected),
             }
         )
+        _say_scores(coverage, as_json=True)
         return
     if not selected.keys:
         _say_nothing_to_do(selected, _count_stale(selected, stores))
@@ -364,6 +380,7 @@ def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool,
     print_rows("What a backfill would do", [{"why": name, "runs": count} for name, count in why.most_common()])
     if stale:
         _print_first(stale)
+    _say_scores(coverage, as_json=False)
 
 
 def _stale(run: "PlannedRun") -> dict[str, str]:

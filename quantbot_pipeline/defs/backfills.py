@@ -80,6 +80,8 @@ def simulate_selection(
         jobs=config.jobs,
         listener=BackfillListener(on_message=context.log.info),
     )
+    for warning in counts.scores.warnings():
+        context.log.warning(warning)
     if counts.failed:
         raise dg.Failure(failure_text(counts))
 

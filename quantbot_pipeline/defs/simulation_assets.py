@@ -82,6 +82,8 @@ def build_simulation_assets(settings: Settings) -> dg.AssetsDefinition:
         outcomes: list[MonthOutcome] = []
         listener = BackfillListener(on_months=outcomes.extend, on_message=context.log.info)
         counts = run_backfill(keys, rows, state_store, history_store, force=config.force, listener=listener)
+        for warning in counts.scores.warnings():
+            context.log.warning(warning)
         for outcome in outcomes:
             partition, metadata = token_month_key(outcome.key), month_metadata(outcome)
             if counts.failed and outcome.reason is None:

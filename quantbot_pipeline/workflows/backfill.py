@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.errors import DataError, ServerError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -25,6 +26,7 @@ from quantbot_pipeline.workflows.backfill_plan import (
     plan_runs,
     planned_strategies,
 )
+from quantbot_pipeline.workflows.call_scores import CallScoreReader, ScoreCoverage
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.run_simulations import (
     RunOutcome,
@@ -106,6 +108,7 @@ class BackfillCounts:
         candles: Candles that were read.
         why: How many of the computed runs were stale for which reason; how many of the others were up to date.
         failures: The first failures, (token-month, reason).
+        scores: How many of the calls have the scores that strategies ask for.
         waiting: Whether it waits for another process.
     """
 
@@ -120,6 +123,7 @@ class BackfillCounts:
     candles: int = 0
     why: Counter[Staleness] = field(default_factory=Counter)
     failures: list[tuple[TokenMonth, str]] = field(default_factory=list)
+    scores: ScoreCoverage = field(default_factory=ScoreCoverage)
     waiting: bool = False
 
     def add(self, outcomes: Sequence[MonthOutcome]) -> None:
@@ -204,11 +208,27 @@ def explain_backfill(
     history: HistoryStore,
     *,
     force: bool = False,
+    coverage: ScoreCoverage | None = None,
 ) -> Iterator[PlannedRun]:
-    """Yield the runs that a backfill would come to, each with why it is stale; changes nothing that is shown."""
+    """Yield the runs that a backfill would come to, each with why it is stale; changes nothing that is shown.
+
+    Args:
+        keys: Token-months.
+        strategies: Strategies; of several versions the newest is meant.
+        state: Where calls and runs are.
+        history: Where candles and scores are.
+        force: All runs are to be computed.
+        coverage: Told how many of the calls have the scores that strategies ask for.
+
+    Raises:
+        InputError: a strategy names a model of which no version was ever ready.
+    """
     planned = planned_strategies(strategies)
+    scores = CallScoreReader.of((strategy.strategy for strategy in planned), state, history)
     for part in _parts(sorted(keys)):
-        stored = StoredInputs.load_stamped(state, history, {key.token for key in part})
+        stored = StoredInputs.load_stamped(state, history, {key.token for key in part}, scores)
+        if coverage is not None:
+            coverage.add(calls_of_months(part, stored), stored.scores)
         yield from plan_runs(part, planned, stored, state, force=force)
 
 
@@ -238,9 +258,12 @@ def run_backfill(
     Raises:
         ServerError: a server went away; what was finished is stored.
         StrategyError: a stored strategy can't be simulated; nothing was computed.
+        InputError: a strategy names a model of which no version was ever ready; nothing was computed.
     """
+    planned = planned_strategies(strategies)
     backfill = _Backfill(
-        planned_strategies(strategies),
+        planned,
+        CallScoreReader.of((strategy.strategy for strategy in planned), state, history),
         state,
         history,
         force=force,
@@ -260,6 +283,7 @@ class _Backfill:
     """A backfill that is under way."""
 
     strategies: Sequence[PlannedStrategy]
+    scores: CallScoreReader
     state: StateStore
     history: HistoryStore
     force: bool
@@ -295,6 +319,7 @@ class _Backfill:
         """Yield the stale runs by batches; token-months without any are told of at once."""
         for part in _parts(keys):
             stored, runs = self._plan(part)
+            self.counts.scores.add(calls_of_months(part, stored), stored.scores)
             self.counts.runs += len(runs)
             stale = {run.key for run in runs if run.staleness is not Staleness.UP_TO_DATE}
             reused = [run for run in runs if run.key not in stale]
@@ -303,7 +328,8 @@ class _Backfill:
 
     def _plan(self, keys: Sequence[TokenMonth]) -> tuple[StoredInputs, list[PlannedRun]]:
         with self.stages.measure("fingerprint"):
-            stored = StoredInputs.load_stamped(self.state, self.history, {key.token for key in keys})
+            tokens = {key.token for key in keys}
+            stored = StoredInputs.load_stamped(self.state, self.history, tokens, self.scores)
         with self.stages.measure("plan"):
             return stored, plan_runs(keys, self.strategies, stored, self.state, force=self.force)
 
@@ -530,6 +556,11 @@ def _month_outcomes(
             )
         )
     return months
+
+
+def calls_of_months(keys: Sequence[TokenMonth], stored: StoredInputs) -> list[Call]:
+    """Return the calls of token-months, each once."""
+    return [call for key in keys for instant, call in stored.calls.get(key.token, ()) if key.start <= instant < key.end]
 
 
 def _parts(keys: Sequence[TokenMonth]) -> Iterator[Sequence[TokenMonth]]:

@@ -11,7 +11,7 @@ from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
 from quantbot_pipeline.workflows.run_simulations import hash_of_scope
-from quantbot_pipeline.workflows.simulation_inputs import StoredInputs, reading_key
+from quantbot_pipeline.workflows.simulation_inputs import STAMP_HALF, StoredInputs, reading_key
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth
 
@@ -28,6 +28,7 @@ class Staleness(StrEnum):
     CHANGED_STRATEGY = "changed strategy"
     NEW_ENGINE = "new engine version"
     NEW_DATA = "new data"
+    NEW_SCORES = "new scores"
     INPUTS_UNKNOWN = "inputs unknown"
     FORCED = "forced"
 
@@ -175,4 +176,9 @@ def _staleness(
         return Staleness.NEW_ENGINE
     if current["config_hash"] != strategy.config_hash:
         return Staleness.CHANGED_STRATEGY
-    return Staleness.INPUTS_UNKNOWN if current["inputs_stamp"] is None else Staleness.NEW_DATA
+    if current["inputs_stamp"] is None:
+        return Staleness.INPUTS_UNKNOWN
+    is_scored = bool(strategy.strategy.score_names())
+    if is_scored and current["inputs_stamp"][:STAMP_HALF] == stamp[:STAMP_HALF]:
+        return Staleness.NEW_SCORES
+    return Staleness.NEW_DATA

@@ -16,6 +16,7 @@ from quantbot_pipeline.optimization.search import search_document
 from quantbot_pipeline.optimization.spaces import apply_parameters
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
+from quantbot_pipeline.workflows.call_scores import CallScoreReader
 from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan
 from quantbot_pipeline.workflows.run_simulations import RunRequest, data_selection_of
 from quantbot_pipeline.workflows.simulate_together import markets_of
@@ -66,12 +67,17 @@ class JobData:
     def load(
         cls, plan: OptimizationPlan, strategies: Sequence[Strategy], state: StateStore, history: HistoryStore
     ) -> "JobData":
-        """Read what these strategies need."""
+        """Read what these strategies need.
+
+        Raises:
+            InputError: one names a model of which no version was ever ready.
+        """
         tokens = list(plan.selected.months)
-        every = StoredInputs.load(state, history, tokens)
+        scores = CallScoreReader.of(strategies, state, history)
+        every = StoredInputs.load(state, history, tokens, scores)
         calls = [call for call in state.load_calls(tokens=tokens) if plan.selected.takes(call)]
         windows = dict.fromkeys(tokens, (plan.window_start, plan.window_end))
-        stored = StoredInputs(calls, every.months)
+        stored = StoredInputs(calls, every.months, every.scores)
         return cls(plan, SimulationInputs.load(state, history, windows, strategies, stored=stored))
 
     def covers(self, strategy: Strategy) -> bool:

@@ -5,7 +5,7 @@ aggregates in ClickHouse, then one Postgres transaction with summary and `comple
 over everything that its result depends on, so a second attempt writes the same rows again.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -119,6 +119,9 @@ def plan_backtests(
     """Return one request per token-month and strategy that has calls to simulate.
 
     Of several versions of a strategy the newest is simulated: its runs supersede those of older versions.
+
+    Raises:
+        InputError: a strategy names a model of which no version was ever ready.
     """
     strategies = newest_versions(strategies)
     if not keys or not strategies:
@@ -386,7 +389,15 @@ def data_selection_of(request: RunRequest) -> dict[str, Any]:
         "call_count": sum(len(part.reported_call_ids) for part in request.inputs),
         "fingerprint": document_sha256([part.fingerprint for part in request.inputs]),
     }
+    if names := request.strategy.score_names():
+        selection["scores"] = {name: _versions_of(name, request.inputs) for name in names}
     return selection if request.selection is None else selection | {"selection": dict(request.selection)}
+
+
+def _versions_of(name: str, inputs: Sequence[TokenInput]) -> dict[str, int]:
+    """Return of how many calls each version of a model says something, by its id."""
+    found = Counter(of_call[name].model_id for part in inputs for of_call in part.scores.values() if name in of_call)
+    return {str(model_id): count for model_id, count in sorted(found.items())}
 
 
 def new_run(request: RunRequest, data_selection: Mapping[str, Any] | None = None) -> NewRun:

@@ -5,7 +5,8 @@ A run over the window `[start, end)` of a token reads
 - the entry calls of the window, and those other calls that its strategy listens to while a trade may be open;
 - under `overlap` other than `independent`, also the earlier calls whose trades may still be open;
 - the candles of one interval (the finest stored in the window), from the strategy's warm-up before the
-  first of these calls to the horizon candle of the last.
+  first of these calls to the horizon candle of the last;
+- where its strategy asks for scores, those of these entry calls by models that had learned before the call.
 
 The cut depends on what is stored and on nothing else: not on what was planned and loaded with it. Its trades
 are those of a simulation over the token's whole history. The fingerprint covers exactly these rows: it changes
@@ -16,7 +17,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import ceil, floor
 from typing import NamedTuple, Self
@@ -27,16 +28,21 @@ import pyarrow as pa
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.engine.reference import is_entry_call, is_exit_call, is_scale_in_call, warm_up_candles
-from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.errors import DataError, SimulationError
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.learning.score_choice import ChosenScore
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow
 from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.workflows.call_scores import NO_CALL_SCORES, CallScoreReader, CallScores
 from quantbot_pipeline.workflows.token_months import format_token, month_of, next_month
 
 # Candles before the window are first asked for by time, this many times longer than a series without gaps
 # needs; only sparser series are asked for again.
 _WARM_UP_STRETCH = 4
+
+# Stamps of strategies that ask for scores have two halves: the first says nothing of scores.
+STAMP_HALF = 32
 
 # Of candles that are not there.
 _INTERVAL_OF_NOTHING = 60
@@ -56,7 +62,9 @@ class TokenInput:
         candles: The candles that the run may see, views of what was loaded.
         calls: The calls that it needs, ordered by (signal_timestamp, call_id).
         reported_call_ids: Those whose trades belong to the window.
-        fingerprint: sha256 hex over candles and calls.
+        fingerprint: sha256 hex over candles, calls and scores.
+        scores: What the models that the strategy names say of these calls, by call and model; the calls carry the
+            numbers.
     """
 
     token: TokenKey
@@ -64,6 +72,7 @@ class TokenInput:
     calls: tuple[Call, ...]
     reported_call_ids: frozenset[int]
     fingerprint: str
+    scores: Mapping[int, Mapping[str, ChosenScore]] = field(default_factory=dict)
 
 
 def trade_reach_seconds(strategy: Strategy) -> int:
@@ -72,7 +81,7 @@ def trade_reach_seconds(strategy: Strategy) -> int:
 
 
 def reading_key(strategy: Strategy) -> tuple[object, ...]:
-    """Return all that decides which calls and candles runs of a strategy read: equal keys give equal cuts."""
+    """Return all that decides which calls, candles and scores runs of a strategy read: equal keys give equal cuts."""
     return (
         strategy.costs.latency_seconds,
         strategy.max_staleness_seconds,
@@ -80,6 +89,7 @@ def reading_key(strategy: Strategy) -> tuple[object, ...]:
         warm_up_candles(strategy),
         strategy.overlap,
         strategy.exits.on_exit_call,
+        strategy.score_names(),
     )
 
 
@@ -90,6 +100,7 @@ class _Extent:
     reach_seconds: int
     warm_up_candles: int
     has_overlap: bool
+    score_names: frozenset[str]
 
     @classmethod
     def of(cls, strategies: Iterable[Strategy]) -> Self:
@@ -98,6 +109,7 @@ class _Extent:
             reach_seconds=max((trade_reach_seconds(strategy) for strategy in every), default=0),
             warm_up_candles=max((warm_up_candles(strategy) for strategy in every), default=0),
             has_overlap=any(strategy.overlap != "independent" for strategy in every),
+            score_names=frozenset(name for strategy in every for name in strategy.score_names()),
         )
 
     def covers(self, other: "_Extent") -> bool:
@@ -105,6 +117,7 @@ class _Extent:
             self.reach_seconds >= other.reach_seconds
             and self.warm_up_candles >= other.warm_up_candles
             and self.has_overlap >= other.has_overlap
+            and self.score_names >= other.score_names
         )
 
 
@@ -143,33 +156,54 @@ _Series = tuple[TokenKey, int]
 
 
 class StoredInputs:
-    """What is stored of some tokens, but for the candles themselves: their calls, and the months of each interval.
+    """What is stored of some tokens, but for the candles themselves: their calls with scores, and months of intervals.
 
     It says what runs would read, and by a stamp whether that may have changed.
     """
 
-    def __init__(self, calls: Iterable[CallRow], months: Mapping[_Series, Sequence[StoredMonth]]) -> None:
+    def __init__(
+        self,
+        calls: Iterable[CallRow],
+        months: Mapping[_Series, Sequence[StoredMonth]],
+        scores: CallScores = NO_CALL_SCORES,
+    ) -> None:
         by_token: dict[TokenKey, list[CallRow]] = defaultdict(list)
         for call in calls:
             by_token[call.token].append(call)
         self.calls = {token: _known_calls(rows) for token, rows in by_token.items()}
         self.months = months
+        self.scores = scores
         self._intervals: dict[TokenKey, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
         for (token, interval), found in months.items():
             for month in found:
                 self._intervals[token][month.month].append(interval)
 
     @classmethod
-    def load(cls, state: StateStore, history: HistoryStore, tokens: Collection[TokenKey]) -> Self:
+    def load(
+        cls,
+        state: StateStore,
+        history: HistoryStore,
+        tokens: Collection[TokenKey],
+        scores: CallScoreReader | None = None,
+    ) -> Self:
         """Read calls, and which months are stored; without the contents of months there are no stamps."""
-        return cls(state.load_calls(tokens=list(tokens)), _stored_months(history.load_coverage(), tokens))
+        calls = state.load_calls(tokens=list(tokens))
+        read = NO_CALL_SCORES if scores is None else scores.read(calls)
+        return cls(calls, _stored_months(history.load_coverage(), tokens), read)
 
     @classmethod
-    def load_stamped(cls, state: StateStore, history: HistoryStore, tokens: Collection[TokenKey]) -> Self:
+    def load_stamped(
+        cls,
+        state: StateStore,
+        history: HistoryStore,
+        tokens: Collection[TokenKey],
+        scores: CallScoreReader | None = None,
+    ) -> Self:
         """Read calls, and months with their contents."""
-        # Calls last: they go from here to the runs, while candles are read again, later than their stamps.
+        # Calls and scores last: they go from here to the runs, while candles are read again, later than their stamps.
         months = _stored_months(history.load_contents(tokens), tokens)
-        return cls(state.load_calls(tokens=list(tokens)), months)
+        calls = state.load_calls(tokens=list(tokens))
+        return cls(calls, months, NO_CALL_SCORES if scores is None else scores.read(calls))
 
     def interval(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> int | None:
         """Return the finest interval stored in the window, else in the months that trades reach; None without any."""
@@ -190,7 +224,8 @@ class StoredInputs:
         the same under another stamp. What is not stored counts too: a month that comes between others changes it.
 
         Returns:
-            sha256 hex, or None if no call asks for anything.
+            sha256 hex, or None if no call asks for anything. Of a strategy that asks for scores, half of the hash over
+            all else and half of that over scores.
         """
         known = self.calls.get(token, ())
         reported = [k for k in known if start <= k.instant < end and _is_reported(k.call, strategy)]
@@ -217,7 +252,23 @@ class StoredInputs:
                 for instant, c in seen
             ],
         ]
-        return hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest()
+        stamp = hashlib.sha256(json.dumps(document, separators=(",", ":")).encode()).hexdigest()
+        names = strategy.score_names()
+        if not names:
+            return stamp
+        chosen = self.scores_of([call for _, call in seen], names)
+        return stamp[:STAMP_HALF] + hashlib.sha256(_score_text(chosen, names).encode()).hexdigest()[:STAMP_HALF]
+
+    def scores_of(self, calls: Iterable[Call], names: Sequence[str]) -> dict[int, dict[str, ChosenScore]]:
+        """Return what models say of the entry calls among some calls, by call and model.
+
+        Raises:
+            SimulationError: the scores of a model were not read.
+        """
+        if unread := sorted(set(names) - self.scores.names):
+            raise SimulationError(f"scores of model {unread[0]!r} were not read; read those that all strategies name")
+        entries = [call.call_id for call in calls if is_entry_call(call)]
+        return {call_id: self.scores.of_call(call_id, names) for call_id in entries}
 
     def imported(self, token: TokenKey) -> dict[tuple[str, str], int]:
         """Return the numbers that no import leaves as they are, by month and name of the interval."""
@@ -264,8 +315,10 @@ class SimulationInputs:
             strategies: All strategies that will be cut for.
             stored: What is stored of these tokens, where it was read before.
         """
+        strategies = list(strategies)
         extent = _Extent.of(strategies)
-        stored = stored or StoredInputs.load(state, history, windows)
+        if stored is None:
+            stored = StoredInputs.load(state, history, windows, CallScoreReader.of(strategies, state, history))
         spans = {}
         for token, (start, end) in windows.items():
             earliest = start
@@ -320,12 +373,26 @@ class SimulationInputs:
 
     def cut(self, token: TokenKey, start: datetime, end: datetime, strategy: Strategy) -> TokenInput | None:
         """Return what a run over `[start, end)` of `token` reads, or None if no call asks for anything."""
-        interval = self._stored.interval(token, start, end, strategy) or _INTERVAL_OF_NOTHING
-        loaded = self._candles.get((token, interval), Candles.empty(interval))
+        interval = self._stored.interval(token, start, end, strategy)
+        # Candles beyond the reach of trades may be in memory for others: this run reads none, of whatever interval.
+        loaded = Candles.empty(_INTERVAL_OF_NOTHING)
+        if interval is not None:
+            loaded = self._candles.get((token, interval), Candles.empty(interval))
         calls, reported, candles = _cut(self._stored.calls.get(token, ()), loaded, start, end, strategy)
         if not reported:
             return None
-        return TokenInput(token, candles, calls, reported, _fingerprint(candles, calls, reported))
+        names = strategy.score_names()
+        if not names:
+            return TokenInput(token, candles, calls, reported, _fingerprint(candles, calls, reported))
+        scores = self._stored.scores_of(calls, names)
+        scored = tuple(
+            replace(call, scores={name: found.score for name, found in scores[call.call_id].items()})
+            if scores.get(call.call_id)
+            else call
+            for call in calls
+        )
+        fingerprint = _fingerprint(candles, calls, reported, _score_text(scores, names))
+        return TokenInput(token, candles, scored, reported, fingerprint, scores)
 
 
 def validate_candles(token: TokenKey, candles: Candles, interval_seconds: int) -> None:
@@ -530,7 +597,16 @@ def _cut(
     return calls, reported_ids, candles.slice(begin, min(stop, len(candles)))
 
 
-def _fingerprint(candles: Candles, calls: Sequence[Call], reported: frozenset[int]) -> str:
+def _score_text(scores: Mapping[int, Mapping[str, ChosenScore]], names: Sequence[str]) -> str:
+    """Return which models say what of calls, as a text that is the same for the same scores only."""
+    rows = [
+        [call_id, [[found.model_id, repr(found.score)] if (found := of_call.get(name)) else None for name in names]]
+        for call_id, of_call in sorted(scores.items())
+    ]
+    return json.dumps([list(names), rows], separators=(",", ":"))
+
+
+def _fingerprint(candles: Candles, calls: Sequence[Call], reported: frozenset[int], scores: str = "") -> str:
     digest = hashlib.sha256(str(candles.interval_seconds).encode())
     for column in (candles.timestamp, candles.open, candles.high, candles.low, candles.close, candles.volume):
         digest.update(np.ascontiguousarray(column).tobytes())
@@ -544,4 +620,5 @@ def _fingerprint(candles: Candles, calls: Sequence[Call], reported: frozenset[in
             call.call_id in reported,
         )
         digest.update(",".join(str(value) for value in seen).encode() + b";")
+    digest.update(scores.encode())
     return digest.hexdigest()

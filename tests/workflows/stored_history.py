@@ -10,9 +10,10 @@ import pyarrow as pa
 from quantbot_pipeline.engine.calls import Call, Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.storage.records import CallerKey, CallRow
+from quantbot_pipeline.storage.records import CallerKey, CallRow, ModelRow
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
+from tests.property.strategy_space import MODELS
 
 TOKEN = TokenKey("binance", "BONK_USDT")
 _NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
@@ -45,6 +46,10 @@ def rows_of(calls: Sequence[Call]) -> list[CallRow]:
     ]
 
 
+def scores_of(calls: Sequence[Call]) -> dict[int, dict[str, float]]:
+    return {call.call_id: dict(call.scores) for call in calls}
+
+
 def flat_candles(interval_seconds: int, timestamps: Sequence[int], price: float = 1.0) -> Candles:
     """Candles at one price, one per open time."""
     prices = np.full(len(timestamps), price)
@@ -58,17 +63,42 @@ class StoredHistory:
     Attributes:
         calls: Of one token, in any order.
         candles: Of that token, by interval in seconds.
+        scores: What models say of calls, by call and model; all of them learned long before.
         loaded: Candle ranges that were asked for.
     """
 
     calls: list[CallRow] = field(default_factory=list)
     candles: dict[int, Candles] = field(default_factory=dict)
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
     loaded: list[tuple[int, int]] = field(default_factory=list)
 
     def load_calls(self, tokens: Collection[TokenKey]) -> list[CallRow]:
         return sorted(
             (c for c in self.calls if c.token in tokens),
             key=lambda c: (c.signal_timestamp, c.call_id),
+        )
+
+    def load_models(self) -> list[ModelRow]:
+        return [
+            ModelRow(number, name, "1", "logistic", (), {}, "", "", {}, "ready", at(0), at(1))
+            for number, name in enumerate(MODELS)
+        ]
+
+    def load_call_scores(self, model_names: Collection[str], call_ids: Collection[int]) -> pa.Table:
+        found = [
+            (call_id, name, score)
+            for call_id, of_call in self.scores.items()
+            for name, score in of_call.items()
+            if call_id in call_ids and name in model_names
+        ]
+        return pa.table(
+            {
+                "call_id": pa.array([call_id for call_id, *_ in found], pa.int64()),
+                "model_name": pa.array([name for _, name, _ in found], pa.string()),
+                "model_id": pa.array([MODELS.index(name) for _, name, _ in found], pa.int64()),
+                "trained_until": pa.array([at(1)] * len(found), pa.timestamp("us", tz="UTC")),
+                "score": pa.array([score for *_, score in found], pa.float64()),
+            }
         )
 
     def load_coverage(self) -> pa.Table:

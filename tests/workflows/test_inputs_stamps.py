@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
+from quantbot_pipeline.workflows.call_scores import CallScoreReader
 from quantbot_pipeline.workflows.simulation_inputs import StoredInputs, StoredMonth
 from quantbot_pipeline.workflows.token_months import month_of, month_start, next_month
-from tests.property.strategy_space import seeds
+from tests.property.strategy_space import MODELS, random_scores, seeds
 from tests.workflows.stored_history import TOKEN, StoredHistory, at, call_row, flat_candles, second
 from tests.workflows.test_window_split import world
 
@@ -37,7 +38,9 @@ def stored(history: StoredHistory) -> StoredInputs:
         content = repr([column[inside].tolist() for column in columns])
         found = StoredMonth(row["month"], row["candle_count"], row["first_s"], row["last_s"], content)
         months.setdefault((TOKEN, interval), []).append(found)
-    return StoredInputs(history.calls, {series: sorted(found) for series, found in months.items()})
+    reader = CallScoreReader(MODELS, frozenset(range(len(MODELS))), history)  # type: ignore[arg-type]
+    series_months = {series: sorted(found) for series, found in months.items()}
+    return StoredInputs(history.calls, series_months, reader.read(history.calls))
 
 
 def stamp(history: StoredHistory, start: datetime, end: datetime, strategy: Strategy) -> str | None:
@@ -143,11 +146,11 @@ def test_without_calls_that_ask_for_anything_there_is_no_stamp() -> None:
 
 
 def _changed(random: Random, history: StoredHistory) -> StoredHistory:
-    """Return what is stored with something changed: a candle, candles gone or come, another interval, calls."""
+    """Return what is stored with something changed: a candle, candles gone or come, an interval, calls, scores."""
     [(interval, candles)] = list(history.candles.items())[:1]
     n = len(candles)
     i = random.randrange(n)
-    kind = random.randrange(6)
+    kind = random.randrange(7)
     if kind == 0:
         column = random.choice(["open", "high", "low", "close", "volume"])
         values = getattr(candles, column).copy()
@@ -171,6 +174,8 @@ def _changed(random: Random, history: StoredHistory) -> StoredHistory:
         return replace(history, candles={**history.candles, other: flat_candles(other, [begin, begin + other])})
     calls = list(history.calls)
     k = random.randrange(len(calls))
+    if kind == 6:
+        return replace(history, scores={**history.scores, calls[k].call_id: random_scores(random)})
     if kind == 4:
         calls[k] = replace(
             calls[k], signal_timestamp=calls[k].signal_timestamp + timedelta(seconds=random.choice([1, 3600]))
@@ -200,3 +205,23 @@ def test_what_a_run_reads_never_changes_under_the_same_stamp(random: Random) -> 
         read_before, read_after = (cut.fingerprint if cut else None for cut in (before, after))
         if read_before != read_after:
             assert stamp(history, start, end, strategy) != stamp(changed, start, end, strategy)
+
+
+def test_a_score_is_in_the_stamps_of_those_that_ask_for_it_alone() -> None:
+    plain = three_months(MARCH + 30 * MINUTE)
+    said = replace(plain, scores={1: {"skill": 0.5}})
+    asking, other = (
+        strategy(entry={"type": "signal", "when": {"score": name, "op": ">", "right": 0.6}}) for name in MODELS
+    )
+    assert stamp(plain, MARCH, APRIL, strategy()) == stamp(said, MARCH, APRIL, strategy())
+    assert stamp(plain, MARCH, APRIL, other) == stamp(said, MARCH, APRIL, other)
+    before, after = (stamp(history, MARCH, APRIL, asking) for history in (plain, said))
+    assert before is not None
+    assert after is not None
+    # One half is about candles and calls, the other about scores: that is how their changes are told apart.
+    assert before[:32] == after[:32]
+    assert before[32:] != after[32:]
+    candles = stamp(changed_at(plain, MARCH + 30 * MINUTE), MARCH, APRIL, asking)
+    assert candles is not None
+    assert candles[:32] != before[:32]
+    assert candles[32:] == before[32:]

@@ -17,7 +17,7 @@ from quantbot_pipeline.engine.reference import simulate_reference, warm_up_candl
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.simulation_inputs import trade_reach_seconds
 from tests.property.strategy_space import random_calls, random_market, random_strategy, seeds
-from tests.workflows.stored_history import TOKEN, StoredHistory, at, rows_of, second
+from tests.workflows.stored_history import TOKEN, StoredHistory, at, rows_of, scores_of, second
 
 # Half an hour before a month ends, so that most markets have the edge of a month inside.
 MARKET_START = datetime.fromisoformat("2025-03-31T23:30:00+00:00")
@@ -41,7 +41,7 @@ def world(random: Random) -> tuple[StoredHistory, Strategy, Candles, list[Call]]
         within = random.randint(0, int(gaps[i])) if i < len(market) else 0
         placed.append(replace(call, signal_timestamp=call.signal_timestamp + before + within + second(MARKET_START)))
     candles = replace(market, timestamp=market.timestamp + shift + second(MARKET_START)).validate()
-    history = StoredHistory(rows_of(placed), {candles.interval_seconds: candles})
+    history = StoredHistory(rows_of(placed), {candles.interval_seconds: candles}, scores_of(placed))
     return history, random_strategy(random), candles, placed
 
 
@@ -139,7 +139,7 @@ def test_a_fingerprint_changes_when_a_candle_changes_inside_and_only_then(random
     i = random.randrange(len(candles))
     volume = candles.volume.copy()
     volume[i] += 1.0
-    changed = StoredHistory(history.calls, {candles.interval_seconds: replace(candles, volume=volume)})
+    changed = replace(history, candles={candles.interval_seconds: replace(candles, volume=volume)})
     other = changed.cut(start, end, strategy)
     assert other is not None
     is_read = int(candles.timestamp[i]) in cut.candles.timestamp.tolist()
@@ -161,7 +161,7 @@ def test_candles_that_are_not_read_change_no_trade(random: Random) -> None:
         return
     first = int(np.searchsorted(candles.timestamp, cut.candles.timestamp[0]))
     kept = candles.slice(first, first + len(cut.candles))
-    again = StoredHistory(history.calls, {candles.interval_seconds: kept}).cut(edges[0], edges[1], strategy)
+    again = replace(history, candles={candles.interval_seconds: kept}).cut(edges[0], edges[1], strategy)
     assert again is not None
     assert again.fingerprint == cut.fingerprint
 
