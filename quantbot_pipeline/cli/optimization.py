@@ -1,13 +1,16 @@
 """`quantbot optimize`, and `quantbot trials` behind it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
+from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.cli import trials as trials_command
-from quantbot_pipeline.cli.console import progress_bar
+from quantbot_pipeline.cli.console import StageListener, messages, progress_stages
 from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.cli.trials import DEFAULT_TOP, print_search
 
@@ -44,6 +47,7 @@ def _register_optimize(app: typer.Typer) -> None:
 
     @app.command(help=_OPTIMIZE_HELP)
     def optimize(
+        context: typer.Context,
         template: str | None = typer.Option(None, help="Name of a stored strategy or a preset.", metavar="NAME"),
         space: Path | None = typer.Option(None, help="Search space, JSON; a default space of the template without it."),
         objective: str = typer.Option("final_pnl", help="What to improve."),
@@ -70,7 +74,7 @@ def _register_optimize(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print the job, its verdict and its best trials as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.errors import InputError, SearchSpaceError
+        from quantbot_pipeline.errors import InputError
         from quantbot_pipeline.optimization.objectives import parse_objective
         from quantbot_pipeline.report.search_collect import collect_search
         from quantbot_pipeline.workflows.optimization_plan import (
@@ -83,34 +87,33 @@ def _register_optimize(app: typer.Typer) -> None:
 
         if (template is None) == (resume is None):
             raise InputError("give either --template NAME, for a search, or --resume JOB, to go on with one")
+        if resume is not None:
+            _refuse_other_plan(context, resume)
         parse_objective(objective)
         document = None if space is None else _read_space(space)
         selection = parse_data_selection(_read_data(data))
         with open_stores() as stores:
             store_strategies(stores.state)
-            try:
-                plan = (
-                    plan_of_job(stores.state, resume)
-                    if resume is not None
-                    else plan_optimization(
-                        stores.state,
-                        template_name=template or "",
-                        space_document=document,
-                        objective=objective,
-                        trial_count=trials,
-                        seed=seed,
-                        sampler=sampler,
-                        data=selection,
-                        pruning=None if prune is None else {"kind": prune},
-                        keep=keep,
-                        store_all=store_all,
-                        shuffles=shuffles,
-                    )
+            plan = (
+                plan_of_job(stores.state, resume)
+                if resume is not None
+                else plan_optimization(
+                    stores.state,
+                    template_name=template or "",
+                    space_document=document,
+                    space_source="search space" if space is None else str(space),
+                    objective=objective,
+                    trial_count=trials,
+                    seed=seed,
+                    sampler=sampler,
+                    data=selection,
+                    pruning=None if prune is None else {"kind": prune},
+                    keep=keep,
+                    store_all=store_all,
+                    shuffles=shuffles,
                 )
-            except SearchSpaceError as error:
-                raise SearchSpaceError(f"{space}: {error}" if space is not None else str(error)) from error
-            with progress_bar("trials") as listen:
-                listen(0, plan.trial_count, "")
+            )
+            with _stopped_by_kill(), _search_progress(plan.trial_count) as progress:
                 outcome = run_optimization(
                     plan,
                     stores.state,
@@ -118,7 +121,8 @@ def _register_optimize(app: typer.Typer) -> None:
                     threads=jobs,
                     timeout_seconds=timeout,
                     job_id=resume,
-                    on_progress=listen,
+                    on_progress=progress.listen,
+                    on_job=progress.begin,
                 )
             found = collect_search(stores.state, outcome.job_id, top=DEFAULT_TOP)
         assert found is not None  # noqa: S101  the search has just been stored
@@ -126,7 +130,96 @@ def _register_optimize(app: typer.Typer) -> None:
             "reused": outcome.is_known,
             "seconds": outcome.times,
         }
+        if outcome.is_known and not as_json:
+            messages.print(
+                f"search {outcome.job_id} was complete; nothing was simulated, this is what is stored", soft_wrap=True
+            )
         print_search(found, top=DEFAULT_TOP, as_json=as_json, about=about)
+        if outcome.note is not None and not as_json:
+            messages.print(f"go on with: quantbot optimize --resume {outcome.job_id}", soft_wrap=True)
+
+
+_WITH_RESUME = frozenset({"resume", "jobs", "timeout", "as_json"})
+"""Options that a stored search takes: they change nothing of it."""
+
+
+def _refuse_other_plan(context: typer.Context, job_id: int) -> None:
+    """Refuse options that say what is searched where that is stored; they would be left aside in silence."""
+    from quantbot_pipeline.errors import InputError
+
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in context.params
+        if name not in _WITH_RESUME and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: can't be given with --resume {job_id}: a stored search goes on as it was begun; "
+            "allowed besides are --jobs, --timeout and --json; for another search, give --template instead"
+        )
+
+
+class _SearchProgress:
+    """Progress of a search, and what is said of it when it is stopped.
+
+    Args:
+        on_stage: Shows a stage, units done and units in all.
+        trial_count: Trials that were asked for.
+    """
+
+    def __init__(self, on_stage: StageListener, trial_count: int) -> None:
+        self._on_stage = on_stage
+        self._trial_count = trial_count
+        self._job_id: int | None = None
+        self._stage = ""
+        on_stage("trials", 0, trial_count)
+
+    def begin(self, job_id: int) -> None:
+        """Take the id of the job, which exists from now on."""
+        self._job_id = job_id
+        self._say(0)
+
+    def listen(self, done: int, total: int, message: str) -> None:
+        """Show how far the search is, or what it does beside its trials."""
+        self.end_stage()
+        if message.startswith("trial ") or not message:
+            self._on_stage("trials", done, total)
+        else:
+            self._stage = message
+            self._on_stage(message, 0, 1)
+        self._say(done)
+
+    def end_stage(self) -> None:
+        """Show that what was done beside the trials is done."""
+        if self._stage:
+            self._on_stage(self._stage, 1, 1)
+            self._stage = ""
+
+    def _say(self, done: int) -> None:
+        if self._job_id is not None:
+            interrupts.say_when_stopped(
+                f"stopped search {self._job_id} after {done:,} of {self._trial_count:,} trials; go on with the same "
+                f"command, or with: quantbot optimize --resume {self._job_id}"
+            )
+
+
+@contextmanager
+def _search_progress(trial_count: int) -> Iterator[_SearchProgress]:
+    with progress_stages() as on_stage:
+        progress = _SearchProgress(on_stage, trial_count)
+        yield progress
+        progress.end_stage()
+
+
+@contextmanager
+def _stopped_by_kill() -> Iterator[None]:
+    """Let SIGTERM stop the search as Ctrl-C does, and say the same of it."""
+    try:
+        with interrupts.ended_by_kill():
+            yield
+    except interrupts.Terminated:
+        messages.print(interrupts.text_when_stopped(), soft_wrap=True)
+        raise
 
 
 def _read_space(path: Path) -> dict[str, Any]:

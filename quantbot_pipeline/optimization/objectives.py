@@ -113,7 +113,7 @@ class Goal(BaseModel):
     def __str__(self) -> str:
         text = ""
         for metric, weight in self.terms.items():
-            size = metric if abs(weight) == 1 else f"{abs(weight)!r}*{metric}"
+            size = metric if abs(weight) == 1 else f"{_written(abs(weight))}*{metric}"
             sign = "-" if weight < 0 else "+"
             text += f" {sign} {size}" if text else f"-{size}" if weight < 0 else size
         return f"{self.direction}:{text}"
@@ -153,7 +153,7 @@ class Limit(BaseModel):
         return max(gap / max(abs(self.bound), 1.0), 1e-12)
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.comparison} {self.bound!r}"
+        return f"{self.metric} {self.comparison} {_written(self.bound)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +304,7 @@ def parse_objective(objective: str | Mapping[str, Any]) -> Objective:
     else:
         found = _read_document(objective)
         source = "objective"
+    _refuse_repeated(found, source)
     _refuse_unreachable(found, source)
     return found
 
@@ -329,6 +330,13 @@ def _read_document(document: Mapping[str, Any]) -> Objective:
     return objective
 
 
+def _refuse_repeated(objective: Objective, source: str) -> None:
+    texts = [str(goal) for goal in objective.goals]
+    for text in texts:
+        if texts.count(text) > 1:
+            raise ConfigError(f"{source}: found the goal {text} {texts.count(text)} times; allowed is each goal once")
+
+
 def _refuse_unreachable(objective: Objective, source: str) -> None:
     """Refuse limits outside of what their metric can be, or that exclude each other."""
     for metric in dict.fromkeys(limit.metric for limit in objective.limits):
@@ -348,12 +356,23 @@ def _refuse_unreachable(objective: Objective, source: str) -> None:
                 known = METRIC_RANGES.get(metric, _UNBOUNDED)
                 raise ConfigError(
                     f"{source}: no run can meet {_joined(limits)}"
-                    + (f"; {metric} lies between {known[0]:g} and {known[1]:g}" if known != _UNBOUNDED else "")
+                    + (f"; {metric} {_range_text(*known)}" if known != _UNBOUNDED else "")
                 )
 
 
 def _joined(limits: Sequence[Limit]) -> str:
     return " and ".join(map(str, limits))
+
+
+def _range_text(low: float, high: float) -> str:
+    if math.isinf(high):
+        return f"is at least {low:g}"
+    return f"is at most {high:g}" if math.isinf(low) else f"lies between {low:g} and {high:g}"
+
+
+def _written(number: float) -> str:
+    """Return a number with all its digits, as people write it: 30 and not 30.0."""
+    return repr(number).removesuffix(".0")
 
 
 def _number(value: float | None) -> str:

@@ -53,9 +53,9 @@ def _shape_fault(fault: Any) -> str:
             keys = ", ".join(kinds[branch].model_fields) if branch else ", ".join(_KEYS)
             return f"{location}: found an unknown key; allowed are {keys}"
         case "union_tag_invalid" | "union_tag_not_found":
-            found = fault["input"].get("type") if isinstance(fault["input"], dict) else fault["input"]
-            allowed = CONSTRAINT_TYPES if location.startswith("constraints") else PARAMETER_TYPES
-            return f"{location}.type: found {shown(found)}; allowed are {', '.join(allowed)}"
+            allowed = ", ".join(CONSTRAINT_TYPES if location.startswith("constraints") else PARAMETER_TYPES)
+            found = shown(fault["input"]["type"]) if "type" in fault["input"] else "nothing"
+            return f"{location}.type: found {found}; allowed are {allowed}"
         case "too_short":
             return f"{location}: found an empty list; allowed is at least one item"
         case _:

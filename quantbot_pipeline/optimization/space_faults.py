@@ -22,7 +22,7 @@ from quantbot_pipeline.optimization.parameters import (
     value_count,
 )
 from quantbot_pipeline.optimization.search_space import SearchSpace
-from quantbot_pipeline.optimization.strategy_fields import fields_at, number_fault
+from quantbot_pipeline.optimization.strategy_fields import fields_at, kind_fault, number_fault
 from quantbot_pipeline.optimization.template_fields import apply_parameters, refuse_identity
 
 
@@ -73,6 +73,7 @@ def _path_faults(space: SearchSpace) -> Iterator[str]:
             fields_at(path)
             if parameter.when is None:
                 apply_parameters(space.template, {path: _first_value(parameter)})
+                yield from _kind_faults(space, path)
         except SearchSpaceError as e:
             yield str(e)
             continue
@@ -95,6 +96,25 @@ def _path_faults(space: SearchSpace) -> Iterator[str]:
                 value = getattr(parameter, end)
                 if allowed := number_fault(path, value):
                     yield f"{path}: found {end} {value!r}; allowed is {allowed}"
+
+
+def _kind_faults(space: SearchSpace, path: str) -> Iterator[str]:
+    """Yield why the section of a field, as the template has it and nothing else sets it, has no such field."""
+    section = path.rpartition(".")[0]
+    if not section or section.endswith("]"):
+        return
+    kind_steps = parse_path(f"{section}.type")
+    kind = value_at_path(space.template, kind_steps, default=NOWHERE)
+    is_varied = any(
+        kind_steps[: len(steps)] == steps for steps in (parse_path(parameter.path) for parameter in space.parameters)
+    )
+    if kind is NOWHERE or is_varied:
+        return
+    if fault := kind_fault(path, kind):
+        yield (
+            f"path {path!r}: {fault}; or vary {section + '.type'!r} as well, with a condition on it here, such as "
+            f'"when": {{{json.dumps(section + ".type")}: ...}}'
+        )
 
 
 def _is_conditioned_on(parameter: Parameter, steps: tuple[PathStep, ...]) -> bool:

@@ -16,6 +16,8 @@ _Schema = Mapping[str, Any]
 
 _NUMBER_TYPES = frozenset({"number", "integer"})
 
+_HUGE = 2**53 - 1
+
 
 @cache
 def _strategy_schema() -> dict[str, Any]:
@@ -45,6 +47,25 @@ def _fields_at(path: str) -> tuple[_Schema, ...]:
         followed += f"[{step}]" if isinstance(step, int) else f".{step}" if followed else step
         nodes = found
     return tuple(nodes)
+
+
+def kind_fault(path: str, kind: object) -> str | None:
+    """Return what a section of a kind holds if the field at a path is none of it, else None.
+
+    Args:
+        path: A field inside a section, such as `entry.drop`.
+        kind: The `type` of that section, such as `immediate`.
+
+    Raises:
+        SearchSpaceError: no strategy has such a field.
+    """
+    section, _, field = path.rpartition(".")
+    fields_at(path)
+    own = [node for node in _fields_at(section) if node.get("properties", {}).get("type", {}).get("const") == kind]
+    if not own or any(True for node in own for _ in _children(node, parse_path(field)[0])):
+        return None
+    names = ", ".join(dict.fromkeys(name for node in own for name in node.get("properties", {})))
+    return f"{section!r} of the template is of type {kind!r}, which has no field {field!r}; allowed are {names}"
 
 
 def number_fault(path: str, value: float) -> str | None:
@@ -84,7 +105,8 @@ def _describe_numbers(field: _Schema) -> str:
         "maximum": "of at most",
         "exclusiveMaximum": "below",
     }
-    bounds = [f"{text} {field[key]:g}" for key, text in words.items() if key in field]
+    # A bound that no one reaches, of what a float holds exactly, would only puzzle.
+    bounds = [f"{text} {field[key]:g}" for key, text in words.items() if abs(field.get(key, _HUGE)) < _HUGE]
     kind = "a whole number (type int)" if field["type"] == "integer" else "a number"
     return " ".join([kind, " and ".join(bounds)]).rstrip()
 

@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -239,6 +241,7 @@ def plan_optimization(
     *,
     template_name: str,
     space_document: Mapping[str, Any] | None = None,
+    space_source: str = "search space",
     objective: str | Mapping[str, Any] = "final_pnl",
     trial_count: int = 12,
     seed: int = 7,
@@ -258,6 +261,7 @@ def plan_optimization(
         state: Where strategies and calls are.
         template_name: Name of a stored strategy; its newest version is taken.
         space_document: The search space; the default space of the template without it.
+        space_source: What messages call it, such as its file.
         objective: Text or JSON form of the objective.
         trial_count: How many trials, at least 1.
         seed: Seed of the sampler and of all tests, at least 0.
@@ -301,7 +305,7 @@ def plan_optimization(
     [template] = newest_versions(rows)
     document = dict(space_document or default_search_space(template.config))
     search = SearchPlan(
-        space=parse_search_space(document, template=template.config),
+        space=parse_search_space(document, template=template.config, source=space_source),
         objective=goals,
         sampler=sampler,
         seed=seed,
@@ -340,12 +344,14 @@ def plan_of_job(state: StateStore, job_id: int) -> OptimizationPlan:
     """
     found = state.read("optimization/load_job_plan", job_id=job_id).to_pylist()
     if not found:
-        raise InputError(f"job {job_id} is not stored; 'quantbot optimize' begins one")
+        raise InputError(f"--resume: there is no search {job_id}; 'quantbot trials' shows the last completed one")
     row = found[0]
     plan = json.loads(row["plan_json"])
     if not plan:
-        raise InputError(f"job {job_id} was made by a version that did not store its plan; begin a new one")
+        raise InputError(f"--resume: search {job_id} is of a version that did not store its plan; begin a new one")
     rows = [each for each in state.load_strategies() if each.strategy_id == row["strategy_template_id"]]
+    if not rows:
+        raise InputError(f"--resume: the template of search {job_id} is not active any more; begin a new search")
     again = plan_optimization(
         state,
         template_name=rows[0].name,
@@ -365,8 +371,8 @@ def plan_of_job(state: StateStore, job_id: int) -> OptimizationPlan:
     )
     if again.template.strategy_id != row["strategy_template_id"]:
         raise InputError(
-            f"job {job_id} varies version {rows[0].version} of {rows[0].name!r}, of which version "
-            f"{again.template.version} is stored now; begin a new job"
+            f"--resume: search {job_id} varies version {rows[0].version} of {rows[0].name!r}, of which version "
+            f"{again.template.version} is stored now; begin a new search"
         )
     return again
 
@@ -382,14 +388,16 @@ def _check_windows(windows: WalkForward) -> None:
 
 def _select_calls(state: StateStore, data: DataSelection) -> SelectedCalls:
     selection = Selection(tokens=data.tokens, months=data.months)
-    check_form(selection)
+    with _naming_keys_of_data():
+        check_form(selection)
     calls = [call for call in state.load_calls() if call.signal_type is SignalType.ENTRY]
     if not calls:
         raise InputError("there are no entry calls to search on; ingest alerts first")
     callers = _select_callers(data.callers, calls)
     of_callers = [call for call in calls if callers is None or call.caller_id in callers]
     known = {TokenMonth(call.token, month_of(call.signal_timestamp)) for call in of_callers}
-    wanted = select_token_months(selection, known)
+    with _naming_keys_of_data():
+        wanted = select_token_months(selection, known)
     months: dict[TokenKey, frozenset[str]] = {}
     for key in wanted:
         months[key.token] = months.get(key.token, frozenset()) | {key.month}
@@ -406,6 +414,15 @@ def _select_calls(state: StateStore, data: DataSelection) -> SelectedCalls:
         window_end=end,
         is_partial=callers is not None or len(within) > len(wanted),
     )
+
+
+@contextmanager
+def _naming_keys_of_data() -> Iterator[None]:
+    """Tell of selectors as what they are here: backfills have an option for each, searches keys of one document."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(re.sub(r"^--(tokens|months):", r"--data: \1:", str(error))) from error
 
 
 def _select_callers(texts: Sequence[str], calls: Sequence[CallRow]) -> frozenset[int] | None:

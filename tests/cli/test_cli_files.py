@@ -193,7 +193,13 @@ def test_search_space_that_is_no_document_is_refused(
 def test_search_that_does_not_fit_is_refused(quantbot: Quantbot, databases: Databases, tmp_path: Path) -> None:
     path = tmp_path / "space.json"
     path.write_text('{"parameters": [{"path": "exits.stop_loss.initial", "type": "float", "low": 0.5, "high": 0.1}]}')
-    quantbot("optimize", "--template", "conservative-24h", "--space", path).refuses(str(path), "stop_loss.initial")
+    quantbot("optimize", "--template", "conservative-24h", "--space", path).refuses(
+        f"error: {path}: exits.stop_loss.initial: found low 0.5"
+    )
+    quantbot("optimize", "--resume", "99").refuses("--resume: there is no search 99")
+    quantbot("optimize", "--resume", "99", "--trials", "20", "--store-all", "--jobs", "2").refuses(
+        "error: --trials, --store-all: can't be given with --resume 99", "allowed besides are --jobs"
+    )
     quantbot("optimize", "--template", "nope").refuses("'nope'", "conservative-24h")
     quantbot("optimize", "--template", "conservative-24h", "--objective", "luck").refuses("'luck'", "final_pnl")
     quantbot("trials", "999999").refuses("999999")

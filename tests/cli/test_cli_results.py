@@ -216,6 +216,9 @@ def test_search_is_stored_ranked_and_reused(stocked: Quantbot, tmp_path: Path) -
     assert again["reused"] is True
     assert again["trials"] == first.document["trials"]
     job = first.document["job"]
+    resumed = stocked("optimize", "--resume", job)
+    assert resumed.err.endswith(f"search {job} was complete; nothing was simulated, this is what is stored\n")
+    assert "4 trials: 4 scored" in resumed.out
     one = stocked("trials", job, "--top", "1", "--json").document
     assert one["trials"] == first.document["trials"][:1]
     assert one["verdict"] == first.document["verdict"]

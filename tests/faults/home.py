@@ -192,7 +192,7 @@ class FaultHome:
             ["search", "optimize", "--template", "quick", "--space", str(self.folder / "space.json"), "--trials", "4",
              "--sampler", "random", "--json"],
             ["train", "train", "--strategy", "quick", "--model", "logistic", "--json"],
-            ["aggregate", "views", "apply"],
+            ["aggregate", "views", "build"],
         ]  # fmt: skip
 
     def urls(self) -> ServerUrls:

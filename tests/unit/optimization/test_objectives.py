@@ -16,17 +16,17 @@ from quantbot_pipeline.optimization.objectives import METRIC_DIRECTIONS, METRIC_
         ("max_drawdown", "min:max_drawdown"),
         ("max_drawdown:max", "max:max_drawdown"),
         ("max:trade_count", "max:trade_count"),
-        (" sharpe_ratio , min_trades = 20 ", "max:sharpe_ratio subject to trade_count >= 20.0"),
-        ("average_holding_minutes:min,min_trades=0", "min:average_holding_minutes subject to trade_count >= 0.0"),
+        (" sharpe_ratio , min_trades = 20 ", "max:sharpe_ratio subject to trade_count >= 20"),
+        ("average_holding_minutes:min,min_trades=0", "min:average_holding_minutes subject to trade_count >= 0"),
         ("max:sharpe_ratio,min:max_drawdown", "max:sharpe_ratio, min:max_drawdown"),
         ("0.7*final_pnl - 0.3*max_drawdown", "max:0.7*final_pnl - 0.3*max_drawdown"),
-        ("min: max_drawdown + volatility*2", "min:max_drawdown + 2.0*volatility"),
-        ("final_pnl/0.2+sharpe_ratio", "max:5.0*final_pnl + sharpe_ratio"),
+        ("min: max_drawdown + volatility*2", "min:max_drawdown + 2*volatility"),
+        ("final_pnl/0.2+sharpe_ratio", "max:5*final_pnl + sharpe_ratio"),
         ("-final_pnl", "max:-final_pnl"),
-        ("sqn subject to trade_count >= 30", "max:sqn subject to trade_count >= 30.0"),
+        ("sqn subject to trade_count >= 30", "max:sqn subject to trade_count >= 30"),
         (
             "sqn subject to trade_count>30 and max_drawdown <= 4e-1, final_pnl >= -.5",
-            "max:sqn subject to trade_count > 30.0 and max_drawdown <= 0.4 and final_pnl >= -0.5",
+            "max:sqn subject to trade_count > 30 and max_drawdown <= 0.4 and final_pnl >= -0.5",
         ),
     ],
 )
@@ -61,9 +61,11 @@ def test_objective_is_read(text: str, meaning: str) -> None:
         ("final_pnl subject to win_rate >= 1.5", "no run can meet win_rate >= 1.5; win_rate lies between 0 and 1"),
         ("final_pnl subject to win_rate > 1", "no run can meet win_rate > 1"),
         ("final_pnl subject to max_drawdown < 0", "no run can meet max_drawdown < 0"),
+        ("final_pnl subject to max_drawdown <= -1", "no run can meet max_drawdown <= -1; max_drawdown is at least 0"),
+        ("sqn, final_pnl, max:sqn", "found the goal max:sqn 2 times; allowed is each goal once"),
         (
             "final_pnl subject to trade_count >= 30 and trade_count <= 10",
-            "no run can meet trade_count >= 30.0 and trade_count <= 10.0",
+            "no run can meet trade_count >= 30 and trade_count <= 10",
         ),
     ],
 )
@@ -130,7 +132,7 @@ def test_run_without_trades_has_no_score_unless_that_is_asked_for() -> None:
     empty = {"final_pnl": 0.0, "trade_count": 0}
 
     assert parse_objective("final_pnl").score(empty) is None
-    assert parse_objective("final_pnl").evaluate(empty).reason == "trade_count = 0; allowed is trade_count >= 1.0"
+    assert parse_objective("final_pnl").evaluate(empty).reason == "trade_count = 0; allowed is trade_count >= 1"
     assert parse_objective("final_pnl subject to trade_count >= 0").score(empty) == 0.0
 
 
@@ -142,7 +144,7 @@ def test_limits_say_how_far_a_run_is_from_them() -> None:
     assert missed.values is None
     assert missed.violation == pytest.approx(0.45)
     assert missed.reason == (
-        "trade_count = 30, max_drawdown = 0.7; allowed is trade_count >= 40.0 and max_drawdown <= 0.5"
+        "trade_count = 30, max_drawdown = 0.7; allowed is trade_count >= 40 and max_drawdown <= 0.5"
     )
     # On their bounds they are met.
     assert objective.score({"final_pnl": 1.0, "trade_count": 40, "max_drawdown": 0.5}) == 1.0
@@ -168,14 +170,14 @@ def test_limits_on_counts_shrink_with_the_share_of_calls_seen() -> None:
     # A tenth of 35 trades is 3.5, of which 3 must be there; a drawdown does not shrink.
     objective = parse_objective("final_pnl subject to trade_count >= 35 and max_drawdown <= 0.4").at_share(0.1)
 
-    assert str(objective) == "max:final_pnl subject to trade_count >= 3.0 and max_drawdown <= 0.4"
+    assert str(objective) == "max:final_pnl subject to trade_count >= 3 and max_drawdown <= 0.4"
 
 
 def test_objective_that_asks_for_more_trades_than_calls_is_refused() -> None:
     objective = parse_objective("final_pnl subject to trade_count >= 30")
 
     objective.require_reachable(30)
-    with pytest.raises(ConfigError, match=r"found the limit trade_count >= 30\.0, but there are 29 calls"):
+    with pytest.raises(ConfigError, match=r"found the limit trade_count >= 30, but there are 29 calls"):
         objective.require_reachable(29)
 
 

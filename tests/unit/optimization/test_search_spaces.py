@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,7 +135,17 @@ def test_applying_parameters_leaves_template_and_identity_alone() -> None:
         ({"path": "x", "type": "gauss"}, "type: found 'gauss'; allowed are float, int, categorical"),
         ({"path": "x", "type": "float", "low": 0.0, "high": 1.0, "step": 1e-9}, "allowed is a larger step"),
         ({"path": "name", "type": "categorical", "choices": ["a"]}, "part of the strategy's identity"),
-        (7, "found 7"),
+        (7, "found 7; allowed is an object"),
+        ({"path": "x", "low": 0.1, "high": 0.2}, "type: found nothing; allowed are float, int, categorical"),
+        (
+            {"path": "exits.max_hold_seconds", "type": "float", "low": 0.5, "high": 9},
+            r"found low 0\.5; allowed is a whole number \(type int\) of at least 0\n",
+        ),
+        (
+            {"path": "entry.drop", "type": "float", "low": 0.1, "high": 0.2},
+            "'entry' of the template is of type 'immediate', which has no field 'drop'; allowed are type; "
+            "or vary 'entry.type' as well, with a condition on it here",
+        ),
     ],
 )
 def test_parameter_that_can_not_be_used_is_refused_with_path_and_allowed_values(parameter: Any, message: str) -> None:
@@ -170,6 +181,17 @@ def test_two_parameters_for_one_field_are_refused() -> None:
 def test_template_that_is_no_strategy_is_refused_as_a_strategy() -> None:
     with pytest.raises(StrategyError, match="horizon_seconds"):
         parse_search_space({"parameters": []}, template=TEMPLATE | {"horizon_seconds": -1})
+
+
+def test_the_space_of_the_manual_fits_its_preset() -> None:
+    """It once had a constraint on fields that nothing varied, and was refused."""
+    manual = (Path(__file__).parents[3] / "docs" / "optimize.md").read_text()
+    document = json.loads(manual.split("```json\n", 1)[1].split("```", 1)[0])
+
+    space = parse_search_space(document, template=preset_document("conservative-24h"))
+
+    assert len(space.parameters) == 7
+    assert len(space.constraints) == 1
 
 
 @pytest.mark.parametrize("name", preset_names())
