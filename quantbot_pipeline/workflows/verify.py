@@ -168,6 +168,12 @@ RULES: tuple[Rule, ...] = (
         verify_learning.check_scored_calls,
     ),
     Rule(
+        "scores",
+        "scores are of calls that came after all that their model had learned from",
+        "train the model again; what was simulated with these scores knows the future",
+        verify_learning.check_scores,
+    ),
+    Rule(
         "models",
         "models have their files, as they were registered",
         "train the model again, or restore its file",

@@ -42,6 +42,28 @@ def check_scored_calls(stores: VerifiedStores) -> Finding:
     return found.finding()
 
 
+def check_scores(stores: VerifiedStores) -> Finding:
+    """Every score is of a call that came after all that its model had learned from, and says which model that is.
+
+    Scores from before this was stored do not say it, and nothing uses them.
+    """
+    found = FindingCounter()
+    models = {model.model_id: model for model in stores.state.load_models()}
+    for row in stores.history.read("verify/load_scoring_models").to_pylist():
+        model = models.get(row["model_id"])
+        if model is None or not row["trained_until"]:
+            continue
+        if row["model_names"] != [model.name]:
+            found.fault(f"scores of model {model.model_id} bear the name {row['model_names']}, and it is {model.name}")
+        known = None if model.trained_until is None else int(model.trained_until.timestamp())
+        if known is None or row["trained_until"] > known:
+            found.fault(
+                f"scores of model {model.model_id} say that it had learned until {row['trained_until']} (UTC seconds), "
+                f"and its row says {'nothing' if known is None else known}"
+            )
+    return found.finding() + finding_of(stores.history.read("verify/check_scores_are_forecasts"))
+
+
 def check_models(stores: VerifiedStores) -> Finding:
     """Every model that can be used has its file, with the SHA-256 that is registered."""
     found = FindingCounter()

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -99,6 +99,7 @@ def fill(scene: Scene, folder: Path) -> None:
             # Where tests that change these find them again.
             metrics={"uri": (folder / "model.skops").as_uri(), "sha256": hashlib.sha256(b"a model").hexdigest()},
             status="ready",
+            trained_until=MARCH - timedelta(seconds=1),
         )
     )
     scene.history.insert_features(
@@ -214,9 +215,8 @@ BREAKS = (
         "unique-keys",
         "ml_scores: model 1 call 1 trained until 1970-01-01 00:00:00 stands 2 times",
         history=(
-            "create or replace table ml_scores (model_id Int64, call_id Int64, score Float64, "
-            "trained_until DateTime('UTC'), row_version UInt64 default toUnixTimestamp64Micro(now64(6))) "
-            "engine = ReplacingMergeTree(row_version) order by (model_id, call_id, score)",
+            "create or replace table ml_scores engine = ReplacingMergeTree(row_version) "
+            "order by (model_id, call_id, score) as select * from kept_ml_scores where 0",
             "insert into ml_scores (model_id, call_id, score) values (1, 1, 0.5), (1, 1, 0.6)",
         ),
         tables=("ml_scores",),
@@ -486,6 +486,30 @@ BREAKS = (
         "call 98 has features or scores and does not exist",
         history=("insert into ml_features select * replace(98 as call_id) from ml_features",),
         tables=("ml_features",),
+    ),
+    Break(
+        "scores",
+        "call 1 of 2025-03-01 00:00:00 has a score by model 1, which had learned until 2025-03-01 00:00:00",
+        history=("insert into ml_scores select * replace(trained_until + 1 as trained_until) from ml_scores",),
+        tables=("ml_scores",),
+    ),
+    Break(
+        "scores",
+        "call 1 has a score by model 1 and no features",
+        history=("insert into ml_scores select * replace('other' as feature_set) from ml_scores",),
+        tables=("ml_scores",),
+    ),
+    Break(
+        "scores",
+        "scores of model 1 bear the name ['other'], and it is take-the-call",
+        history=("insert into ml_scores select * replace('other' as model_name) from ml_scores",),
+        tables=("ml_scores",),
+    ),
+    Break(
+        "scores",
+        "and its row says nothing",
+        ("update ml_models set trained_until = null",),
+        ("update ml_models set trained_until = '2025-02-28T23:59:59Z'",),
     ),
     Break(
         "models",

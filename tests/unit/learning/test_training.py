@@ -119,7 +119,10 @@ def test_noise_is_not_taken_for_a_signal(
     [
         ("logistic", "classification"),
         ("hist_gbm", "classification"),
+        ("random_forest", "classification"),
         ("ridge", "regression"),
+        ("hist_gbm", "regression"),
+        ("random_forest", "regression"),
         ("ranking", "regression"),
         ("ranking", "classification"),
     ],
