@@ -71,6 +71,7 @@ def register(app: typer.Typer) -> None:
             interval=interval,
             options=CandleReadOptions(chain=chain, token=token, timezone=timezone),
             seed=seed,
+            strategies=[checked],
         )
         if engine is EngineName.FAST:
             prepare_engine(lambda message: messages.print(f"{message} …", markup=False, soft_wrap=True))

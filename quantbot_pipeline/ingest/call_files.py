@@ -1,11 +1,13 @@
 """Call files: what `quantbot simulate` reads beside candles. A file with a bad row is refused whole."""
 
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, nan
 from pathlib import Path
 
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.numbers import parse_number
 from quantbot_pipeline.ingest.quarantine import shown
 from quantbot_pipeline.ingest.source_files import (
     column_positions,
@@ -21,6 +23,9 @@ from quantbot_pipeline.ingest.tokens import TokenKey, canonical_token
 _REQUIRED = ("call_id", "token_address", "chain", "signal_timestamp")
 _OPTIONAL = ("side", "signal_type", "caller")
 
+SCORE_COLUMN = "score:"
+"""What the columns of scores begin with, before the name of the model."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileCall:
@@ -34,6 +39,7 @@ class FileCall:
         side: Direction; buy when the column is absent or empty.
         signal_type: What it asks for; entry when absent or empty (exit for a sell).
         caller: Who made it; empty when unknown.
+        scores: What models say of it, by name; one per column `score:NAME` of the file, NaN where the cell is empty.
     """
 
     line: int
@@ -43,10 +49,13 @@ class FileCall:
     side: Side
     signal_type: SignalType
     caller: str
+    scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_call_file(path: Path, *, timezone: str | None = None) -> list[FileCall]:
     """Read calls from CSV: call_id, token_address, chain, signal_timestamp, and optionally side, signal_type, caller.
+
+    A column `score:NAME` holds what the model of this name, trained before the call, says of it.
 
     Args:
         path: `.csv`, also with `.gz`; columns by name in any order and case.
@@ -68,6 +77,7 @@ def read_call_file(path: Path, *, timezone: str | None = None) -> list[FileCall]
             f"{source.name}: column {missing[0]!r} is missing; found {', '.join(header.fields)}; "
             f"needed are {', '.join(_REQUIRED)}"
         )
+    score_positions = _score_positions(header.fields, source.name)
     calls: list[FileCall] = []
     lines_of_ids: dict[str, int] = {}
     for record in records:
@@ -86,6 +96,9 @@ def read_call_file(path: Path, *, timezone: str | None = None) -> list[FileCall]
                 side=_side(cells.get("side", "")),
                 signal_type=_signal_type(cells.get("signal_type", ""), _side(cells.get("side", ""))),
                 caller=cells.get("caller", ""),
+                scores={
+                    name: _score(record.fields[position].strip(), name) for name, position in score_positions.items()
+                },
             )
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
@@ -97,6 +110,25 @@ def read_call_file(path: Path, *, timezone: str | None = None) -> list[FileCall]
         lines_of_ids[call.call_id] = record.line
         calls.append(call)
     return calls
+
+
+def _score_positions(columns: list[str], file: str) -> dict[str, int]:
+    """Return where the scores of each model are; their names keep their case."""
+    positions: dict[str, int] = {}
+    for position, column in enumerate(columns):
+        text = column.strip()
+        if text[: len(SCORE_COLUMN)].casefold() != SCORE_COLUMN:
+            continue
+        name = text[len(SCORE_COLUMN) :].strip()
+        if not name or name in positions:
+            fault = "occurs twice; keep one of them" if name else "names no model; allowed is score:NAME"
+            raise DataError(f"{file}: column {text!r} {fault}")
+        positions[name] = position
+    return positions
+
+
+def _score(text: str, name: str) -> float:
+    return parse_number(text, f"{SCORE_COLUMN}{name}") if text else nan
 
 
 def _call_id(text: str) -> str:

@@ -7,7 +7,7 @@ engine. Without calls, calls are made up; without candles, candles are too. What
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -117,6 +117,7 @@ def read_checked_data(
     interval: str | None = None,
     options: CandleReadOptions | None = None,
     seed: int = 0,
+    strategies: Sequence[Strategy] = (),
 ) -> CheckedData:
     """Read what a check runs on, and make up what is not given.
 
@@ -125,17 +126,24 @@ def read_checked_data(
         call_files: Calls; none for made-up ones.
         interval: Interval to use; by default the finest one of each token.
         options: What the files do not say; the zone is that of calls too.
-        seed: Of made-up candles.
+        seed: Of made-up candles, calls and scores.
+        strategies: What will be checked; made-up calls get the scores that they ask for, call files must have them.
 
     Raises:
         DataError: a file or one of its rows is wrong.
-        InputError: the interval is unknown, calls are given without candles, or no call has candles.
+        InputError: the interval is unknown, calls are given without candles, no call has candles, or a call file lacks
+            a column of scores.
     """
     if call_files and not candle_files:
         raise InputError("calls are given without candles; give --candles too, or neither for a made-up data set")
     options = options or CandleReadOptions()
     candles = _read_candles(candle_files, interval, options) if candle_files else _made_up_candles(seed)
-    calls = read_calls(call_files, options.timezone).by_token if call_files else _made_up_calls(candles)
+    calls: Mapping[TokenKey, Sequence[Call]]
+    if call_files:
+        calls = read_calls(call_files, options.timezone, strategies).by_token
+    else:
+        names = sorted({name for strategy in strategies for name in strategy.score_names()})
+        calls = _with_made_up_scores(_made_up_calls(candles), names, seed)
     call_count = sum(map(len, calls.values()))
     kept = {token: found for token, found in calls.items() if token in candles and len(candles[token])}
     if not kept:
@@ -322,6 +330,20 @@ def _made_up_calls(candles: Mapping[TokenKey, Candles]) -> dict[TokenKey, list[C
         calls[token] = [Call(number + k, 0, time) for k, time in enumerate(times)]
         number += len(times)
     return calls
+
+
+def _with_made_up_scores(
+    calls: Mapping[TokenKey, Sequence[Call]], names: Sequence[str], seed: int
+) -> dict[TokenKey, list[Call]]:
+    """Return calls of which each model says any number from 0 to 1, and of every fifth call nothing."""
+    rng = np.random.default_rng([seed, len(names)])
+    scored: dict[TokenKey, list[Call]] = {}
+    for token, of_token in calls.items():
+        scored[token] = [
+            replace(call, scores={name: float(rng.random()) for name in names if rng.random() >= 1 / 5})
+            for call in of_token
+        ]
+    return scored if names else {token: list(of_token) for token, of_token in calls.items()}
 
 
 def _made_up_candles(seed: int) -> dict[TokenKey, Candles]:

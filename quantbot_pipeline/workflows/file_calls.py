@@ -3,7 +3,8 @@
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import pyarrow.compute as pc
 from quantbot_pipeline.engine.arrow_columns import array_of, coded_text_column, number_column, text_column
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.errors import DataError, InputError
-from quantbot_pipeline.ingest.call_files import FileCall, read_call_file
+from quantbot_pipeline.ingest.call_files import SCORE_COLUMN, FileCall, read_call_file
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.strategy.model import Strategy
 
 _CALL_OF_EVENT = re.compile(r'"(exit|scale_in)_call_id":(\d+)')
 
@@ -44,7 +46,8 @@ class FileCalls:
         by_token: dict[TokenKey, list[Call]] = defaultdict(list)
         for number, call in zip(numbers, calls, strict=True):
             caller_id = callers.setdefault(call.caller, len(callers))
-            by_token[call.token].append(Call(number, caller_id, call.signal_timestamp, call.signal_type, call.side))
+            known = Call(number, caller_id, call.signal_timestamp, call.signal_type, call.side)
+            by_token[call.token].append(replace(known, scores=call.scores) if call.scores else known)
         self.by_token: Mapping[TokenKey, list[Call]] = {token: by_token[token] for token in sorted(by_token)}
         order = np.argsort(np.array(numbers, dtype=np.int64))
         rank = {token: position for position, token in enumerate(self.by_token)}
@@ -87,13 +90,19 @@ class FileCalls:
         return text_column(texts).take(encoded.indices)
 
 
-def read_calls(files: Sequence[Path], timezone: str | None) -> FileCalls:
+def read_calls(files: Sequence[Path], timezone: str | None, strategies: Iterable[Strategy] = ()) -> FileCalls:
     """Read call files.
+
+    Args:
+        files: Call files.
+        timezone: IANA zone of times that state none.
+        strategies: What will be simulated on the calls; each file needs a column of each score that they ask for.
 
     Raises:
         DataError: a file or one of its rows is wrong, or two files have a call of the same id.
-        InputError: there are no calls.
+        InputError: there are no calls, or a file lacks a column of scores.
     """
+    asked = {name: strategy.name for strategy in strategies for name in strategy.score_names()}
     calls: list[FileCall] = []
     file_of: dict[str, Path] = {}
     for path in files:
@@ -104,6 +113,12 @@ def read_calls(files: Sequence[Path], timezone: str | None) -> FileCalls:
                     "every call needs an id of its own"
                 )
             calls.append(call)
+            if missing := sorted(asked.keys() - call.scores.keys()):
+                raise InputError(
+                    f"{path}: column '{SCORE_COLUMN}{missing[0]}' is missing, for which strategy "
+                    f"{asked[missing[0]]!r} asks; add what the model said of each call, by a version that was trained "
+                    "before the call, or leave the strategy out"
+                )
         file_of |= {call.call_id: path for call in calls[len(file_of) :]}
     if not calls:
         raise InputError(f"{', '.join(map(str, files))}: found no calls; there is nothing to simulate")

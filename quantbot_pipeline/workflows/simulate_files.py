@@ -126,13 +126,14 @@ def simulate_files(
 
     Raises:
         DataError: a file or one of its rows is wrong.
-        InputError: an output can't be written, two strategies have one name, or an option is wrong.
+        InputError: an output can't be written, two strategies have one name, a call file lacks a column of scores that
+            a strategy asks for, or an option is wrong.
     """
     check_simulation(files, strategies)
     # Events are written strategy by strategy, in the order of their names.
     ordered = sorted(strategies, key=lambda strategy: strategy.name)
     chosen = engine_named(engine, ordered, threads=threads, has_events=files.events_out is not None)
-    calls = read_calls(files.calls, files.timezone)
+    calls = read_calls(files.calls, files.timezone, ordered)
     output = files.events_out or files.summary_out
     schema = _event_schema(calls)
     with (
@@ -148,6 +149,7 @@ def simulate_files(
         ) as candles,
     ):
         _warn_of_bad_rows(candles, warn)
+        _warn_of_missing_scores(ordered, calls, warn)
         if engine == "fast":
             prepare_engine(tell)
         simulated = _Simulated(ordered, calls, outputs)
@@ -165,6 +167,23 @@ def _warn_of_bad_rows(candles: FileCandles, warn: Callable[[str], None]) -> None
         warn(f"{row.file}:{row.line}: left out: {row.reason}")
     if candles.bad_rows > len(candles.first_bad_rows):
         warn(f"{candles.bad_rows - len(candles.first_bad_rows):,} more bad candle rows are left out")
+
+
+def _warn_of_missing_scores(strategies: Sequence[Strategy], calls: FileCalls, warn: Callable[[str], None]) -> None:
+    known = {
+        name
+        for of_token in calls.by_token.values()
+        for call in of_token
+        for name in call.scores
+        if not math.isnan(call.scores[name])
+    }
+    for strategy in strategies:
+        for name in strategy.score_names():
+            if name not in known:
+                warn(
+                    f"no call has a score of model {name!r}, so the conditions of strategy {strategy.name!r} on it are "
+                    "false for all of them"
+                )
 
 
 def _event_schema(calls: FileCalls) -> pa.Schema:

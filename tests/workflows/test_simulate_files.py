@@ -18,7 +18,7 @@ from quantbot_pipeline.engine.metrics import run_metrics
 from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.errors import DataError, InputError
 from quantbot_pipeline.ingest import candle_streams
-from quantbot_pipeline.strategy.model import Strategy
+from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 from quantbot_pipeline.workflows import file_candles, simulation_outputs
 from quantbot_pipeline.workflows import simulate_files as module
 from quantbot_pipeline.workflows.simulate_files import EVENT_COLUMNS, FilesToSimulate, simulate_files
@@ -463,3 +463,48 @@ def test_wrong_options_are_refused(
     with pytest.raises(InputError, match=message):
         simulate(tmp_path, [candles], [call], **options)
     assert not (tmp_path / "out.parquet").exists()
+
+
+# --- scores ---
+
+
+def picky(**more: Any) -> Strategy:
+    """Buy at the open after the first close, if the model says more than 0.6."""
+    when = {"score": "take", "op": ">", "right": 0.6}
+    document = {"name": "picky", "entry": {"type": "signal", "when": when, "max_wait_seconds": 60}, **more}
+    return parse_strategy(document)
+
+
+def write_scored(path: Path, *scores: str) -> Path:
+    """Write calls on the first candle, one per score, with ids from 1 on."""
+    rows = [f"{number},A_USDT,binance,{START},{score}" for number, score in enumerate(scores, start=1)]
+    path.write_text("\n".join(["call_id,token_address,chain,signal_timestamp,score:take", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_scores_of_the_call_file_decide_which_calls_are_bought(tmp_path: Path, engine: str) -> None:
+    table = candle_table("A_USDT", "1m", [(k, 1, 1, 1, 1) for k in range(4)])
+    candles = write_candles(tmp_path / "a.parquet", table)
+    calls = write_scored(tmp_path / "c.csv", "0.9", "0.6", "", "0.61")
+    told: list[str] = []
+    events, _ = simulate(tmp_path, [candles], [calls], picky(), engine=engine, warn=told.append)
+    first = {event["call_id"]: event["event_type"] for event in events if event["seq"] == 0}
+    assert first == {1: "entry", 2: "entry_skipped", 3: "entry_skipped", 4: "entry"}
+    assert told == []
+
+
+def test_a_call_file_without_the_scores_that_a_strategy_asks_for_is_refused(tmp_path: Path, candles: Path) -> None:
+    scored = write_scored(tmp_path / "c.csv", "0.9")
+    plain = write_calls(tmp_path / "d.csv", f"7,A_USDT,binance,{START},buy,entry,Anna")
+    with pytest.raises(InputError, match=r"d\.csv: column 'score:take' is missing, for which strategy 'picky' asks"):
+        simulate(tmp_path, [candles], [scored, plain], strategy(), picky())
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_scores_that_are_all_empty_are_warned_of(tmp_path: Path, candles: Path) -> None:
+    told: list[str] = []
+    simulate(tmp_path, [candles], [write_scored(tmp_path / "c.csv", "", "")], picky(), warn=told.append)
+    assert told == [
+        "no call has a score of model 'take', so the conditions of strategy 'picky' on it are false for all of them"
+    ]

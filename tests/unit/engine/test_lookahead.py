@@ -1,6 +1,7 @@
 """The look-ahead check finds leaks that are planted, names them, and leaves clean strategies alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from quantbot_pipeline.engine.reference import simulate_reference
 from quantbot_pipeline.engine.warm_up import SETTLED, HistoryTrial, WarmUpCheck, WarmUpReport
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import SignalNode
+from quantbot_pipeline.workflows.check_lookahead import FastMarket
 
 EMA_5 = {"indicator": "ema", "params": {"period": 5}}
 SMA_3 = {"indicator": "sma", "params": {"period": 3}}
@@ -445,3 +447,66 @@ def test_calls_without_candles_are_counted() -> None:
     report = warm_up(exit_signal(ABOVE), walk(100), [Call(0, 1, 600), Call(1, 1, 1_000_000)])
     assert (report.calls, report.calls_without_candles) == (2, 1)
     assert report.indicators["sma(period=3)"].histories == [10]
+
+
+# Scores
+
+
+LIKED = {"score": "skill", "op": ">", "right": 0.5}
+
+
+def scored(calls: Sequence[Call]) -> tuple[Call, ...]:
+    """Give the first of three calls a good score, the second a bad one, and the third none."""
+    said: list[dict[str, float]] = [{"skill": 0.75}, {"skill": 0.25}, {}]
+    return tuple(replace(call, scores=said[k % 3]) for k, call in enumerate(calls))
+
+
+def entering(when: dict[str, Any]) -> Strategy:
+    return strategy(entry={"type": "signal", "when": when, "max_wait_seconds": 600}, horizon_seconds=3600)
+
+
+@pytest.mark.parametrize("engine", [ReferenceMarket, FastMarket])
+def test_conditions_on_scores_are_compared_for_everything_that_scores_say(engine: OpenMarket) -> None:
+    market = walk(300)
+    of = entering({"all": [LIKED, {"not": {"all": [LIKED, ABOVE]}}]})
+    opened = OpenedMarket(Market("test:A", market, scored(calls_every(20, of=market))), of, engine)
+    # True, false and unknown.
+    assert len(opened.conditions) == 3
+    check = CausalityCheck(of, engine, 0)
+    check.check(opened, 40)
+    assert not check.report.looks_ahead
+    found = check.report.conditions["entry.when.all[0]"]
+    # At as many closes for each of the three, of which two know it.
+    assert found.known == found.compared * 2 / 3
+    warm = WarmUpCheck(of, engine)
+    warm.check(opened, 10)
+    history = warm.report.conditions["entry.when.all[0]"]
+    assert 0 < history.true_closes < history.closes
+    assert 0 < history.unknown_closes < history.closes
+    assert not warm.report.depends_on_history
+    assert not warm.report.has_never_known
+
+
+class FortuneTeller(ReferenceMarket):
+    """An engine whose scores know how the candles end."""
+
+    def __init__(self, candles: Candles, calls: Sequence[Call]) -> None:
+        last = float(candles.close[-1]) if len(candles) else 0.0
+        super().__init__(candles, [replace(call, scores={"skill": last % 1}) for call in calls])
+
+
+def test_scores_that_know_the_future_are_found_by_their_trades() -> None:
+    market = walk(300)
+    of = entering(LIKED)
+    opened = OpenedMarket(Market("test:A", market, calls_every(20, of=market)), of, FortuneTeller)
+    check = CausalityCheck(of, FortuneTeller, 0)
+    check.check(opened, 40)
+    assert check.report.events.looks_ahead
+
+
+def test_a_score_that_no_call_has_is_never_known() -> None:
+    market = walk(300)
+    report = warm_up(entering({"any": [LIKED, ABOVE]}), market, calls_every(20, of=market))
+    assert report.conditions["entry.when.any[0]"].is_never_known
+    assert not report.conditions["entry.when.any[1]"].is_never_known
+    assert report.has_never_known

@@ -1,5 +1,6 @@
 """Call files: good rows are read exactly, and one bad row refuses the file with its place."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,30 @@ def test_a_missing_column_is_named(file: Path) -> None:
     file.write_text("call_id,token_address,chain\n1,BONK_USDT,binance\n")
     with pytest.raises(DataError, match="'signal_timestamp' is missing"):
         read_call_file(file)
+
+
+SCORED = HEADER.strip() + ",score:Take the call,Score:rank\n"
+
+
+def test_scores_are_columns_named_after_their_models_and_an_empty_cell_is_none(file: Path) -> None:
+    file.write_text(SCORED + GOOD.strip() + ",0.75,\n")
+    (call,) = read_call_file(file)
+    assert list(call.scores) == ["Take the call", "rank"]
+    assert call.scores["Take the call"] == 0.75
+    assert math.isnan(call.scores["rank"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SCORED + GOOD.strip() + ",high,0\n", ":2: score:Take the call 'high'"),
+        (SCORED + GOOD.strip() + ",0,inf\n", ":2: score:rank 'inf' is not finite"),
+        (HEADER.strip() + ",score:\n" + GOOD.strip() + ",1\n", "column 'score:' names no model; allowed is score:NAME"),
+        (HEADER.strip() + ",score:a,SCORE: a\n" + GOOD.strip() + ",1,2\n", "column 'SCORE: a' occurs twice"),
+    ],
+)
+def test_a_wrong_score_or_column_of_scores_is_named(file: Path, text: str, message: str) -> None:
+    file.write_text(text)
+    with pytest.raises(DataError) as refused:
+        read_call_file(file)
+    assert message in str(refused.value)
