@@ -14,8 +14,8 @@ columns:
   trade_count: {meaning: Trades that bought, unit: trades}
   completed_at: {meaning: When the run was completed, unit: UTC}
   data_quality:
-    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
-      quality.md)"
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse
+      (docs/candle-quality.md)"
 tests:
   - unique: [simulation_run_id]
   - not_null: [strategy_name]

@@ -31,8 +31,8 @@ columns:
     unit: per square root of a year
   is_small_sample: {meaning: Fewer than 5 trades, unit: true or false}
   data_quality:
-    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
-      quality.md)"
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse
+      (docs/candle-quality.md)"
 tests:
   - unique: [simulation_run_id]
   - unique: [run_rank]

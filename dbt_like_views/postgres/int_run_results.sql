@@ -35,8 +35,8 @@ columns:
   average_holding_minutes: {meaning: Mean time from the first buy to the last sell, unit: minutes}
   max_holding_minutes: {meaning: Longest time from the first buy to the last sell, unit: minutes}
   data_quality:
-    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
-      quality.md)"
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse
+      (docs/candle-quality.md)"
 tests:
   - unique: [simulation_run_id]
   - not_null: [trade_count]

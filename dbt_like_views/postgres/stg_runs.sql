@@ -19,8 +19,8 @@ columns:
   is_current: {meaning: Whether no newer run superseded it, unit: true or false}
   completed_at: {meaning: When the run was completed, unit: UTC}
   data_quality:
-    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse (docs/candle-
-      quality.md)"
+    meaning: "Verdict on the candles that the run read: unknown, good, gaps, stale or sparse
+      (docs/candle-quality.md)"
 tests:
   - unique: [simulation_run_id]
   - not_null: [completed_at]

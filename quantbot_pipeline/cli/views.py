@@ -1,5 +1,6 @@
 """`quantbot views`: build, test and describe the views of both databases."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -30,6 +31,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="views")
     group.command("build")(build)
     group.command("test")(check)
+    group.command("docs")(docs)
 
 
 def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
@@ -104,6 +106,41 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
     else:
         print_rows("View tests", rows)
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+def docs(
+    *,
+    select: Select = None,
+    database: InDatabase = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Folder to write to; reports/views in the home by default.", metavar="DIR"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page that describes every view, views.html, and the same for programs, views.json.
+
+    Question, grain, columns with units, tests, SQL and a picture of what reads what. Needs no server and no network.
+
+    Examples: quantbot views docs, quantbot views docs --out site/ --select 'mart_*'
+    """
+    from quantbot_pipeline.cli.stores import load_checked_settings
+    from quantbot_pipeline.errors import ConfigError
+    from quantbot_pipeline.storage.views import load_views, select_views
+    from quantbot_pipeline.storage.views.catalogue import write_catalogue
+
+    folder = load_checked_settings().reports_directory / "views" if out is None else out
+    with waiting("reading the views"):
+        loaded = [view for name in _databases(database) for view in load_views(name)]
+        try:
+            page, data = write_catalogue(select_views(loaded, select or ()), folder)
+        except OSError as error:
+            raise ConfigError(f"--out {folder} can't be written to: {error.strerror}; choose another folder") from error
+    if as_json:
+        print_json({"page": str(page), "data": str(data)})
+    else:
+        print_line(f"page: {page}")
+        print_line(f"data: {data}")
 
 
 def _databases(database: "Database | None") -> "tuple[Database, ...]":

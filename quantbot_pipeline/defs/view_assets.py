@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from itertools import accumulate
+from pathlib import Path
 
 import dagster as dg
 
@@ -12,7 +13,7 @@ from quantbot_pipeline.report.small_plots import plot_bars, plot_lines
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.storage.views import View, build_views, load_views
+from quantbot_pipeline.storage.views import BuiltView, View, build_views, load_views
 from quantbot_pipeline.storage.views.rendering import DATABASES
 
 _LONGEST_CHECK_NAME = 80
@@ -52,9 +53,6 @@ def _check_names(view: View) -> dict[str, str]:
 
 
 def _spec(view: View) -> dg.AssetSpec:
-    columns = [
-        dg.TableColumn(column.name, type=column.unit or "-", description=column.meaning) for column in view.columns
-    ]
     return dg.AssetSpec(
         _view_key(view.database, view.name),
         description="\n\n".join(part for part in (view.file.description, view.file.notes) if part),
@@ -66,15 +64,36 @@ def _spec(view: View) -> dg.AssetSpec:
         skippable=True,
         metadata={
             "grain": view.file.grain,
-            "columns": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
             "sql": dg.MetadataValue.md(f"```sql\n{view.readable_sql}\n```"),
         },
     )
 
 
-def build_view_assets() -> dg.AssetsDefinition:
-    """Return the assets of all views and of their tests, as checks: one step builds those that are selected."""
-    views = {_view_key(database, view.name): view for database in DATABASES for view in load_views(database)}
+def _metadata(view: View, result: BuiltView) -> dict[str, dg.MetadataValue]:
+    """Return what Dagster shows of a view that was built: columns with types and units, rows of a table."""
+    comments = {column.name: column.comment for column in view.columns}
+    columns = [dg.TableColumn(column.name, column.type, comments[column.name]) for column in result.columns]
+    metadata: dict[str, dg.MetadataValue] = {
+        "outcome": dg.MetadataValue.text(result.outcome),
+        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns)),
+    }
+    if result.row_count is not None:
+        metadata["dagster/row_count"] = dg.MetadataValue.int(result.row_count)
+    return metadata
+
+
+def build_view_assets(folder: Path | None = None, tables: frozenset[str] | None = None) -> dg.AssetsDefinition:
+    """Return the assets of all views and of their tests, as checks: one step builds those that are selected.
+
+    Args:
+        folder: Folder with a folder of view files per database; the project's by default.
+        tables: Tables that views may read; those of the migrations by default.
+    """
+    views = {
+        _view_key(database, view.name): view
+        for database in DATABASES
+        for view in load_views(database, None if folder is None else folder / database, tables)
+    }
     checks = {key: _check_names(view) for key, view in views.items()}
 
     @dg.multi_asset(
@@ -98,7 +117,9 @@ def build_view_assets() -> dg.AssetsDefinition:
             urls.postgres,
             urls.clickhouse,
             selection=[f"{view.database}.{view.name}" for key, view in views.items() if key in selected],
-            is_testing_all=True,
+            is_describing=True,
+            folder=folder,
+            tables=tables,
         )
         for result in built.views:
             key = _view_key(result.database, result.view)
@@ -115,10 +136,7 @@ def build_view_assets() -> dg.AssetsDefinition:
             if result.has_failed or key not in context.selected_asset_keys:
                 yield from results
                 continue
-            rows = {} if result.row_count is None else {"dagster/row_count": result.row_count}
-            yield dg.MaterializeResult(
-                asset_key=key, metadata={"outcome": result.outcome, **rows}, check_results=results
-            )
+            yield dg.MaterializeResult(asset_key=key, metadata=_metadata(views[key], result), check_results=results)
         if built.failures:
             broken = {f"{view.database}.{view.view}": view.reason for view in built.failures}
             raise dg.Failure(
@@ -144,14 +162,16 @@ def build_report_asset() -> dg.AssetsDefinition:
         history_store: dg.ResourceParam[HistoryStore],
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult[None]:
-        """One self-contained HTML page: leaderboards, equity, a trade on its candles, trials, models."""
+        """HTML pages that need no network: leaderboards, callers, runs with their trades, searches, models, data."""
         from quantbot_pipeline.workflows.write_report import write_current_report  # plotly is slow to import
 
-        path = write_current_report(state_store, history_store, settings.reports_directory)
+        changes = write_current_report(state_store, history_store, settings.reports_directory).changes
         return dg.MaterializeResult(
             metadata={
-                "path": dg.MetadataValue.path(path),
-                "bytes": path.stat().st_size,
+                "path": dg.MetadataValue.path(changes.index),
+                "pages": changes.page_count,
+                "pages_written": changes.written,
+                "pages_removed": changes.removed,
                 **report_plots(history_store),
             }
         )

@@ -81,6 +81,7 @@ def test_all_commands_are_known_here() -> None:
         "report",
         "views",
         "views build",
+        "views docs",
         "views test",
         "verify",
         "gc",
@@ -106,9 +107,7 @@ def test_help_says_what_exit_codes_mean(quantbot: Quantbot) -> None:
         assert any(line.split()[:1] == [code] for line in text.splitlines()), code
 
 
-@pytest.mark.parametrize(
-    "path", [(), ("ingest",), ("candles",), ("calls",), ("models",), ("views",)], ids=" ".join
-)
+@pytest.mark.parametrize("path", [(), ("ingest",), ("candles",), ("calls",), ("models",), ("views",)], ids=" ".join)
 def test_group_without_command_shows_its_help_and_says_2(path: tuple[str, ...], quantbot: Quantbot) -> None:
     answer = quantbot(*path)
     assert answer.code == 2

@@ -8,10 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
+import dagster as dg
 import psycopg
 import pytest
 
+from quantbot_pipeline.defs.view_assets import build_view_assets
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views
@@ -479,6 +482,62 @@ def test_tests_of_shown_views_see_the_rows_of_now(bench: Workbench) -> None:
     ]
     # The file did not change, so its build is left alone, whatever its rows say.
     assert {view.outcome for view in bench.build().views} == {"unchanged"}
+
+
+def _materialize(bench: Workbench, *names: str) -> dg.ExecuteInProcessResult:
+    settings = load_settings(
+        home=bench.folder.parent / "home", postgres_url=bench.postgres, clickhouse_url=bench.clickhouse
+    )
+    return dg.materialize(
+        [build_view_assets(bench.folder, TABLES)],
+        selection=[dg.AssetKey([database, name]) for database in DATABASES for name in names],
+        resources={"settings": settings},
+        raise_on_error=False,
+    )
+
+
+def test_selected_assets_are_built_and_checked_alone(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.write(
+        "mart_things",
+        "select id from {{ ref('int_things') }}",
+        header="materialized: table\ntests:\n  - unique: [id]\n  - expression: id > 0\n",
+    )
+    bench.build()
+
+    result = _materialize(bench, "mart_things", "stg_others")
+
+    assert result.success
+    made = {
+        event.asset_key.to_user_string(): event.materialization for event in result.get_asset_materialization_events()
+    }
+    assert set(made) == {f"{d}/{name}" for d in DATABASES for name in ("mart_things", "stg_others")}
+    metadata = made["clickhouse/mart_things"].metadata
+    assert metadata["dagster/row_count"].value == 3
+    (column,) = metadata["dagster/column_schema"].schema.columns
+    assert (column.name, column.type, column.description) == ("id", "Int64", "About id [things]")
+    checks = {(one.asset_key.path[0], one.check_name, one.passed) for one in result.get_asset_check_evaluations()}
+    assert checks == {(d, name, True) for d in DATABASES for name in ("unique_id", "expression_id_0")}
+
+
+def test_a_broken_asset_fails_alone(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    bench.write(
+        "int_things",
+        "select id from {{ ref('stg_things') }}",
+        header="tests:\n  - unique: [id]\n  - expression: id < 2\n",
+    )
+
+    result = _materialize(bench, "stg_things", "int_things", "mart_things", "stg_others")
+
+    assert not result.success
+    made = {event.asset_key.path[1] for event in result.get_asset_materialization_events()}
+    assert made == {"stg_things", "stg_others"}
+    checks = {(one.check_name, one.passed) for one in result.get_asset_check_evaluations()}
+    assert checks == {("unique_id", True), ("expression_id_2", False)}
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [1, 2, 3]
 
 
 def test_servers_that_do_not_answer_are_an_error_without_the_password() -> None:

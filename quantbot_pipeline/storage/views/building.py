@@ -43,7 +43,8 @@ class BuiltView:
             A view that failed or was skipped goes on showing what it showed.
         reason: Why it failed or was skipped; empty else.
         tests: Tests that ran in this build.
-        row_count: Rows of a table that was built or filled; None for views.
+        row_count: Rows of a table; None for views.
+        columns: Its columns with the database's types; empty where it failed.
     """
 
     database: Database
@@ -52,6 +53,7 @@ class BuiltView:
     reason: str = ""
     tests: tuple[ViewTestResult, ...] = ()
     row_count: int | None = None
+    columns: tuple[OutputColumn, ...] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -94,7 +96,7 @@ def build_views(
     *,
     databases: Sequence[Database] = DATABASES,
     selection: Sequence[str] = (),
-    is_testing_all: bool = False,
+    is_describing: bool = False,
     folder: Path | None = None,
     tables: frozenset[str] | None = None,
     on_progress: Callable[[str], None] | None = None,
@@ -109,7 +111,8 @@ def build_views(
         databases: In which to build.
         selection: See `select_views`; all views when empty. Views above a chosen one are built aside for it where
             they changed, and go on showing what they showed.
-        is_testing_all: Also run the tests of chosen views that did not change, on the rows of now.
+        is_describing: Also run the tests of chosen views that did not change, on the rows of now, and return all
+            columns and the row counts of tables.
         folder: Folder with a folder of view files per database; the project's by default.
         tables: Tables that views may read; those of the migrations by default.
         on_progress: Told which view is being built.
@@ -135,7 +138,7 @@ def build_views(
                 builds = ClickHouseBuilds(clickhouse_url)
                 closing.callback(builds.close)
             names = [view.name for view in chosen if view.database == database]
-            builder = _Builder(database, builds, views, names, is_testing_all, on_progress or (lambda _: None))
+            builder = _Builder(database, builds, views, names, is_describing, on_progress or (lambda _: None))
             results += builder.run(is_dropping=not selection)
     return ViewBuild(tuple(results))
 
@@ -206,7 +209,7 @@ class _Builder:
         builds: ViewBuilds,
         views: Sequence[View],
         chosen: Sequence[str],
-        is_testing_all: bool,  # noqa: FBT001 - private, and there is one call
+        is_describing: bool,  # noqa: FBT001 - private, and there is one call
         tell: Callable[[str], None],
     ) -> None:
         self._database = database
@@ -214,7 +217,7 @@ class _Builder:
         self._views = views
         self._chosen = frozenset(chosen)
         self._needed = self._chosen | names_above(views, chosen)
-        self._is_testing_all = is_testing_all
+        self._is_describing = is_describing
         self._tell = tell
         hashes = content_hashes(views)
         self._build_names = {view.name: f"{view.name}__{hashes[view.name]}" for view in views}
@@ -233,6 +236,8 @@ class _Builder:
             if view.name in self._needed:
                 self._results[view.name] = self._build_unless_stopped(view, present)
         self._publish(published)
+        if self._is_describing:
+            self._describe()
         dropped = self._drop_removed(published) if is_dropping else []
         return [self._results[view.name] for view in self._views if view.name in self._chosen] + dropped
 
@@ -258,7 +263,7 @@ class _Builder:
             if present is not None and (contents is None or contents != present.contents):
                 result = replace(result, outcome="filled")
         if result.outcome == "unchanged":
-            if self._is_testing_all and view.name in self._chosen:
+            if self._is_describing and view.name in self._chosen:
                 again = _tested(self._builds, view, self._builds.build_address(build_name), self._addresses())
                 return _judged(view, replace(result, tests=tuple(again)))
             return result
@@ -282,6 +287,18 @@ class _Builder:
             self._builds.drop_build(trial)
             raise
         return judged
+
+    def _describe(self) -> None:
+        for view in self._views:
+            result = self._results.get(view.name)
+            if result is None or result.has_failed or view.name not in self._chosen:
+                continue
+            build_name = self._build_names[view.name]
+            row_count = result.row_count
+            if row_count is None and view.materialized == "table":
+                row_count = self._builds.count_rows(self._builds.build_address(build_name))
+            columns = tuple(self._builds.columns(build_name))
+            self._results[view.name] = replace(result, columns=columns, row_count=row_count)
 
     def _address(self, relation: Relation) -> str:
         if relation.kind == "ref":
