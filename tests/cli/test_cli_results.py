@@ -270,11 +270,22 @@ def test_version_that_is_in_use_is_chosen_by_hand(stocked: Quantbot, databases: 
         "status": "ready",
     }
     assert "is ready already" in stocked("models", "promote", "chosen", version).out
+    [counts] = stocked("score", "--model", "chosen", "--json").document["models"]
+    parts = ("scored", "renewed", "already_scored", "before_training", "without_features")
+    # Training scored what came after it, and nothing came since.
+    assert sum(counts[part] for part in parts) == counts["calls"] == counts["already_scored"] + counts["before_training"]
+    assert counts["already_scored"] > 0
+    again = stocked("score", "--model", "chosen", "--dry-run")
+    assert "it scores no call from before" in again.out
+    assert max(map(len, again.out.splitlines())) <= WIDTH
+    assert stocked("drift", "chosen", "--json").document["verdict"] == "too few calls"
+    assert "at least 50 on either side" in stocked("drift", "chosen").out
     assert stocked("models", "deprecate", "chosen", "--json").document == change | {
         "before": "ready",
         "status": "deprecated",
     }
     stocked("models", "deprecate", "chosen").refuses("'chosen' has no version in use")
+    stocked("score", "--model", "chosen").refuses("'chosen' has no version in use")
     stocked("models", "promote", "chosen", "nope").refuses("'nope'", version)
     stocked("models", "show", "nobody").refuses("'nobody'", "chosen")
 
@@ -300,6 +311,7 @@ def test_empty_databases_are_told_in_a_sentence(quantbot: Quantbot, fresh_databa
     assert "nothing to remove" in quantbot("gc").out
     quantbot("optimize", "--template", "conservative-24h").refuses("no entry calls", "ingest alerts")
     quantbot("train", "--strategy", "conservative-24h").refuses("no features", code=4)
+    quantbot("score").refuses("no model is in use")
 
 
 @pytest.mark.server
