@@ -39,7 +39,14 @@ class ClickHouseBuilds:
 
     def prepare(self) -> None:
         """Make the database of builds, and remove what an interrupted build left on trial."""
-        self._run(f"create database if not exists `{self._builds_database}`", "create database")
+        known = self._connection.fetch_table(
+            load_sql("clickhouse", "views/find_builds_database"),
+            name="views/find_builds_database",
+            parameters={"builds_database": self._builds_database},
+        )
+        if known.num_rows == 0:
+            # Only then: whoever may not create databases can have this one made by somebody else.
+            self._run(f"create database if not exists `{self._builds_database}`", f"create {self._builds_database}")
         for build in self.builds().values():
             if build.is_on_trial:
                 self.drop_build(build)
