@@ -16,6 +16,7 @@ from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.backtest_overfitting import OverfittingEstimate, overfitting_estimate
 from quantbot_pipeline.optimization.honesty.dependent_bootstrap import mean_result, periods_of_calls, sum_by_period
 from quantbot_pipeline.optimization.honesty.permutation import PermutationResult
+from quantbot_pipeline.optimization.honesty.scores_of_results import scores_by
 from quantbot_pipeline.optimization.honesty.sensitivity import (
     Sensitivity,
     neighbourhood_sensitivity,
@@ -336,10 +337,15 @@ class JobJudge:
             return None
         if not all(len(split.train) for split in splits.splits):
             return None
+        is_by_objective = scores_by(self._plan.objective) is not None
         tested = []
         for split in splits.splits:
-            best = int(mean_over_deviation(sample[split.train]).argmax())
-            tested.append(sample[split.test, best])
+            objective = training_objective(self._plan.objective, len(split.train), len(self._calls))
+            scores = (scores_by(objective) or mean_over_deviation)(sample[split.train])
+            best = int(scores.argmax())
+            # Without a choice nothing is bought.
+            has_choice = scores[best] > -np.inf
+            tested.append(sample[split.test, best] if has_choice else np.zeros(len(split.test)))
         histories = values_along_paths(splits, tested)
         counts = np.maximum((histories != 0).sum(axis=1), 1)
         return {
@@ -347,6 +353,7 @@ class JobJudge:
             "test_group_count": _TEST_GROUPS,
             "split_count": len(splits.splits),
             "trial_count": sample.shape[1],
+            "chosen_by": str(self._plan.objective) if is_by_objective else "mean / deviation of the results",
             "path_means": (histories.sum(axis=1) / counts).tolist(),
         }
 

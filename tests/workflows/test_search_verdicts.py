@@ -171,6 +171,8 @@ def test_a_planted_edge_is_found(sampler: Sampler) -> None:
     assert judgement.evidence is not None
     assert judgement.verdict["permutation"]["p_value"] <= 0.05
     assert len(judgement.evidence["walk_forward"]["windows"]) == 5
+    assert judgement.evidence["combinatorial"]["chosen_by"] == "max:final_pnl"
+    assert min(judgement.evidence["combinatorial"]["path_means"]) > 0
     trades = judgement.evidence["walk_forward"]["trades"]
     assert len(trades["pnl"]) == judgement.verdict["walk_forward"]["trade_count"]
     # Each window's choice was made before its trades, with what was known then.
