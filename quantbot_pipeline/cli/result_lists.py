@@ -127,7 +127,8 @@ def fresh_rows(
             stores.urls.postgres,
             stores.urls.clickhouse,
             databases=("postgres",) if database == "postgres" else ("clickhouse",),
-            selection=views,
+            # What they read may be tables, which must be as new as they are.
+            selection=[f"+{view}" for view in views],
             on_progress=tell,
         ).require_all()
         store = stores.state if database == "postgres" else stores.history

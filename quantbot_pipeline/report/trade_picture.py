@@ -108,6 +108,7 @@ def draw_trade_png(content: TradeContent, path: Path) -> Path:
             for threshold in line.thresholds:
                 axes.axhline(threshold, color=CALL, linewidth=0.8, linestyle=(0, (5, 4)))
         axes.yaxis.set_major_locator(MaxNLocator(3))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
         _name_pane(axes, pane.title)
     for axes in (price, *below)[:-1]:
         axes.tick_params(labelbottom=False)

@@ -139,14 +139,24 @@ def test_lists_are_sorted_filtered_and_cut_by_the_database(stocked: Quantbot, da
 
 
 @pytest.mark.server
+def test_lists_tell_of_what_was_simulated_since_the_last_one(stocked: Quantbot) -> None:
+    assert stocked("trades", "--strategy", "basic-6h-20pct-sl", "--json").document == []
+
+    assert stocked("backfill", "--strategies", "basic-6h-20pct-sl").code == 0
+
+    assert stocked("trades", "--strategy", "basic-6h-20pct-sl", "--json").document
+    assert stocked("tokens", "--strategy", "basic-6h-20pct-sl", "--json").document
+
+
+@pytest.mark.server
 def test_lists_fit_the_terminal_and_name_what_is_wrong(stocked: Quantbot) -> None:
     for command in (["trades"], ["tokens"], ["callers"], ["strategies"], ["runs"], ["runs", "--status", "all"]):
-        answer = stocked(*command, "--limit", "3")
+        answer = stocked(*command, "--strategy", "conservative-24h", "--limit", "3")
         assert answer.code == 0, answer.err
         assert "conservative" in answer.out.replace("\n", "")
         assert all(len(line) <= WIDTH for line in answer.out.splitlines()), command
         stocked(*command, "--sort", "luck").refuses("--sort: found 'luck'", "allowed are")
-    run = stocked("runs", "--limit", "1", "--json").document[0]
+    run = stocked("runs", "--strategy", "conservative-24h", "--limit", "1", "--json").document[0]
     shown = stocked("runs", "show", str(run["simulation_run_id"]))
     assert f"quantbot trades --run {run['simulation_run_id']}" in shown.out
     document = stocked("runs", "show", str(run["simulation_run_id"]), "--json").document

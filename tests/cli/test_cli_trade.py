@@ -24,6 +24,9 @@ def stocked(quantbot: Quantbot, databases: Databases, sample: SampleFiles) -> Qu
     return quantbot
 
 
+CHOSEN = ("--strategy", "conservative-24h")
+
+
 def _entry_call(databases: Databases) -> int:
     with psycopg.connect(databases.postgres) as connection:
         row = connection.execute(
@@ -37,7 +40,7 @@ def _entry_call(databases: Databases) -> int:
 def test_a_trade_is_told_drawn_and_tabled_within_the_terminal(stocked: Quantbot, databases: Databases) -> None:
     call = _entry_call(databases)
 
-    answer = stocked("trade", str(call))
+    answer = stocked("trade", str(call), *CHOSEN)
 
     assert answer.code == 0, answer.err
     assert all(len(line) <= WIDTH for line in answer.out.splitlines())
@@ -60,8 +63,8 @@ def test_a_trade_is_written_by_the_ending_of_the_file(stocked: Quantbot, databas
     assert "<title>" in (tmp_path / "a.html").read_text()
     assert printed == document
     assert document["call"]["call_id"] == call
-    stocked("trade", str(call), "--out", tmp_path / "a.pdf").refuses(".png, .html, .json")
-    stocked("trade", str(call), "--out", tmp_path / "none" / "a.png").refuses("is not there")
+    stocked("trade", str(call), *CHOSEN, "--out", tmp_path / "a.pdf").refuses(".png, .html, .json")
+    stocked("trade", str(call), *CHOSEN, "--out", tmp_path / "none" / "a.png").refuses("is not there")
     stocked("trade", str(call), "--open", "--out", tmp_path / "a.png").refuses("--open opens a page")
 
 
@@ -79,7 +82,7 @@ def test_the_page_is_opened_in_the_browser_or_said_that_there_is_none(
         # The library asks the environment once per process.
         monkeypatch.setattr(webbrowser, "_tryorder", [command] if command else [])
         monkeypatch.setattr(webbrowser, "_browsers", {})
-        answer = stocked("trade", call, "--open")
+        answer = stocked("trade", call, *CHOSEN, "--open")
         assert answer.code == 0
         assert ("no browser was found" in answer.err) is not is_opened
     assert (tmp_path / "opened").read_text().startswith("file://")
@@ -94,8 +97,8 @@ def test_what_has_no_trade_is_told_with_what_to_do(stocked: Quantbot, databases:
     stocked("trade", call, "--strategy", "none-such").refuses("'none-such' is unknown", "conservative-24h")
     stocked("trade", call, "--strategy", "conservative-24h@9").refuses("but under version 1")
     stocked("trade", call, "--run", "987654321").refuses("run 987654321 is unknown")
-    stocked("trade", call, "--strategy", "trailing-stop-20pct").refuses("quantbot backfill")
-    run = stocked("trade", call, "--json").document["run"]["id"]
+    stocked("trade", call, "--strategy", "aggressive-multi-tp").refuses("quantbot backfill")
+    run = stocked("trade", call, *CHOSEN, "--json").document["run"]["id"]
     stocked("trade", call, "--run", str(run), "--strategy", "other").refuses("conservative-24h@1, not of other")
     with psycopg.connect(databases.postgres, autocommit=True) as connection:
         # As it is after an engine that gave up.
@@ -105,11 +108,11 @@ def test_what_has_no_trade_is_told_with_what_to_do(stocked: Quantbot, databases:
             "select strategies.id, calls.token_id, 'backtest', '1', repeat('0', 64), '{}', '{}', repeat('f', 64), "
             "repeat('f', 64), calls.signal_timestamp, calls.signal_timestamp + interval '1 day', 'failed', "
             "'no room on the disk' from strategies cross join calls "
-            "where strategies.name = 'trailing-stop-20pct' and calls.id = %s",
+            "where strategies.name = 'aggressive-multi-tp' and calls.id = %s",
             (int(call),),
         )
         try:
-            answer = stocked("trade", call, "--strategy", "trailing-stop-20pct")
+            answer = stocked("trade", call, "--strategy", "aggressive-multi-tp")
             answer.refuses("is failed: no room on the disk", "quantbot backfill")
         finally:
             connection.execute("delete from simulation_runs where run_key = repeat('f', 64)")
