@@ -92,20 +92,9 @@ class CallScoreReader:
         Raises:
             InputError: one names a model of which no version was ever ready.
         """
-        asked: dict[str, str] = {}
-        for strategy in strategies:
-            for name in strategy.score_names():
-                asked.setdefault(name, strategy.name)
-        if not asked:
-            return cls((), frozenset(), history)
-        versions = [ModelVersion(row.model_id, row.name, row.status) for row in state.load_models()]
-        usable: set[int] = set()
-        for name, strategy_name in asked.items():
-            try:
-                usable |= usable_models([name], versions)
-            except InputError as error:
-                raise InputError(f"strategy {strategy_name!r}: {error}") from error
-        return cls(asked.keys(), frozenset(usable), history)
+        asked = list(strategies)
+        names = {name for strategy in asked for name in strategy.score_names()}
+        return cls(names, require_models(asked, state), history)
 
     def read(self, calls: Collection[CallRow]) -> CallScores:
         """Return the scores of entry calls that count."""
@@ -116,6 +105,28 @@ class CallScoreReader:
             return CallScores(frozenset(self.names))
         stored = self._history.load_call_scores(self.names, made_at.keys())
         return CallScores(frozenset(self.names), choose_scores(stored, made_at, self._usable))
+
+
+def require_models(strategies: Iterable[Strategy], state: StateStore) -> frozenset[int]:
+    """Return the versions of models whose scores strategies may read; without conditions on scores nothing is asked.
+
+    Raises:
+        InputError: a strategy names a model of which no version was ever ready.
+    """
+    asked: dict[str, str] = {}
+    for strategy in strategies:
+        for name in strategy.score_names():
+            asked.setdefault(name, strategy.name)
+    if not asked:
+        return frozenset()
+    versions = [ModelVersion(row.model_id, row.name, row.status) for row in state.load_models()]
+    usable: set[int] = set()
+    for name, strategy_name in asked.items():
+        try:
+            usable |= usable_models([name], versions)
+        except InputError as error:
+            raise InputError(f"strategy {strategy_name!r}: {error}") from error
+    return frozenset(usable)
 
 
 def _is_entry(call: CallRow) -> bool:

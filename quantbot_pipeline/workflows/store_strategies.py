@@ -8,6 +8,7 @@ from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.strategy.model import Strategy, config_hash, load_strategy
 from quantbot_pipeline.strategy.presets import load_preset, preset_names
+from quantbot_pipeline.workflows.call_scores import require_models
 
 
 def store_strategies(state: StateStore, paths: Sequence[Path] = ()) -> list[StrategyRow]:
@@ -15,11 +16,14 @@ def store_strategies(state: StateStore, paths: Sequence[Path] = ()) -> list[Stra
 
     Raises:
         StrategyError: a file is refused; nothing was stored.
-        InputError: a (name, version) is stored, or comes twice, with different configs; nothing was stored.
+        InputError: a (name, version) is stored, or comes twice, with different configs, or a strategy names a model of
+            which no version was ever ready; nothing was stored.
     """
     strategies = [load_preset(name) for name in preset_names()]
     strategies += [load_strategy(path) for path in paths]
     _refuse_conflicts(strategies, [*[None] * len(preset_names()), *paths], state)
+    # Stored, it would keep every backfill that doesn't leave it out from running.
+    require_models(strategies, state)
     return [_store(state, strategy) for strategy in strategies]
 
 

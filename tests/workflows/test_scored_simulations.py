@@ -1,7 +1,9 @@
 """Strategies that ask for scores, on both stores: which scores runs read, and when that makes them stale."""
 
+import json
 from collections import Counter
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +19,7 @@ from quantbot_pipeline.workflows.call_scores import ScoreCoverage
 from quantbot_pipeline.workflows.optimization_plan import plan_optimization
 from quantbot_pipeline.workflows.run_optimization import run_optimization
 from quantbot_pipeline.workflows.run_simulations import run_simulations
+from quantbot_pipeline.workflows.store_strategies import store_strategies
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Scene, alert, candle_rows
 
 pytestmark = pytest.mark.timeout(900)
@@ -206,6 +209,18 @@ def test_a_model_that_no_score_may_come_from_is_refused_before_anything_runs(
     with pytest.raises(InputError, match=told):
         scored.plan(*scored.state.load_strategies())
     assert scored.runs() == []
+
+
+def test_a_strategy_file_is_not_stored_before_its_model_can_be_used(scored: Scene, tmp_path: Path) -> None:
+    """Stored, it would keep every backfill of all strategies from running."""
+    when = {"score": "take", "op": ">", "right": 0.6}
+    file = tmp_path / "picky.json"
+    file.write_text(json.dumps({"name": "picky", "entry": {"type": "signal", "when": when}}))
+    with pytest.raises(InputError, match="strategy 'picky': model 'take' of a condition on a score is not registered"):
+        store_strategies(scored.state, [file])
+    assert scored.state.load_strategies() == []
+    register(scored)
+    assert "picky" in {row.name for row in store_strategies(scored.state, [file])}
 
 
 def test_a_model_that_says_nothing_of_any_call_is_warned_of(scored: Scene) -> None:
