@@ -117,6 +117,7 @@ def page_environment() -> Environment:
         direction=_direction,
         multiple=_multiple,
         instant=_instant,
+        span=_span,
         short=shortened,
         quality_class=_quality_class,
         **SEARCH_FILTERS,
@@ -226,6 +227,14 @@ def _interval_bar(interval: Interval, scale: float) -> Markup:
 
 def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _span(minutes: float) -> str:
+    """Return a length of time in the unit in which it is a small number."""
+    for size, unit in ((1440, "d"), (60, "h")):
+        if minutes >= 2 * size:
+            return f"{minutes / size:.1f}{_THIN_SPACE}{unit}"
+    return f"{minutes:.0f}{_THIN_SPACE}min"
 
 
 def _quality_class(verdict: str) -> str:

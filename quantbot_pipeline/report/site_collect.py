@@ -18,7 +18,9 @@ from quantbot_pipeline.report.site_content import (
     CallerMonth,
     CallerName,
     ExitLine,
-    FailedRuns,
+    FailureLine,
+    GapLine,
+    HealthLine,
     Narrowing,
     QualityCount,
     RunDetail,
@@ -42,6 +44,7 @@ SEARCH_PAGES = 12
 CALLER_TRADES = 500
 
 _FAILURE_REASONS = 50
+_GAP_ROWS = 500
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Line = TypeVar("_Line")
@@ -76,7 +79,8 @@ def collect_site(
     trades_since = {"strategy": narrowing.strategy, "since_s": _seconds(narrowing.since)}
     asked = {"caller_sources": [name[0] for name in wanted], "caller_handles": [name[1] for name in wanted]}
     runs, run_total = _runs(state, history, narrowing)
-    token_rows = rows_of(history, "report/list_tokens", **trades_since, row_limit=LISTED_ROWS)
+    token_rows = rows_of(history, "report/list_tokens", strategy=narrowing.strategy, row_limit=LISTED_ROWS)
+    gap_rows = rows_of(history, "report/list_gaps", row_limit=_GAP_ROWS)
     search_rows = rows_of(state, "report/list_searches", job_limit=LISTED_ROWS)
     return SiteContent(
         overview=overview,
@@ -95,7 +99,7 @@ def collect_site(
             rows_of(history, "report/list_strategy_trades", **trades_since, trade_limit=LISTED_ROWS), _strategy_of
         ),
         strategy_documents=_documents(state, strategies),
-        exits=_grouped(rows_of(history, "report/count_exits", **trades_since), _strategy_of, _exit_line),
+        exits=_grouped(rows_of(history, "report/list_exits"), _strategy_of, _exit_line),
         runs=runs,
         run_total=run_total,
         run_pages=_run_pages(runs, narrowing),
@@ -115,15 +119,28 @@ def collect_site(
             for row in rows_of(state, "report/count_run_quality")
         ),
         failures=tuple(
-            FailedRuns(
-                row["strategy_name"],
-                row["strategy_version"],
-                row["error_message"] or "no reason is stored",
-                row["run_count"],
-                row["first_run_id"],
+            FailureLine(
+                row["area"],
+                row["reason"],
+                row["failure_count"],
+                row["last_at"].astimezone(UTC),
+                row["example"],
             )
-            for row in rows_of(state, "report/list_failed_runs", reason_limit=_FAILURE_REASONS)
+            for row in rows_of(state, "report/list_failures", reason_limit=_FAILURE_REASONS)
         ),
+        health=tuple(
+            HealthLine(
+                row["area"],
+                row["measure"],
+                int(row["value"]),
+                None if row["latest_at"] is None else row["latest_at"].astimezone(UTC),
+                row["is_problem"],
+                row["what_it_means"],
+            )
+            for row in rows_of(state, "report/list_health")
+        ),
+        gaps=tuple(_gap_line(row) for row in gap_rows),
+        gap_total=gap_rows[0]["row_count"] if gap_rows else 0,
     )
 
 
@@ -288,11 +305,10 @@ def _grouped(
 
 def _trade_lists(rows: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], _Key]) -> dict[_Key, TradeList]:
     totals = {key(row): int(row["trade_total"]) for row in rows}
-    return {name: TradeList(trades, totals[name]) for name, trades in _grouped(rows, key, trade_line).items()}
+    return {name: TradeList(trades, totals[name]) for name, trades in _grouped(rows, key, _trade_line).items()}
 
 
-def trade_line(row: Mapping[str, Any]) -> TradeLine:
-    """Return a row of `int_trades` as the report's queries select it."""
+def _trade_line(row: Mapping[str, Any]) -> TradeLine:
     return TradeLine(
         strategy=row["strategy_name"],
         version=row["strategy_version"],
@@ -304,11 +320,11 @@ def trade_line(row: Mapping[str, Any]) -> TradeLine:
         symbol=row["symbol"] or "",
         signal_at=moment(row["signal_s"]),
         entered_at=None if row["entered_s"] is None else moment(row["entered_s"]),
-        exited_at=None if row["exited_s"] is None else moment(row["exited_s"]),
+        holding_minutes=row["holding_minutes"],
         exit_event=row["exit_event"] or "",
-        pnl=row["pnl"] if row["has_bought"] else None,
-        event_count=row["event_count"],
-        event_kinds=row["event_type_count"],
+        end_reason=row["end_reason"] or "",
+        pnl=None if row["outcome"] == "skipped" else row["pnl"],
+        action_count=row["buy_count"] + row["sell_count"] + row["target_count"] + row["reentry_count"],
         data_quality=row["data_quality"],
     )
 
@@ -340,32 +356,63 @@ def _caller_month(row: Mapping[str, Any]) -> CallerMonth:
     return CallerMonth(
         strategy=row["strategy_name"],
         version=row["strategy_version"],
-        month=row["month"],
+        month=row["month_name"],
         trade_count=row["trade_count"],
         skipped_count=row["skipped_count"],
         win_rate=finite(row["win_rate"]),
         mean_pnl=finite(row["mean_pnl"]),
+        mean_pnl_lower=finite(row["mean_pnl_lower"]),
         total_pnl=row["total_pnl"],
+        is_small_sample=bool(row["is_small_sample"]),
     )
 
 
 def _exit_line(row: Mapping[str, Any]) -> ExitLine:
-    return ExitLine(row["exit_reason"], row["trade_count"], row["win_count"], row["mean_pnl"], row["total_pnl"])
+    return ExitLine(
+        outcome=row["outcome"],
+        exit_event=row["exit_event"],
+        exit_reason=row["exit_reason"],
+        call_count=row["call_count"],
+        share_of_calls=row["share_of_calls"],
+        win_rate=finite(row["win_rate"]),
+        mean_pnl=finite(row["mean_pnl"]),
+        median_pnl=finite(row["median_pnl"]),
+        total_pnl=row["total_pnl"],
+        mean_holding_minutes=finite(row["mean_holding_minutes"]),
+    )
 
 
 def _token_line(row: Mapping[str, Any]) -> TokenLine:
     return TokenLine(
+        rank=row["token_rank"],
         strategy=row["strategy_name"],
         version=row["strategy_version"],
         chain=row["chain"],
         token_address=row["token_address"],
-        symbol=row["token_symbol"] or "",
+        symbol=row["symbol"] or "",
         trade_count=row["trade_count"],
         skipped_count=row["skipped_count"],
-        win_count=row["win_count"],
         caller_count=row["caller_count"],
+        win_rate=finite(row["win_rate"]),
         mean_pnl=finite(row["mean_pnl"]),
+        median_pnl=finite(row["median_pnl"]),
         total_pnl=row["total_pnl"],
+    )
+
+
+def _gap_line(row: Mapping[str, Any]) -> GapLine:
+    return GapLine(
+        chain=row["chain"],
+        token_address=row["token_address"],
+        month=row["month_name"],
+        interval=row["interval_name"],
+        candle_count=row["candle_count"],
+        missing_count=row["missing_count"],
+        coverage=row["coverage"],
+        gap_count=row["gap_count"],
+        longest_gap_minutes=row["longest_gap_candles"] * row["interval_seconds"] / 60,
+        silent_hours=row["silent_hours"],
+        distorted_count=row["distorted_count"],
     )
 
 

@@ -63,11 +63,13 @@ class Narrowing:
 
 @dataclass(frozen=True, slots=True)
 class TradeLine:
-    """What became of a call under a strategy version; see `int_trades`.
+    """What became of a call under a strategy version; see `mart_trades`.
 
     Attributes:
         pnl: None when nothing was bought.
-        exit_event: The last selling event; empty when nothing was sold.
+        exit_event: The last selling event; empty when nothing was bought.
+        end_reason: Why it sold last, or why nothing was bought; empty when no reason was noted.
+        action_count: Buys, sells, targets and re-entries: how much happened.
     """
 
     strategy: str
@@ -80,11 +82,11 @@ class TradeLine:
     symbol: str
     signal_at: datetime
     entered_at: datetime | None
-    exited_at: datetime | None
+    holding_minutes: float | None
     exit_event: str
+    end_reason: str
     pnl: float | None
-    event_count: int
-    event_kinds: int
+    action_count: int
     data_quality: str
 
 
@@ -146,7 +148,7 @@ class RunDetail:
 
 @dataclass(frozen=True, slots=True)
 class CallerMonth:
-    """Results of a caller's calls of a month, under a strategy version."""
+    """Results of a caller's calls of a month, under a strategy version; see `mart_caller_months`."""
 
     strategy: str
     version: str
@@ -155,24 +157,32 @@ class CallerMonth:
     skipped_count: int
     win_rate: float | None
     mean_pnl: float | None
+    mean_pnl_lower: float | None
     total_pnl: float
+    is_small_sample: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ExitLine:
-    """How many trades of a strategy version ended in an event, and with what result."""
+    """How many calls of a strategy version ended so, and with what result; see `mart_exit_reasons`."""
 
+    outcome: str
     exit_event: str
-    trade_count: int
-    win_count: int
-    mean_pnl: float
+    exit_reason: str
+    call_count: int
+    share_of_calls: float
+    win_rate: float | None
+    mean_pnl: float | None
+    median_pnl: float | None
     total_pnl: float
+    mean_holding_minutes: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLine:
-    """Results on a token under a strategy version."""
+    """Results on a token under a strategy version; see `mart_token_results`."""
 
+    rank: int
     strategy: str
     version: str
     chain: str
@@ -180,9 +190,10 @@ class TokenLine:
     symbol: str
     trade_count: int
     skipped_count: int
-    win_count: int
     caller_count: int
+    win_rate: float | None
     mean_pnl: float | None
+    median_pnl: float | None
     total_pnl: float
 
 
@@ -228,14 +239,43 @@ class QualityCount:
 
 
 @dataclass(frozen=True, slots=True)
-class FailedRuns:
-    """Runs that failed for one reason."""
+class FailureLine:
+    """What failed for one kind of reason; see `mart_failure_reasons`."""
 
-    strategy: str
-    version: str
+    area: str
     reason: str
-    run_count: int
-    first_run_id: int
+    failure_count: int
+    last_at: datetime
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLine:
+    """A measure of whether everything is up to date; see `mart_pipeline_health`."""
+
+    area: str
+    measure: str
+    value: int
+    latest_at: datetime | None
+    is_problem: bool
+    what_it_means: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapLine:
+    """A month of a token in which candles are missing; see `mart_data_coverage`."""
+
+    chain: str
+    token_address: str
+    month: str
+    interval: str
+    candle_count: int
+    missing_count: int
+    coverage: float
+    gap_count: int
+    longest_gap_minutes: float
+    silent_hours: float
+    distorted_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +300,10 @@ class SiteContent:
         searches: Searches that are listed, newest first.
         search_pages: The searches that have a page.
         qualities: Current runs by what their candles were like.
-        failures: Why runs failed.
+        failures: Why runs, searches and backfills failed.
+        health: Whether everything is up to date.
+        gaps: Months of tokens in which candles are missing, the most missing first.
+        gap_total: All such months.
     """
 
     overview: ReportContent
@@ -282,4 +325,7 @@ class SiteContent:
     search_total: int = 0
     search_pages: tuple[SearchContent, ...] = ()
     qualities: tuple[QualityCount, ...] = ()
-    failures: tuple[FailedRuns, ...] = ()
+    failures: tuple[FailureLine, ...] = ()
+    health: tuple[HealthLine, ...] = ()
+    gaps: tuple[GapLine, ...] = ()
+    gap_total: int = 0

@@ -52,6 +52,9 @@ from quantbot_pipeline.report.site_tables import (
     caller_table,
     exit_table,
     failure_table,
+    gap_table,
+    health_table,
+    mart_source,
     month_table,
     quality_table,
     quarantine_table,
@@ -62,7 +65,7 @@ from quantbot_pipeline.report.site_tables import (
     trade_table,
     trades_source,
 )
-from quantbot_pipeline.report.tables import Column, Link, Source, Table
+from quantbot_pipeline.report.tables import Column, Source, Table
 from quantbot_pipeline.report.trade_chart import drawing_notes, plan_drawing, trade_figure
 from quantbot_pipeline.report.trade_content import TradeContent, event_rows
 from quantbot_pipeline.report.trade_words import describe_trade
@@ -145,6 +148,10 @@ def _drawn_curves(content: SiteContent) -> tuple[EquityCurve, ...]:
     return tuple(islice(curves, len(CURVE_COLOURS)))
 
 
+def _equity_source(content: SiteContent) -> Source:
+    return mart_source("mart_equity_by_day", content.narrowing, order="strategy_name, strategy_version, day")
+
+
 def _index_page(content: SiteContent) -> SitePage:
     overview, strategies = content.overview, _strategies(content)
     best = strategies[0] if strategies else None
@@ -178,10 +185,10 @@ def _index_page(content: SiteContent) -> SitePage:
             "search": search,
             "search_href": search_path(search.job_id) if search and search.job_id in pages else SEARCHES,
             "equity_words": _equity_words(drawn),
-            "equity_sources": (trades_source(content.narrowing),),
+            "equity_sources": (_equity_source(content),),
             "count_sources": (
                 Source("ohlcv_candles"),
-                Source("int_trades"),
+                Source("mart_trades"),
                 Source("alerts", "postgres"),
                 Source("calls", "postgres"),
                 Source("int_run_results", "postgres"),
@@ -225,7 +232,7 @@ def _strategies_page(content: SiteContent) -> SitePage:
         "note": "Realised pnl of all trades closed by the end of each day, per trade.",
         "label": "Realised mean pnl per trade over time, one line per strategy",
         "words": _equity_words(curves),
-        "sources": (trades_source(content.narrowing),),
+        "sources": (_equity_source(content),),
     }
     return _list_page(
         STRATEGIES,
@@ -280,8 +287,10 @@ def _strategy_page(content: SiteContent, row: Standing) -> SitePage:
             "words": f"Rank {row.rank} of {len(content.overview.strategies)} strategy versions.",
             "result": strategy_table([row]),
             "equity_words": _equity_words([curve]) if curve else "",
-            "equity_sources": (trades_source(content.narrowing, *filters),),
-            "exits": exit_table(content.exits.get(name, ()), trades_source(content.narrowing, *filters)),
+            "equity_sources": (Source("mart_equity_by_day", filters=filters, order="day"),),
+            "exits": exit_table(
+                content.exits.get(name, ()), Source("mart_exit_reasons", filters=filters, order="call_count desc")
+            ),
             "spread_words": _spread_words(results, trades),
             "callers": caller_table(
                 callers[:_STRATEGY_CALLERS],
@@ -376,7 +385,9 @@ def _caller_page(content: SiteContent, name: CallerName) -> SitePage:
                 source=Source("mart_caller_leaderboard", filters=filters, order="caller_rank"),
                 with_caller=False,
             ),
-            "months": month_table(months, trades_source(content.narrowing, *filters)),
+            "months": month_table(
+                months, mart_source("mart_caller_months", content.narrowing, *filters, order="month")
+            ),
             "months_words": _months_words(months),
             "trades": trade_table(
                 trades,
@@ -429,7 +440,13 @@ def _tokens_page(content: SiteContent) -> SitePage:
         "Tokens",
         "What was earned on each token under each strategy version. Filter by a token here, or on the page of runs "
         "to find the run that draws its trades.",
-        [token_table(content.tokens, content.token_total, trades_source(content.narrowing))],
+        [
+            token_table(
+                content.tokens,
+                content.token_total,
+                mart_source("mart_token_results", content.narrowing, order="token_rank"),
+            )
+        ],
         empty="No call has been simulated yet.",
     )
 
@@ -491,7 +508,9 @@ def _quality_page(content: SiteContent) -> SitePage:
             "coverage": coverage,
             "coverage_pixels": coverage_height(coverage) if coverage else 0,
             "coverage_words": _coverage_words(coverage),
-            "coverage_table": _coverage_table(coverage),
+            "gaps": gap_table(content.gaps, content.gap_total),
+            "health": health_table(content.health),
+            "problem_count": sum(line.is_problem for line in content.health),
             "qualities": quality_table(content.qualities),
             "failures": failure_table(content.failures),
             "quarantine": quarantine_table(overview.quarantine),
@@ -510,29 +529,6 @@ def _coverage_words(coverage: CoverageMap | None) -> str:
         f"Of all {coverage.token_count:,} tokens together {sum(known) / len(known):.0%} of the time is covered in the "
         f"mean of the cells, least in the one from {coverage.first_days[lowest]:%Y-%m-%d}. The token with the least "
         f"is {worst.token} with {worst.coverage:.0%}."
-    )
-
-
-def _coverage_table(coverage: CoverageMap | None) -> Table:
-    return Table(
-        "coverage",
-        "Tokens with the least coverage",
-        (
-            Column("Token", is_name=True),
-            Column("Covered", "share", "Of the time between its first and last candle"),
-            Column("Cells with gaps", "whole", "Cells of the picture that are not wholly covered"),
-        ),
-        ()
-        if coverage is None
-        else tuple(
-            (
-                Link(token.token),
-                token.coverage,
-                sum(share is not None and share < 1 for share in token.shares),
-            )
-            for token in coverage.tokens
-        ),
-        (Source("ohlcv_candles"),),
     )
 
 
@@ -556,8 +552,8 @@ def _about_page(content: SiteContent) -> SitePage:
 
 
 NARROWED_HOW = (
-    "Trades, runs, tokens and months hold nothing else. Ranks and leaderboards are reckoned over all calls, "
-    "and the counts, searches, models and data quality are of everything."
+    "Trades and runs hold nothing else; months are whole. Ranks, leaderboards, equity, exits and tokens are reckoned "
+    "over all calls, and the counts, searches, models and data quality are of everything."
 )
 """What narrowing does and does not do."""
 
@@ -583,7 +579,7 @@ def choose_drawn(trades: TradeList) -> list[int]:
     if not bought:
         return []
     by_result = sorted(bought, key=lambda trade: (trade.pnl or 0.0, trade.call_id))
-    busiest = sorted(bought, key=lambda trade: (-trade.event_kinds, -trade.event_count, trade.call_id))
+    busiest = sorted(bought, key=lambda trade: (-trade.action_count, trade.call_id))
     chosen = dict.fromkeys([by_result[-1].call_id, by_result[0].call_id, *(trade.call_id for trade in busiest)])
     wanted = set(list(chosen)[:DRAWN_TRADES])
     return [trade.call_id for trade in bought if trade.call_id in wanted]
@@ -605,7 +601,7 @@ def run_page(
         trades: Its calls.
         drawn: Those that are drawn.
     """
-    source = Source("int_trades", filters=(("simulation_run_id", run.run_id),), order="signal_timestamp")
+    source = Source("mart_trades", filters=(("simulation_run_id", run.run_id),), order="signal_timestamp")
     charts, figures = [], {}
     for trade in drawn:
         chart, figure = _drawn_trade(trade)

@@ -7,7 +7,9 @@ from quantbot_pipeline.report.site_content import (
     CallerMonth,
     CallerName,
     ExitLine,
-    FailedRuns,
+    FailureLine,
+    GapLine,
+    HealthLine,
     Narrowing,
     QualityCount,
     RunLine,
@@ -138,10 +140,9 @@ def trade_table(
         columns.append(Column("Strategy"))
     columns += [
         Column("Entered", "moment", "First buy, UTC"),
-        Column("Left", "moment", "Last sell, UTC"),
+        Column("Held", "span", "From the first buy to the last sell"),
         Column("Ended by"),
         Column("Pnl", "percent", "Of the trade's capital, after fees and slippage"),
-        Column("Events", "whole"),
         Column("Candles", "quality", _QUALITY),
     ]
     if with_run:
@@ -158,10 +159,9 @@ def trade_table(
             cells.append(strategy_link(trade.strategy, trade.version))
         cells += [
             trade.entered_at,
-            trade.exited_at,
+            trade.holding_minutes,
             _ended(trade),
             trade.pnl,
-            trade.event_count,
             trade.data_quality,
         ]
         if with_run:
@@ -178,9 +178,14 @@ def trade_table(
 
 
 def _ended(trade: TradeLine) -> str:
-    if trade.pnl is None:
-        return "skipped"
-    return trade.exit_event.replace("_", " ") or "still open"
+    event = "skipped" if trade.pnl is None else trade.exit_event or "still open"
+    return _with_reason(event, trade.end_reason)
+
+
+def _with_reason(event: str, reason: str) -> str:
+    """Return how a trade ended, with the reason where it says more than the event."""
+    said = event if reason in ("", event) else f"{event}, {reason}"
+    return said.replace("_", " ")
 
 
 def token_link(chain: str, address: str, symbol: str = "") -> Link:
@@ -238,27 +243,30 @@ def run_table(
 
 
 def exit_table(exits: Sequence[ExitLine], source: Source) -> Table:
-    """Return how trades of a strategy version ended."""
-    total = sum(line.trade_count for line in exits)
+    """Return how calls under a strategy version ended."""
     return Table(
         "exits",
-        "How trades ended",
+        "How trades ended, and why calls were skipped",
         (
             Column("Ended by", is_name=True),
-            Column("Trades", "whole"),
-            Column("Share", "share"),
+            Column("Calls", "whole"),
+            Column("Share", "share", "Of all calls"),
             Column("Won", "share", "Trades that earned something"),
             Column("Mean pnl", "percent"),
+            Column("Median", "percent"),
             Column("Sum", "multiple", _SUM),
+            Column("Held", "span", "In the mean, from the first buy to the last sell"),
         ),
         tuple(
             (
-                line.exit_event.replace("_", " ") or "still open",
-                line.trade_count,
-                line.trade_count / total,
-                line.win_count / line.trade_count,
+                _with_reason("skipped" if line.outcome == "skipped" else line.exit_event, line.exit_reason),
+                line.call_count,
+                line.share_of_calls,
+                line.win_rate,
                 line.mean_pnl,
-                line.total_pnl,
+                line.median_pnl,
+                line.total_pnl if line.outcome != "skipped" else None,
+                line.mean_holding_minutes,
             )
             for line in exits
         ),
@@ -276,6 +284,7 @@ def month_table(months: Sequence[CallerMonth], source: Source) -> Table:
             Column("Strategy"),
             Column("Trades", "whole"),
             Column("Mean pnl", "percent"),
+            Column("at least", "percent", _AT_LEAST_MEAN),
             Column("Win rate", "share"),
             Column("Sum", "multiple", _SUM),
             Column("Skipped", "whole"),
@@ -283,9 +292,10 @@ def month_table(months: Sequence[CallerMonth], source: Source) -> Table:
         tuple(
             (
                 line.month,
-                strategy_link(line.strategy, line.version),
+                strategy_link(line.strategy, line.version, flag="small" if line.is_small_sample else ""),
                 line.trade_count,
                 line.mean_pnl,
+                line.mean_pnl_lower,
                 line.win_rate,
                 line.total_pnl,
                 line.skipped_count,
@@ -300,27 +310,31 @@ def token_table(tokens: Sequence[TokenLine], total: int, source: Source) -> Tabl
     """Return results by token."""
     note = ""
     if total > len(tokens):
-        note = f"The {len(tokens):,} rows with most trades of {total:,}; 'quantbot tokens' lists them all."
+        note = f"The {len(tokens):,} rows that brought or cost most of {total:,}; 'quantbot tokens' lists them all."
     return Table(
         "tokens",
         "Results by token",
         (
+            Column("#", "whole", "Rank under the strategy, by what the token brought"),
             Column("Token", is_name=True),
             Column("Strategy"),
             Column("Trades", "whole"),
             Column("Mean pnl", "percent"),
+            Column("Median", "percent"),
             Column("Win rate", "share"),
             Column("Sum", "multiple", _SUM),
-            Column("Callers", "whole", "Who called it"),
+            Column("Callers", "whole", "Who called it and led to a trade"),
             Column("Skipped", "whole", "Calls that never bought"),
         ),
         tuple(
             (
+                line.rank,
                 token_link(line.chain, line.token_address, line.symbol),
                 strategy_link(line.strategy, line.version),
                 line.trade_count,
                 line.mean_pnl,
-                line.win_count / line.trade_count if line.trade_count else None,
+                line.median_pnl,
+                line.win_rate,
                 line.total_pnl,
                 line.caller_count,
                 line.skipped_count,
@@ -390,22 +404,81 @@ def quality_table(qualities: Iterable[QualityCount]) -> Table:
     )
 
 
-def failure_table(failures: Iterable[FailedRuns]) -> Table:
-    """Return why runs failed."""
+def failure_table(failures: Iterable[FailureLine]) -> Table:
+    """Return why runs, searches and backfills failed."""
     return Table(
         "failures",
-        "Why runs failed",
+        "What failed, by reason",
         (
-            Column("Strategy", is_name=True),
-            Column("Runs", "whole"),
-            Column("Reason"),
-            Column("First run", "code"),
+            Column("What", is_name=True),
+            Column("Failures", "whole"),
+            Column("Reason", meaning="The last of them; values in it differ from case to case"),
+            Column("Last", "moment", "UTC"),
+        ),
+        tuple((line.area, line.failure_count, line.example, line.last_at) for line in failures),
+        (Source("mart_failure_reasons", "postgres", order="failure_count desc"),),
+    )
+
+
+def health_table(health: Iterable[HealthLine]) -> Table:
+    """Return whether everything is imported, simulated and up to date."""
+    return Table(
+        "health",
+        "Is everything imported, simulated and up to date?",
+        (
+            Column("Measure", is_name=True),
+            Column("", meaning="Whether somebody should look at it"),
+            Column("How many", "whole"),
+            Column("Newest", "moment", "UTC"),
+            Column("What it means"),
         ),
         tuple(
-            (Link(line.strategy, detail=f"v{line.version}"), line.run_count, line.reason, str(line.first_run_id))
-            for line in failures
+            (
+                Link(line.measure.replace("_", " "), detail=line.area),
+                "look" if line.is_problem else "fine",
+                line.value,
+                line.latest_at,
+                line.what_it_means,
+            )
+            for line in health
         ),
-        (Source("simulation_runs", "postgres", (("status", "failed"),), "id"),),
+        (Source("mart_pipeline_health", "postgres", order="is_problem desc, area, measure"),),
+    )
+
+
+def gap_table(gaps: Sequence[GapLine], total: int) -> Table:
+    """Return months of tokens in which candles are missing."""
+    note = f"The {len(gaps):,} months with most missing candles of {total:,}." if total > len(gaps) else ""
+    return Table(
+        "gaps",
+        "Months with missing candles",
+        (
+            Column("Token", is_name=True),
+            Column("Month"),
+            Column("Interval"),
+            Column("Covered", "share"),
+            Column("Missing", "whole", "Candles"),
+            Column("Gaps", "whole"),
+            Column("Longest", "span"),
+            Column("Silent at the end", "span", "From the last candle to the end of the month or of the data"),
+            Column("Flagged", "whole", "Candles whose wick the import judged distorted"),
+        ),
+        tuple(
+            (
+                Link(line.token_address, detail=line.chain, is_address=True),
+                line.month,
+                line.interval,
+                line.coverage,
+                line.missing_count,
+                line.gap_count,
+                line.longest_gap_minutes,
+                line.silent_hours * 60,
+                line.distorted_count,
+            )
+            for line in gaps
+        ),
+        (Source("mart_data_coverage", filters=(("is_finest_interval", 1),), order="missing_count desc"),),
+        note,
     )
 
 
@@ -431,12 +504,18 @@ def quarantine_table(reasons: Iterable[QuarantineReason]) -> Table:
 
 def trades_source(narrowing: Narrowing, *filters: tuple[str, str | int]) -> Source:
     """Return where trades come from."""
+    since = None if narrowing.since is None else ("signal_timestamp", f"{narrowing.since:%Y-%m-%d %H:%M:%S}")
+    return mart_source("mart_trades", narrowing, *filters, order="signal_timestamp desc", since=since)
+
+
+def mart_source(
+    relation: str,
+    narrowing: Narrowing,
+    *filters: tuple[str, str | int],
+    order: str,
+    since: tuple[str, str] | None = None,
+) -> Source:
+    """Return a view that has a column `strategy_name`, narrowed to the strategy that the report is narrowed to."""
     if narrowing.strategy and "strategy_name" not in {column for column, _ in filters}:
         filters = (*filters, ("strategy_name", narrowing.strategy))
-    since = None if narrowing.since is None else f"{narrowing.since:%Y-%m-%d %H:%M:%S}"
-    return Source(
-        "int_trades",
-        filters=filters,
-        order="signal_timestamp desc",
-        since=None if since is None else ("signal_timestamp", since),
-    )
+    return Source(relation, filters=filters, order=order, since=since)

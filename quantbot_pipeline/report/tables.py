@@ -17,15 +17,17 @@ ColumnKind = Literal[
     "multiple",
     "number",
     "price",
+    "span",
     "moment",
     "instant",
     "day",
     "interval",
     "quality",
 ]
-"""How values are written: `percent` is signed and coloured, `share` is not, `multiple` is in capitals of a trade."""
+"""How values are written: `percent` is signed and coloured, `share` is not; `multiple` is in capitals of a trade,
+`span` in minutes; `moment` is a time, `instant` seconds since the epoch."""
 
-NUMBER_KINDS = frozenset({"whole", "percent", "share", "multiple", "number", "price"})
+NUMBER_KINDS = frozenset({"whole", "percent", "share", "multiple", "number", "price", "span"})
 """Kinds that stand on the right, under each other."""
 
 

@@ -65,8 +65,8 @@ def write_current_report(
                 write_model_card(row, directory, drift_for_card(row, state, history))
         _write_runs(state, history, content, folder, on_progress)
         pages = list(list_pages(content))
-        for number, page in enumerate(pages[:-1], start=1):
-            on_progress(f"writing the report: page {number} of {len(pages)}")
+        on_progress("writing the report: lists")
+        for page in pages[:-1]:
             folder.put(render_site_page(page, generated_at=now, narrowing=narrowing))
         changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing))
     return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)))

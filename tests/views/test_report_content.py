@@ -18,6 +18,7 @@ from quantbot_pipeline.report.content import (
 )
 from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.storage.records import ImportRecord, NewModel, NewTrial
+from quantbot_pipeline.storage.views import build_views
 
 pytestmark = pytest.mark.server
 
@@ -25,6 +26,12 @@ NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
 def _collect(scene: Scene) -> ReportContent:
+    build_views(
+        scene.urls.postgres,
+        scene.urls.clickhouse,
+        databases=["clickhouse"],
+        selection=["+mart_strategy_leaderboard", "+mart_equity_by_day"],
+    ).require_all()
     return collect_report(scene.state, scene.history, generated_at=NOW)
 
 

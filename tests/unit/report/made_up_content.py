@@ -24,7 +24,9 @@ from quantbot_pipeline.report.content import (
 from quantbot_pipeline.report.site_content import (
     CallerMonth,
     ExitLine,
-    FailedRuns,
+    FailureLine,
+    GapLine,
+    HealthLine,
     Narrowing,
     QualityCount,
     RunDetail,
@@ -137,11 +139,11 @@ def trade_lines(text: str, count: int) -> tuple[TradeLine, ...]:
             symbol=text if k % 2 else "",
             signal_at=NOON - timedelta(hours=k),
             entered_at=NOON - timedelta(hours=k) if k % 7 else None,
-            exited_at=NOON - timedelta(hours=k - 1) if k % 7 else None,
+            holding_minutes=60.0 if k % 7 else None,
             exit_event=("stop_loss", "target_hit")[k % 2] if k % 7 else "",
+            end_reason=text if k % 7 else "timeout",
             pnl=((k * 37) % 101 - 50) / 100 if k % 7 else None,
-            event_count=3,
-            event_kinds=3,
+            action_count=3,
             data_quality=("good", "gaps", "stale", "sparse", "unknown")[k % 5],
         )
         for k in range(count)
@@ -205,16 +207,23 @@ def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narro
         caller_pages=(caller,),
         caller_total=12,
         caller_months={
-            caller: tuple(CallerMonth(text, "1", f"2025-0{k}", 10, 1, 0.5, 0.1 * k, 1.0 * k) for k in range(1, 4))
+            caller: tuple(
+                CallerMonth(text, "1", f"2025-0{k}", 10, 1, 0.5, 0.1 * k, None, 1.0 * k, True) for k in range(1, 4)
+            )
         },
         caller_trades={caller: trades},
         strategy_trades={name: trades},
         strategy_documents={name: StrategyDocument(text, {"name": text}, "0" * 64)},
-        exits={name: (ExitLine("stop_loss", 3, 0, -0.2, -0.6), ExitLine("", 1, 1, 0.5, 0.5))},
+        exits={
+            name: (
+                ExitLine("traded", "stop_loss", "initial", 3, 0.75, 0.0, -0.2, -0.2, -0.6, 90.0),
+                ExitLine("skipped", "entry_skipped", "no_candles", 1, 0.25, None, None, None, 0.0, None),
+            )
+        },
         runs=(run_line(text), run_line(text, 8)),
         run_total=9,
         run_pages=(7,),
-        tokens=(TokenLine(text, "1", "solana", text, "", 3, 1, 2, 1, 0.1, 0.3),),
+        tokens=(TokenLine(1, text, "1", "solana", text, "", 3, 1, 1, 0.5, 0.1, 0.1, 0.3),),
         token_total=4,
         searches=(
             SearchLine(search.job_id, text, "completed", text, text, text, 12, made_at, made_at),
@@ -223,5 +232,8 @@ def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narro
         search_total=2,
         search_pages=(search,),
         qualities=(QualityCount(text, "1", "gaps", 3, 12),),
-        failures=(FailedRuns(text, "1", text, 2, 5),),
+        failures=(FailureLine("runs", text, 2, NOON, text),),
+        health=(HealthLine("runs", "runs_failed", 2, NOON, True, text),),
+        gaps=(GapLine("solana", text, "2025-02", "5m", 90, 10, 0.9, 2, 25.0, 0.5, 0),),
+        gap_total=3,
     )

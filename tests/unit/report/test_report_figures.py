@@ -43,8 +43,8 @@ def test_spread_of_equal_results_is_drawn_too(results: list[float]) -> None:
 
 
 def test_months_are_drawn_of_the_strategies_with_most_trades() -> None:
-    months = [CallerMonth(f"s{k}", "1", "2025-01", k + 1, 0, 0.5, 0.1, 0.1) for k in range(9)]
-    skipped = CallerMonth("never bought", "1", "2025-01", 0, 99, None, None, 0.0)
+    months = [CallerMonth(f"s{k}", "1", "2025-01", k + 1, 0, 0.5, 0.1, None, 0.1, True) for k in range(9)]
+    skipped = CallerMonth("never bought", "1", "2025-01", 0, 99, None, None, None, 0.0, True)
 
     traces = months_figure([*months, skipped])["data"]
 

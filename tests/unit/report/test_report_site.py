@@ -92,14 +92,17 @@ def hostile() -> dict[str, RenderedPage]:
         ("runs.html", "The first 2 of 9 runs"),
         ("runs/7.html", "target hit"),
         ("runs/7.html", "1 of 25 trades are drawn"),
-        ("tokens.html", "The 1 rows with most trades of 4"),
+        ("tokens.html", "The 1 rows that brought or cost most of 4"),
         ("searches.html", "The newest 1 of 2 searches have a page"),
         ("searches/3.html", "some-name = some-name"),
         ("models.html", "higher is better"),
         ("quality.html", "A cell holds 2 days. The 2 tokens with the least coverage of 70"),
         ("quality.html", "select * from quarantine order by id"),
         (strategy_path(("some-name", "1")), "The latest 30 of 35 calls"),
-        (strategy_path(("some-name", "1")), "still open"),
+        (strategy_path(("some-name", "1")), "skipped, no candles"),
+        (strategy_path(("some-name", "1")), "skipped, timeout"),
+        ("quality.html", "1 of 1 measures want a look"),
+        ("quality.html", "The 1 months with most missing candles of 3"),
         (caller_path(("some-name", "some-name")), "2025-03"),
         ("about.html", "quantbot report --run ID"),
     ],
@@ -283,7 +286,7 @@ def test_paths_of_any_name_stay_in_their_folder(name: str) -> None:
 def test_a_run_draws_its_best_its_worst_and_those_in_which_most_happens() -> None:
     lines = site_content(trade_count=30).strategy_trades["plain", "1"].trades
     bought = [line for line in lines if line.pnl is not None]
-    busy = replace(bought[5], event_kinds=9)
+    busy = replace(bought[5], action_count=9)
     trades = TradeList(tuple(busy if line.call_id == busy.call_id else line for line in lines), 30)
 
     drawn = choose_drawn(trades)

@@ -1,22 +1,24 @@
 -- Results of callers by month, under every strategy version.
 -- grain: one row per caller, strategy version and month of the call, oldest first
--- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s
--- units: month as YYYY-MM; pnl on capital 1 per trade
+-- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s: months that it lies in
+--   or before
+-- units: month as YYYY-MM; else as in mart_caller_months
 select
     caller_source,
     caller_handle,
     strategy_name,
     strategy_version,
-    formatDateTime(signal_timestamp, '%Y-%m') as month,
-    countIf(has_bought) as trade_count,
-    countIf(not has_bought) as skipped_count,
-    if(trade_count = 0, null, countIf(has_bought and pnl > 0) / trade_count) as win_rate,
-    if(trade_count = 0, null, sum(pnl) / trade_count) as mean_pnl,
-    sum(pnl) as total_pnl
-from int_trades
+    formatDateTime(month, '%Y-%m') as month_name,
+    trade_count,
+    skipped_count,
+    win_rate,
+    mean_pnl,
+    mean_pnl_lower,
+    total_pnl,
+    is_small_sample
+from mart_caller_months
 where
     (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
     and ({strategy:String} = '' or strategy_name = {strategy:String})
-    and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
-group by caller_source, caller_handle, strategy_name, strategy_version, month
+    and toInt64(toUnixTimestamp(toDateTime(month + interval 1 month, 'UTC'))) > {since_s:Int64}
 order by caller_source, caller_handle, strategy_name, strategy_version, month

@@ -1,7 +1,7 @@
 -- The latest calls of callers under every strategy version, and what became of them.
 -- grain: one row per caller, strategy version and call, latest first; trade_total is the number of all of the caller
 -- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s, trade_limit (by caller)
--- units: as in int_trades; times in seconds since the epoch, UTC
+-- units: as in mart_trades; times in seconds since the epoch, UTC
 select
     strategy_name,
     strategy_version,
@@ -13,16 +13,19 @@ select
     token_address,
     symbol,
     toInt64(toUnixTimestamp(signal_timestamp)) as signal_s,
-    has_bought,
+    outcome,
     toInt64(toUnixTimestamp(entered_at)) as entered_s,
-    toInt64(toUnixTimestamp(exited_at)) as exited_s,
+    holding_minutes,
     exit_event,
+    coalesce(exit_reason, skip_reason) as end_reason,
     pnl,
-    event_count,
-    event_type_count,
+    buy_count,
+    sell_count,
+    target_count,
+    reentry_count,
     data_quality,
     count() over (partition by caller_source, caller_handle) as trade_total
-from int_trades
+from mart_trades
 where
     (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
     and ({strategy:String} = '' or strategy_name = {strategy:String})

@@ -4,15 +4,11 @@
 select
     strategy_name,
     strategy_version,
-    toString(toDate(exited_at, 'UTC')) as day,
-    sum(pnl) as pnl,
-    count() as trade_count
-from int_trades
-where has_bought
-group by
-    strategy_name,
-    strategy_version,
-    day
+    toString(toDate(day, 'UTC')) as day,
+    pnl,
+    trade_count
+from mart_equity_by_day
+where trade_count > 0
 order by
     strategy_name,
     strategy_version,

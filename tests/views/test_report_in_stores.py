@@ -1,0 +1,137 @@
+"""The report's pages, collected and written from real stores."""
+
+import json
+import re
+from html import unescape
+from pathlib import Path
+
+import psycopg
+import pytest
+from view_scene import JANUARY, Scene
+
+from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.report.site_content import Narrowing
+from quantbot_pipeline.report.site_paths import caller_path, strategy_path
+from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
+from quantbot_pipeline.storage.views import build_views
+from quantbot_pipeline.workflows.write_report import WrittenReport, write_current_report
+
+pytestmark = pytest.mark.server
+
+HOSTILE = "it's \\ <script>alert(1)</script>"
+
+
+def _build(scene: Scene) -> None:
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
+
+
+def _write(scene: Scene, folder: Path, narrowing: Narrowing | None = None) -> WrittenReport:
+    return write_current_report(scene.state, scene.history, folder, narrowing=narrowing)
+
+
+def _pages(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*.html")}
+
+
+def _statements(folder: Path) -> dict[str, str]:
+    """Return every statement that a page shows, with the command that says where to ask it."""
+    found = {}
+    for path in folder.rglob("*.html"):
+        shown = re.findall(
+            r"quantbot url (\w+)</code> and:</p>\s*<pre[^>]*><code>(.*?)</code>", path.read_text("utf-8"), re.S
+        )
+        found |= {unescape(statement): database for database, statement in shown}
+    return found
+
+
+def test_a_report_is_of_current_runs_and_is_rebuilt_where_it_changed(scene: Scene, tmp_path: Path) -> None:
+    first, second = scene.call("ann", "A", day=2), scene.call(HOSTILE, "A", day=9)
+    superseded = scene.run("s", {first: 0.5, second: None}, scope="one")
+    current = scene.run("s", {first: 0.4, second: None}, scope="one")
+    failed = scene.run("s", {first: 0.4}, is_completed=False, error="no candles")
+    other = scene.run(HOSTILE, {second: -0.3})
+
+    _build(scene)
+    written = _write(scene, tmp_path)
+
+    assert written.changes.page_count == len(_pages(tmp_path))
+    assert {
+        f"runs/{current}.html",
+        f"runs/{other}.html",
+        strategy_path(("s", "1")),
+        strategy_path((HOSTILE, "1")),
+        caller_path(("test", "ann")),
+        caller_path(("test", HOSTILE)),
+    } <= _pages(tmp_path)
+    assert not {f"runs/{superseded}.html", f"runs/{failed}.html"} & _pages(tmp_path)
+    run = (tmp_path / f"runs/{current}.html").read_text(encoding="utf-8")
+    assert "+40.0" in run
+    assert "no candles are stored for this time" in run.lower()
+    assert "skipped" in run
+    assert "<script>alert" not in "".join((tmp_path / page).read_text(encoding="utf-8") for page in _pages(tmp_path))
+
+    # Nothing changed: the pages of runs are not even collected, and no other is written but the index, whose time is
+    # another one when the minute is.
+    again = _write(scene, tmp_path)
+    assert again.changes.page_count == written.changes.page_count
+    assert again.changes.written <= 1
+
+    # A newer run takes the place of one: its page goes.
+    newer = scene.run("s", {first: 0.6, second: None}, scope="one")
+    _build(scene)
+    later = _write(scene, tmp_path)
+    assert later.changes.removed == 1
+    assert f"runs/{newer}.html" in _pages(tmp_path)
+    assert f"runs/{current}.html" not in _pages(tmp_path)
+
+    for missing, why in (
+        (superseded, f"superseded by run {newer}|superseded by run {current}"),
+        (failed, "is failed: no candles"),
+        (10**9, "there is no run 1000000000"),
+    ):
+        with pytest.raises(DataError, match=why):
+            _write(scene, tmp_path, Narrowing(run_ids=(missing,)))
+    with pytest.raises(DataError, match="strategy 'nope' has no completed, current backtest"):
+        _write(scene, tmp_path, Narrowing(strategy="nope"))
+    with pytest.raises(DataError, match="caller 'test/nobody' has no call"):
+        _write(scene, tmp_path, Narrowing(caller=("test", "nobody")))
+
+    narrowed = tmp_path / "narrowed"
+    asked = _write(scene, narrowed, Narrowing("s", ("test", "ann"), JANUARY.replace(day=5), (newer,)))
+    assert [path.relative_to(narrowed).as_posix() for path in asked.asked_for] == [
+        f"runs/{newer}.html",
+        caller_path(("test", "ann")),
+        strategy_path(("s", "1")),
+    ]
+    assert strategy_path((HOSTILE, "1")) not in _pages(narrowed)
+    # Ann called on the 2nd, the other one on the 9th.
+    assert "There is no call in what this report is narrowed to" in (narrowed / caller_path(("test", "ann"))).read_text(
+        encoding="utf-8"
+    )
+
+    # Every statement that stands under a table can be run as it is, and says what is shown.
+    statements = _statements(tmp_path)
+    assert len(statements) > 20
+    assert any(HOSTILE.replace("'", "''") in statement.replace("\\\\", "\\") for statement in statements)
+    clickhouse = ClickHouseConnection(scene.urls.clickhouse)
+    with psycopg.connect(scene.urls.postgres) as postgres:
+        for statement, database in statements.items():
+            if database == "postgres":
+                postgres.execute(statement.encode()).fetchall()
+            else:
+                clickhouse.fetch_table(statement, name="shown")
+    rows = clickhouse.fetch_table(
+        next(each for each in statements if "mart_trades" in each and f"simulation_run_id = {newer}" in each),
+        name="run",
+    ).to_pylist()
+    clickhouse.close()
+    assert sorted((row["call_id"], row["outcome"]) for row in rows) == [(first, "won"), (second, "skipped")]
+    assert json.loads((tmp_path / ".quantbot-report.json").read_text(encoding="utf-8"))["version"] == 1
+
+
+def test_an_empty_home_has_a_report_that_says_what_to_do(scene: Scene, tmp_path: Path) -> None:
+    _build(scene)
+    written = _write(scene, tmp_path)
+
+    assert "No backtest has been completed yet" in written.changes.index.read_text(encoding="utf-8")
+    assert not [page for page in _pages(tmp_path) if page.startswith(("runs/", "strategies/", "callers/"))]
