@@ -296,10 +296,25 @@ def test_report_and_views_answer_in_json(stocked: Quantbot) -> None:
     assert report["pages"] == report["written"] + report["unchanged"]
     assert Path(report["report"]).name == "index.html"
     assert Path(report["report"]).stat().st_size > 20_000
-    assert "postgres.mart_caller_leaderboard" in stocked("views", "apply", "--json").document["views"]
-    results = stocked("views", "test", "--json")
+    # The report built them.
+    built = stocked("views", "build", "--select", "+mart_caller_leaderboard", "--database", "postgres", "--json")
+    assert built.code == 0
+    assert {"database": "postgres", "view": "mart_caller_leaderboard", "outcome": "unchanged"}.items() <= (
+        built.document[-1].items()
+    )
+    results = stocked("views", "test", "--select", "mart_*", "--json")
     assert results.code == 0
     assert {row["result"] for row in results.document} == {"passed"}
+    stocked("views", "build", "--select", "mart_caler_leaderboard").refuses("did you mean mart_caller_leaderboard")
+
+
+def test_views_are_described_without_a_server(quantbot: Quantbot, tmp_path: Path) -> None:
+    answer = quantbot("views", "docs", "--select", "mart_*", "--out", str(tmp_path / "site"), "--json").document
+
+    assert [Path(answer[kind]).name for kind in ("page", "data")] == ["views.html", "views.json"]
+    assert "mart_caller_leaderboard" in Path(answer["page"]).read_text(encoding="utf-8")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    quantbot("views", "docs", "--out", str(tmp_path / "file")).refuses("can't be written to", str(tmp_path / "file"))
 
 
 @pytest.mark.server
@@ -400,3 +415,5 @@ def test_printed_addresses_let_a_client_in(quantbot: Quantbot, databases: Databa
     client = clickhouse_connect.get_client(dsn=quantbot("url", "clickhouse").out.strip())
     assert int(client.command("select 1")) == 1
     client.close()
+    # These servers are external ones, as far as this home is concerned.
+    quantbot("url", "postgres", "--read-only").refuses("users are its own matter", "docs/dashboards.md", code=3)
