@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from quantbot_pipeline.optimization.tally import TrialRecord
 from quantbot_pipeline.report.search_content import SearchContent, first_score, shortened, value_text
 from quantbot_pipeline.report.search_figures import improvements
 from quantbot_pipeline.report.search_importance import estimate_importance
@@ -16,6 +17,7 @@ from quantbot_pipeline.report.search_words import (
 from quantbot_pipeline.report.small_plots import plot_lines, plot_points
 
 _BEST_TRIALS = 5
+_FRONT_TRIALS = 10
 _PARAMETERS = 12
 _LENGTH = 60
 
@@ -31,7 +33,9 @@ def search_metadata(search: SearchContent) -> dict[str, str]:
     """
     found = {"verdict": _verdict(search), "states": _text(state_counts(search.counts) or "none")}
     if search.best:
-        found["best_trials"] = _best(search)
+        found["best_trials"] = _trials(search, search.best[:_BEST_TRIALS])
+    if len(search.goals) > 1 and search.front:
+        found["pareto_front"] = _front(search)
     goal = search.goals[0]
     scored = search.scored()
     if scored:
@@ -65,7 +69,16 @@ def _verdict(search: SearchContent) -> str:
     return "\n".join(lines)
 
 
-def _best(search: SearchContent) -> str:
+def _front(search: SearchContent) -> str:
+    """Return the front from one end to the other, or as many of its trials, evenly chosen, as there is room for."""
+    ordered = sorted(search.front, key=lambda trial: (-(first_score(trial) or 0.0), trial.index))
+    count = min(_FRONT_TRIALS, len(ordered))
+    shown = [ordered[k * (len(ordered) - 1) // max(count - 1, 1)] for k in range(count)]
+    table = _trials(search, shown)
+    return table if count == len(ordered) else f"{table}\n\n{_text(f'{count} of {len(ordered)} trials, evenly chosen')}"
+
+
+def _trials(search: SearchContent, trials: Sequence[TrialRecord]) -> str:
     rows = [
         [
             str(trial.index),
@@ -74,7 +87,7 @@ def _best(search: SearchContent) -> str:
                 f"{path} = {shortened(value_text(value), _LENGTH)}" for path, value in in_order(search, trial.params)
             ),
         ]
-        for trial in search.best[:_BEST_TRIALS]
+        for trial in trials
     ]
     return _table(["trial", *(goal.text for goal in search.goals), "parameters"], rows)
 

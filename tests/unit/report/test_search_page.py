@@ -95,6 +95,17 @@ def test_metadata_has_small_pictures_and_the_verdict() -> None:
         ElementTree.fromstring(base64.b64decode(encoded[1]))  # noqa: S314 - made here
 
 
+def test_metadata_of_several_goals_has_the_front_from_end_to_end() -> None:
+    made = search(goal_count=2)
+    lines = search_metadata(made)["pareto_front"].splitlines()
+
+    ordered = sorted(made.front, key=lambda trial: -(trial.scores or (0.0,))[0])
+    assert len(ordered) > 10
+    assert lines[2].startswith(f"| {ordered[0].index} |")
+    assert lines[11].startswith(f"| {ordered[-1].index} |")
+    assert unescape(lines[13]) == f"10 of {len(ordered)} trials, evenly chosen"
+
+
 def test_metadata_of_a_search_without_scores_says_so() -> None:
     found = search_metadata(search(0, 12, has_evidence=False))
 
