@@ -43,9 +43,10 @@ quantbot features build --feature {ATTRIBUTE_PREFIX}score
 quantbot features list --json
 ```
 
-`--strategy` names the strategy whose trades are the callers' records; `quantbot train` builds what it needs. Only
-calls whose inputs changed are built again: each row of `ml_features` has a stamp over the set, the version of the engine, its
-features that need no candles, and the contents of its token's candles up to the month of the call. `feature_set` is
+`--strategy` names the strategy whose trades are the callers' records; `quantbot train` and `quantbot score` build what they
+need. Only calls whose inputs changed are built again: each row of `ml_features` has a stamp over the set, the version of the
+engine, its features that need no candles, and the contents of its token's candles up to the month of the call. A score keeps the
+stamp and the values that it was made of. `feature_set` is
 `{FEATURE_SET}/<strategy>`, followed by the user's own features, so that sets for two strategies stand side by side.
 
 **Your own columns.** `--feature {ATTRIBUTE_PREFIX}<column>` takes a number (or true and false, as 1 and 0) from the alert's

@@ -161,8 +161,15 @@ def profiles_of(row: ModelRow) -> dict[str, Profile]:
 def _values(scored: pa.Table, names: tuple[str, ...]) -> dict[str, FloatArray]:
     """Return the columns of scored calls: what was read of each, and the score."""
     found = {name: np.full(scored.num_rows, np.nan) for name in names}
-    for place, values in enumerate(scored["values"].to_pylist()):
-        for name, value in values:
-            if name in found:
-                found[name][place] = value
+    maps = scored["values"].combine_chunks()
+    if isinstance(maps, pa.ChunkedArray):
+        maps = pa.concat_arrays(maps.chunks)
+    # All features of all calls one after the other: loops over calls would take seconds for a month of them.
+    rows = np.repeat(np.arange(scored.num_rows), np.diff(maps.offsets.to_numpy()))
+    read = maps.keys.dictionary_encode()
+    codes, values = read.indices.to_numpy(), maps.items.to_numpy(zero_copy_only=False)
+    for code, name in enumerate(read.dictionary.to_pylist()):
+        if name in found:
+            chosen = codes == code
+            found[name][rows[chosen]] = values[chosen]
     return found | {SCORE: float_column(scored, SCORE)}
