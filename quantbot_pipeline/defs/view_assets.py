@@ -28,7 +28,7 @@ def _view_key(database: str, name: str) -> dg.AssetKey:
 
 def _upstream(view: View) -> set[dg.AssetKey]:
     assets = {"tokens", "callers", "alerts", "calls", "strategies", "ohlcv_candles", *SIMULATION_ASSETS}
-    assets |= {"optimization_jobs", "optimization_trials", "ml_features", "ml_models"}
+    assets |= {"optimization_jobs", "optimization_trials", "ml_features", "ml_models", "ml_scores"}
     tables = {_MIRRORED.get(name, name) for name in view.sources}
     return {_view_key(view.database, name) for name in view.refs} | {dg.AssetKey(name) for name in tables & assets}
 

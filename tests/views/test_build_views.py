@@ -346,6 +346,20 @@ def test_a_table_takes_in_new_rows_and_is_left_alone_without_them(bench: Workben
     assert {view.outcome for view in bench.build().views if view.view == "mart_things"} == {"filled"}
 
 
+def test_a_chosen_table_takes_in_what_the_table_below_it_has_to_take_in_first(bench: Workbench) -> None:
+    """It was filled from the old rows below, marked as filled from the new ones, and left alone from then on."""
+    bench.write("int_things", "select id from {{ source('things') }}", header="materialized: table\n")
+    bench.write("mart_things", "select id from {{ ref('int_things') }}", header="materialized: table\n")
+    bench.build()
+    for database in DATABASES:
+        bench.run(database, "insert into things values (4, 'd')")
+
+    bench.build("mart_things")
+
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [1, 2, 3, 4]
+
+
 def test_indexes_of_a_table_are_made_in_postgres(bench: Workbench) -> None:
     bench.write("mart_things", "select id from {{ source('things') }}", header="materialized: table\n")
     path = bench.folder / "postgres" / "mart_things.sql"

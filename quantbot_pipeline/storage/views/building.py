@@ -110,7 +110,7 @@ def build_views(
         clickhouse_url: `http(s)://user:password@host:port/database`.
         databases: In which to build.
         selection: See `select_views`; all views when empty. Views above a chosen one are built aside for it where
-            they changed, and go on showing what they showed.
+            they changed, and go on showing what they showed; tables above it are filled.
         is_describing: Also run the tests of chosen views that did not change, on the rows of now, and return all
             columns and the row counts of tables.
         folder: Folder with a folder of view files per database; the project's by default.
@@ -258,7 +258,8 @@ class _Builder:
         build_name = self._build_names[view.name]
         result = BuiltView(self._database, view.name, "unchanged" if present else "built")
         contents = None
-        if view.materialized == "table" and (present is None or view.name in self._chosen):
+        if view.materialized == "table":
+            # Also of one that was not chosen: what is filled from it would else hold old rows under a new mark.
             contents = self._builds.contents(self._sources_of(view))
             if present is not None and (contents is None or contents != present.contents):
                 result = replace(result, outcome="filled")

@@ -17,6 +17,8 @@ from quantbot_pipeline.storage.views.states import (
 )
 from quantbot_pipeline.storage.views.testing import ACCEPTED_VALUES, failures_statement
 
+_SPILL_BYTES = 1_000_000_000
+
 
 class ClickHouseBuilds:
     """Views of one ClickHouse database.
@@ -143,7 +145,9 @@ class ClickHouseBuilds:
             "clickhouse", test, address, lambda name: addresses.get(name, self.source_address(name))
         )
         rows = self._connection.fetch_table(
-            statement.replace(ACCEPTED_VALUES, "{values:Array(String)}"),
+            # Keys of a hundred million rows go to the disk, not over the limit of memory.
+            statement.replace(ACCEPTED_VALUES, "{values:Array(String)}")
+            + f" settings max_bytes_before_external_group_by = {_SPILL_BYTES}",
             name=f"test {test}",
             # Without a parameter in it, the client would take a per cent sign for one.
             parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
