@@ -163,7 +163,9 @@ def build_report_asset() -> dg.AssetsDefinition:
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult[None]:
         """HTML pages that need no network: leaderboards, callers, runs with their trades, searches, models, data."""
-        from quantbot_pipeline.workflows.write_report import write_current_report  # plotly is slow to import
+        # Plotly and the templates are slow to import.
+        from quantbot_pipeline.report.trade_collect import plot_extreme_trades
+        from quantbot_pipeline.workflows.write_report import write_current_report
 
         changes = write_current_report(state_store, history_store, settings.reports_directory).changes
         return dg.MaterializeResult(
@@ -173,6 +175,10 @@ def build_report_asset() -> dg.AssetsDefinition:
                 "pages_written": changes.written,
                 "pages_removed": changes.removed,
                 **report_plots(history_store),
+                **{
+                    name: dg.MetadataValue.md(plot)
+                    for name, plot in plot_extreme_trades(state_store, history_store).items()
+                },
             }
         )
 

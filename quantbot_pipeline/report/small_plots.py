@@ -117,6 +117,51 @@ def plot_points(points: Sequence[tuple[float, float]], steps: Sequence[tuple[flo
     return _markdown(parts, title)
 
 
+def plot_price(
+    prices: Sequence[tuple[float, float]],
+    buys: Sequence[tuple[float, float]],
+    sells: Sequence[tuple[float, float]],
+    *,
+    title: str,
+    first: str = "",
+    last: str = "",
+) -> str:
+    """Return a price with the places where it was bought and sold, as Markdown.
+
+    Args:
+        prices: Time and price, by time; of more than 200 so many are shown.
+        buys: Time and price of each, marked by triangles that point up.
+        sells: The same, pointing down.
+        title: What it is.
+        first: What the left end of the axis is.
+        last: What the right end is.
+    """
+    shown = _thinned(prices)
+    every = [*shown, *buys, *sells]
+    left, right = min((x for x, _ in every), default=0.0), max((x for x, _ in every), default=1.0)
+    low, high = min((y for _, y in every), default=0.0), max((y for _, y in every), default=1.0)
+    inner_width, inner_height = _WIDTH - _LEFT - 10, _HEIGHT - _TOP - _BOTTOM
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - left) / (right - left) if right > left else 0.5
+        above = (y - low) / (high - low) if high > low else 0.5
+        return _LEFT + inner_width * across, _TOP + inner_height * (1 - above)
+
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*price) for price in shown))
+    parts = [
+        _text(_LEFT - 6, _TOP + 8, f"{high:.3g}", anchor="end"),
+        _text(_LEFT - 6, _TOP + inner_height, f"{low:.3g}", anchor="end"),
+        _text(_LEFT, _HEIGHT - 6, first),
+        _text(_WIDTH - 10, _HEIGHT - 6, last, anchor="end"),
+        f'<polyline points="{line}" fill="none" stroke="#888" stroke-width="1.2"/>',
+    ]
+    for marks, colour, tip in ((buys, _COLOURS[0], -6), (sells, _COLOURS[1], 6)):
+        for x, y in (place(*mark) for mark in marks):
+            corners = f"{x:.1f},{y + tip:.1f} {x - 6:.1f},{y - tip * 0.7:.1f} {x + 6:.1f},{y - tip * 0.7:.1f}"
+            parts.append(f'<polygon points="{corners}" fill="{colour}" stroke="#fff"/>')
+    return _markdown(parts, title)
+
+
 def _thinned(values: Sequence[_Value]) -> list[_Value]:
     """Return so many of the values that a small plot can show, the last among them."""
     if len(values) <= _MOST_POINTS:

@@ -14,6 +14,7 @@ from quantbot_pipeline.engine.reference import warm_up_candles
 from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, event_from_row, indicator_lines
+from quantbot_pipeline.report.trade_words import plot_small_trade
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 
@@ -29,6 +30,19 @@ _INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 _UNKNOWN_INTERVAL = 60
 
 _NAMES_SHOWN = 8
+
+# Of `lists/list_trades`: the first one by pnl, whatever it is of.
+_EVERY_TRADE = {
+    "sort": "pnl",
+    "is_descending": 0,
+    "row_limit": 1,
+    "strategy": "",
+    "caller": "",
+    "token": "",
+    "since_s": 0,
+    "run_id": 0,
+    "outcome": "traded",
+}
 
 
 class TradeKey(NamedTuple):
@@ -133,6 +147,22 @@ def collect_trades(state: StateStore, history: HistoryStore, keys: Sequence[Trad
     found = _load(state, history, list(dict.fromkeys(keys)))
     candles = _load_candles(history, list(found.values()))
     return [_content(key, found[key], candles[key]) for key in keys if key in found]
+
+
+def plot_extreme_trades(state: StateStore, history: HistoryStore) -> dict[str, str]:
+    """Return the best and the worst trade as small plots in Markdown, by `best_trade` and `worst_trade`; none without.
+
+    The marts must have been built.
+    """
+    chosen: dict[str, TradeKey] = {}
+    for name, direction in (("best_trade", -1), ("worst_trade", 1)):
+        found = _rows(history, "lists/list_trades", **_EVERY_TRADE, direction=direction)
+        for row in found:
+            chosen[name] = TradeKey(row["simulation_run_id"], row["call_id"])
+    trades = {
+        TradeKey(each.run_id, each.call.call_id): each for each in collect_trades(state, history, [*chosen.values()])
+    }
+    return {name: plot_small_trade(trades[key]) for name, key in chosen.items() if key in trades}
 
 
 # Finding

@@ -1,10 +1,11 @@
-"""A trade in words: titles, notes and the sentence that stands for the chart."""
+"""A trade in few words: titles, notes, the sentence that stands for the chart, and a plot as small as a sentence."""
 
 import re
 from datetime import UTC, datetime
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, EventType
+from quantbot_pipeline.report.small_plots import plot_price
 from quantbot_pipeline.report.trade_content import DrawnCandles, TradeContent
 
 MINUS = "\N{MINUS SIGN}"
@@ -14,6 +15,7 @@ MINUS = "\N{MINUS SIGN}"
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
+_MARKUP = re.compile(r"[<>*`\\&]")
 _LONGEST_NAME, _LONGEST_ADDRESS = 32, 18
 
 _INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
@@ -162,3 +164,22 @@ def describe_trade(content: TradeContent) -> str:
     ended = "It is still open" if is_open else "It ended"
     sold = f"; sold {exits}" if exits else "; sold nothing"
     return f"{head}: {bought}{sold}.{moved} {ended} at {percent(content.pnl)} of its capital."
+
+
+def plot_small_trade(content: TradeContent) -> str:
+    """Return closes, buys and sells of a trade as a small plot in Markdown."""
+    candles = content.candles
+    closes = list(zip(candles.timestamp.astype(float).tolist(), candles.close.tolist(), strict=True))
+
+    def fills(kinds: frozenset[EventType]) -> list[tuple[float, float]]:
+        return [(float(event.event_time), event.price) for event in content.events if event.event_type in kinds]
+
+    return plot_price(
+        closes,
+        fills(BUY_EVENTS),
+        fills(SELL_EVENTS),
+        # Names stand in Markdown there, which may hold HTML.
+        title=_MARKUP.sub("", f"{title_text(content)}, call {content.call.call_id}, run {content.run_id}"),
+        first=moment(int(candles.timestamp[0])) if len(candles) else "",
+        last=moment(int(candles.timestamp[-1])) if len(candles) else "",
+    )

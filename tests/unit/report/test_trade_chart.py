@@ -1,5 +1,6 @@
 """The chart of one trade: what is drawn where, and that texts from outside stay texts."""
 
+import base64
 import json
 import warnings
 from dataclasses import replace
@@ -21,7 +22,7 @@ from quantbot_pipeline.report.trade_chart import (
 from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, draw_candles, event_rows
 from quantbot_pipeline.report.trade_page import render_trade_page
 from quantbot_pipeline.report.trade_picture import draw_trade_png
-from quantbot_pipeline.report.trade_words import describe_trade
+from quantbot_pipeline.report.trade_words import describe_trade, plot_small_trade
 
 # Cursor moves, text turned around, HTML, a formula of Matplotlib's, an emoji.
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[2J\u202e$\\frac{1}{0}$💀</script>"
@@ -208,3 +209,16 @@ def test_a_png_is_drawn_without_a_warning_and_the_same_each_time(content: TradeC
     assert first.startswith(b"\x89PNG")
     assert first == second
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_small_plot_marks_every_fill_and_is_an_image_whatever_the_names() -> None:
+    plot = plot_small_trade(_worked())
+    drawn = base64.b64decode(plot.rpartition("base64,")[2].rstrip(")")).decode()
+
+    # One buy, two targets and a stop; what was armed trades nothing.
+    assert drawn.count("<polygon") == 4
+    assert "<polyline" in drawn
+    # Names are texts in Markdown: no HTML, no second link.
+    hostile = plot_small_trade(_hostile())
+    assert "<" not in hostile
+    assert hostile.count("](") == 1
