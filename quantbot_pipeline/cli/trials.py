@@ -18,7 +18,7 @@ _TRIALS_HELP = flowing(
     """Show the trials of a search, best first, and its verdict; the search that was completed last without JOB.
 
 Of a search that keeps no row per trial, the best ones are shown. Trials without a score come last, with the reason.
-'quantbot report' draws the last search.
+'quantbot report' draws the newest searches.
 
 Examples:
   quantbot trials
