@@ -10,14 +10,16 @@ from rich.text import Text
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _ROWS_PER_CELL, _COLUMNS_PER_CELL = 4, 2
 _BLANK_BRAILLE = 0x2800
+_UPRIGHT = "┊"
 _LOGARITHMIC_ABOVE = 2.5
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time with the lowest and the highest price in it; prices > 0."""
+    """A stretch of time, in seconds, with the lowest and the highest price in it; prices > 0."""
 
     at: int
+    until: int
     low: float
     high: float
 
@@ -33,7 +35,14 @@ class Mark:
 
 
 def chart_lines(
-    spans: Sequence[Span], marks: Sequence[Mark], *, start: int, end: int, width: int, height: int
+    spans: Sequence[Span],
+    marks: Sequence[Mark],
+    *,
+    start: int,
+    end: int,
+    width: int,
+    height: int,
+    upright_at: int | None = None,
 ) -> list[Text]:
     """Return the lines of a chart: prices as dots from low to high, marks over them, prices at the left.
 
@@ -44,6 +53,7 @@ def chart_lines(
         end: Time at the right end, after `start`.
         width: Characters across, labels included.
         height: Lines.
+        upright_at: Where a line from top to bottom is drawn, behind all else; none without it.
     """
     prices = [price for span in spans for price in (span.low, span.high)] + [mark.price for mark in marks]
     low, high = min(prices), max(prices)
@@ -62,11 +72,15 @@ def chart_lines(
         return min(max(int((at - start) / max(end - start, 1) * of), 0), of - 1)
 
     for span in spans:
-        x = column_of(span.at, columns * _COLUMNS_PER_CELL)
+        first = column_of(span.at, columns * _COLUMNS_PER_CELL)
+        # A column stays free behind each where there is room, so that they are told apart.
+        last = max(first, column_of(span.until, columns * _COLUMNS_PER_CELL) - 2)
         rows = height * _ROWS_PER_CELL
         for y in range(row_of(span.high, rows), row_of(span.low, rows) + 1):
-            bit = _DOTS[y % _ROWS_PER_CELL][x % _COLUMNS_PER_CELL]
-            dots[y // _ROWS_PER_CELL][x // _COLUMNS_PER_CELL] |= bit
+            for x in range(first, last + 1):
+                bit = _DOTS[y % _ROWS_PER_CELL][x % _COLUMNS_PER_CELL]
+                dots[y // _ROWS_PER_CELL][x // _COLUMNS_PER_CELL] |= bit
+    upright = None if upright_at is None else column_of(upright_at, columns)
     over = {(row_of(mark.price, height), column_of(mark.at, columns)): mark for mark in marks}
     lines = []
     for y, cells in enumerate(dots):
@@ -76,8 +90,10 @@ def chart_lines(
             mark = over.get((y, x))
             if mark is not None:
                 line.append(mark.sign, style=mark.style)
+            elif bits:
+                line.append(chr(_BLANK_BRAILLE + bits), style="cyan")
             else:
-                line.append(chr(_BLANK_BRAILLE + bits) if bits else " ", style="cyan")
+                line.append(_UPRIGHT if x == upright else " ", style="dim")
         line.rstrip()
         lines.append(line)
     return lines

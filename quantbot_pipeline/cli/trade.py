@@ -152,7 +152,8 @@ def _print_trade(content: "TradeContent") -> None:
     head = Text(visible(f"{token_name(content)} · {strategy_name(content)} · "), style="bold")
     head.append(result_text(content), style=style)
     output.print(head)
-    output.print(Text(visible(describe_trade(content))))
+    # A terminal breaks lines at the narrow space before a percent sign, whatever Unicode says.
+    output.print(Text(visible(describe_trade(content)).replace("\N{NARROW NO-BREAK SPACE}%", "%")))
     drawing = plan_drawing(content)
     if len(content.candles) and _shows_unicode():
         output.print()
@@ -175,7 +176,7 @@ def _print_chart(content: "TradeContent") -> None:
     from rich.text import Text
 
     from quantbot_pipeline.cli.terminal_chart import Mark, Span, chart_lines
-    from quantbot_pipeline.engine.events import BUY_EVENTS
+    from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, EventType
     from quantbot_pipeline.report.trade_levels import trade_levels
     from quantbot_pipeline.report.trade_words import moment
 
@@ -183,7 +184,7 @@ def _print_chart(content: "TradeContent") -> None:
     start = int(candles.timestamp[0])
     end = int(candles.timestamp[-1]) + candles.interval_seconds
     spans = [
-        Span(at, low, high)
+        Span(at, at + candles.interval_seconds, low, high)
         for at, low, high in zip(candles.timestamp.tolist(), candles.low.tolist(), candles.high.tolist(), strict=True)
     ]
     width = min(output.width, _WIDEST)
@@ -198,17 +199,29 @@ def _print_chart(content: "TradeContent") -> None:
         if math.isfinite(event.price) and event.price > 0:
             sign = _SIGNS.get(event.event_type, _BUY_SIGN if event.event_type in BUY_EVENTS else _SELL_SIGN)
             marks.append(Mark(event.event_time, event.price, *sign))
-    for line in chart_lines(spans, marks, start=start, end=end, width=width, height=_CHART_HEIGHT):
+    lines = chart_lines(
+        spans,
+        marks,
+        start=start,
+        end=end,
+        width=width,
+        height=_CHART_HEIGHT,
+        upright_at=content.call.signal_at,
+    )
+    for line in lines:
         output.print(line, no_wrap=True, overflow="crop")
     first, last = moment(start), f"{moment(end)} UTC"
     output.print(Text(first + last.rjust(width - len(first)), style="dim"))
-    kinds = {event.event_type.value for event in content.events}
+    kinds = {event.event_type for event in content.events}
+    stopped = {EventType.STOP_LOSS, EventType.TRAILING_STOP}
     legend = [
-        "▲ buy",
-        "◆ re-entry" if "re_entry" in kinds else "",
-        "▼ sell",
-        "✕ stopped" if kinds & {"stop_loss", "trailing_stop"} else "",
-        "○ stop armed" if "stop_moved" in kinds else "",
+        "┊ call",
+        "▲ buy" if kinds & BUY_EVENTS else "",
+        "◆ re-entry" if EventType.RE_ENTRY in kinds else "",
+        "▼ sell" if kinds & (SELL_EVENTS - stopped) else "",
+        "✕ stopped" if kinds & stopped else "",
+        "○ stop armed" if EventType.STOP_MOVED in kinds else "",
+        "? skipped" if EventType.ENTRY_SKIPPED in kinds else "",
         "─ stop" if any(mark.sign == "─" for mark in marks) else "",
     ]
     output.print(Text("   ".join(text for text in legend if text), style="dim"))
