@@ -128,6 +128,7 @@ def standing_of(row: Mapping[str, Any], rank: str) -> Standing:
         median_pnl=finite(row["median_pnl"]),
         total_pnl=row["total_pnl"],
         is_small_sample=bool(row["is_small_sample"]),
+        good_data_trade_count=row["good_data_trade_count"],
     )
 
 

@@ -86,6 +86,7 @@ class Standing:
         median_pnl: Median over trades.
         total_pnl: Sum over trades.
         is_small_sample: Too few trades or tokens to say much.
+        good_data_trade_count: Trades of runs whose candles were judged good.
         caller_name: Source and handle; None in the strategy leaderboard.
     """
 
@@ -103,6 +104,7 @@ class Standing:
     median_pnl: float | None
     total_pnl: float
     is_small_sample: bool
+    good_data_trade_count: int = 0
     caller_name: tuple[str, str] | None = None
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbot_pipeline.report.content import CoverageMap, EquityCurve
+from quantbot_pipeline.report.content import CoverageMap, EquityCurve, Standing
 from quantbot_pipeline.report.site_content import CallerMonth
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow: these
@@ -32,6 +32,13 @@ _LABEL_LENGTH = 24
 _GAIN_COLOUR, _LOSS_COLOUR = "#009e73", "#d55e00"
 _SPREAD_BARS = 40
 _SPREAD_TAIL = 0.01
+
+
+# Callers and strategy versions that are drawn against each other; numbers are written where cells are wide enough.
+MATRIX_ROWS = 30
+_MATRIX_COLUMNS = 30
+_MATRIX_TEXTS = 8
+_GAIN_COLOURS = ((0.0, "#d55e00"), (0.5, "#e8e4da"), (1.0, "#009e73"))
 
 
 def equity_figure(curves: Sequence[EquityCurve]) -> dict[str, Any]:
@@ -173,3 +180,69 @@ def months_figure(months: Sequence[CallerMonth]) -> dict[str, Any]:
         "yaxis": {"tickformat": "+.0%", "zeroline": True},
     }
     return {"data": traces, "layout": layout}
+
+
+def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
+    """Return the mean pnl of callers under strategy versions as a heat map, a row per caller, the best-ranked on top.
+
+    Args:
+        standings: Of callers; those of more callers than fit are left out by their best rank.
+    """
+    strategies = list(dict.fromkeys((row.strategy, row.version) for row in standings))[:_MATRIX_COLUMNS]
+    best: dict[tuple[str, str], int] = {}
+    for row in standings:
+        if row.caller_name:
+            best[row.caller_name] = min(row.rank, best.get(row.caller_name, row.rank))
+    callers = sorted(best, key=lambda name: (best[name], name))[:MATRIX_ROWS]
+    cells = {(row.caller_name, (row.strategy, row.version)): row for row in standings}
+    means = [[_mean_of(cells.get((caller, strategy))) for strategy in strategies] for caller in callers]
+    counts = [[_trades_of(cells.get((caller, strategy))) for strategy in strategies] for caller in callers]
+    # One result far beyond all others would leave the others without colour.
+    known = sorted(abs(mean) for row_of in means for mean in row_of if mean is not None)
+    bound = known[int(0.9 * (len(known) - 1))] if known else 0.0
+    trace = {
+        "type": "heatmap",
+        "name": "",
+        "x": [html.escape(f"{name} v{version}") for name, version in strategies],
+        "y": [html.escape(f"{source} / {handle}") for source, handle in callers],
+        "z": means,
+        "customdata": counts,
+        "texttemplate": "%{z:+.0%}" if len(strategies) <= _MATRIX_TEXTS else "",
+        "zmin": -(bound or 1.0),
+        "zmax": bound or 1.0,
+        "colorscale": [[at, colour] for at, colour in _GAIN_COLOURS],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "hovertemplate": "%{y}<br>%{x}<br>%{z:+.1%} over %{customdata} trades<extra></extra>",
+    }
+    layout = {
+        "hovermode": "closest",
+        "height": matrix_height(standings),
+        "margin": {"l": 12, "r": 12, "t": 8, "b": 12},
+        "xaxis": {
+            "automargin": True,
+            "tickvals": trace["x"],
+            "ticktext": [html.escape(_shortened(f"{name} v{version}")) for name, version in strategies],
+        },
+        "yaxis": {
+            "autorange": "reversed",
+            "tickvals": trace["y"],
+            "ticktext": [html.escape(_shortened(handle)) for _, handle in callers],
+        },
+    }
+    return {"data": [trace], "layout": layout}
+
+
+def matrix_height(standings: Sequence[Standing]) -> int:
+    """Return the height of the picture of callers under strategies in pixels."""
+    callers = len({row.caller_name for row in standings if row.caller_name})
+    return 150 + 26 * min(callers, MATRIX_ROWS)
+
+
+def _mean_of(row: Standing | None) -> float | None:
+    return None if row is None or row.mean_pnl is None else round(row.mean_pnl, 6)
+
+
+def _trades_of(row: Standing | None) -> int:
+    return 0 if row is None else row.trade_count

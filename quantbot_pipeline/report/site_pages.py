@@ -13,9 +13,12 @@ from quantbot_pipeline.report.collect import MODELS
 from quantbot_pipeline.report.content import CoverageMap, EquityCurve, Standing
 from quantbot_pipeline.report.figures import (
     CURVE_COLOURS,
+    MATRIX_ROWS,
     coverage_figure,
     coverage_height,
     equity_figure,
+    matrix_figure,
+    matrix_height,
     months_figure,
     spread_figure,
 )
@@ -132,6 +135,20 @@ def list_pages(content: SiteContent) -> Iterator[SitePage]:
     yield _index_page(content)
 
 
+def page_paths(content: SiteContent) -> frozenset[str]:
+    """Return where all pages of the site are: names lead to those alone, a narrowed report has fewer."""
+    lists = (INDEX, STRATEGIES, CALLERS, RUNS, TOKENS, SEARCHES, MODELS_PAGE, QUALITY, ABOUT)
+    return frozenset(
+        [
+            *lists,
+            *(strategy_path(_version_of(row)) for row in _strategies(content)),
+            *(caller_path(name) for name in content.caller_pages),
+            *(run_path(run_id) for run_id in content.run_pages),
+            *(search_path(search.job_id) for search in content.search_pages),
+        ]
+    )
+
+
 def _strategies(content: SiteContent) -> tuple[Standing, ...]:
     wanted = content.narrowing.strategy
     return tuple(row for row in content.overview.strategies if wanted in ("", row.strategy))
@@ -232,6 +249,7 @@ def _strategies_page(content: SiteContent) -> SitePage:
         "note": "Realised pnl of all trades closed by the end of each day, per trade.",
         "label": "Realised mean pnl per trade over time, one line per strategy",
         "words": _equity_words(curves),
+        "pixels": 0,
         "sources": (_equity_source(content),),
     }
     return _list_page(
@@ -346,6 +364,7 @@ def _callers_page(content: SiteContent) -> SitePage:
             f"The first {len(content.caller_pages)} of {content.caller_total:,} callers have a page; "
             "'quantbot report --caller SOURCE/HANDLE' makes one for any of them."
         )
+    drawn = len({(row.strategy, row.version) for row in content.callers}) > 1
     return _list_page(
         CALLERS,
         "Callers",
@@ -360,6 +379,21 @@ def _callers_page(content: SiteContent) -> SitePage:
             )
         ],
         empty="Callers appear once a backtest has looked at their calls.",
+        figures={"matrix": matrix_figure(content.callers)} if drawn else {},
+        chart={
+            "name": "matrix",
+            "title": "Callers under strategies",
+            "note": f"Mean pnl of a trade, of at most {MATRIX_ROWS} callers by their best rank. Colours end at the "
+            "nine tenths of all values that are nearest to zero; cells of few trades say little.",
+            "label": "Mean pnl of each caller under each strategy; the table below has the numbers",
+            "words": "",
+            "pixels": matrix_height(content.callers),
+            "sources": (
+                mart_source("mart_strategy_caller_matrix", content.narrowing, order="strategy_name, strategy_version"),
+            ),
+        }
+        if drawn
+        else None,
     )
 
 

@@ -39,18 +39,21 @@ class RenderedPage:
     digest: str
 
 
-def render_site_page(page: SitePage, *, generated_at: datetime, narrowing: Narrowing) -> RenderedPage:
+def render_site_page(
+    page: SitePage, *, generated_at: datetime, narrowing: Narrowing, paths: frozenset[str]
+) -> RenderedPage:
     """Return a page; equal contents give equal text.
 
     Args:
         page: What to render. Its texts may hold anything.
         generated_at: The time that the page carries.
         narrowing: What the report is narrowed to.
+        paths: All pages of the report; a name whose page is not there leads nowhere.
     """
     environment = page_environment()
     root = "../" * page.path.count("/")
     figures = _shown_figures(dict(page.figures))
-    common = {"root": root, "figure_names": set(figures), "figures": figures}
+    common = {"root": root, "figure_names": set(figures), "figures": figures, "paths": paths}
     body = environment.get_template(page.template).render(**common, **page.named)
     layout = {
         "title": page.title,

@@ -39,6 +39,7 @@ _RESULT_COLUMNS = (
     Column("Sum", "multiple", _SUM),
     Column("Tokens", "whole"),
     Column("Skipped", "whole", "Calls that never bought"),
+    Column("Good data", "share", "Trades of runs whose candles were judged good, of all trades"),
 )
 
 
@@ -116,6 +117,7 @@ def _results(row: Standing) -> tuple[object, ...]:
         row.total_pnl,
         row.token_count,
         row.skipped_count,
+        row.good_data_trade_count / row.trade_count if row.trade_count else None,
     )
 
 
@@ -427,7 +429,7 @@ def health_table(health: Iterable[HealthLine]) -> Table:
         "Is everything imported, simulated and up to date?",
         (
             Column("Measure", is_name=True),
-            Column("", meaning="Whether somebody should look at it"),
+            Column("State", meaning="Whether somebody should look at it"),
             Column("How many", "whole"),
             Column("Newest", "moment", "UTC"),
             Column("What it means"),

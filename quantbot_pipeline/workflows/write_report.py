@@ -8,7 +8,7 @@ from pathlib import Path
 from quantbot_pipeline.report.site_collect import collect_run_details, collect_run_trades, collect_site
 from quantbot_pipeline.report.site_content import Narrowing, RunDetail, RunLine, SiteContent
 from quantbot_pipeline.report.site_files import SiteChanges, SiteFolder
-from quantbot_pipeline.report.site_pages import choose_drawn, list_pages, pages_fingerprint, run_page
+from quantbot_pipeline.report.site_pages import choose_drawn, list_pages, page_paths, pages_fingerprint, run_page
 from quantbot_pipeline.report.site_paths import caller_path, run_path, strategy_path
 from quantbot_pipeline.report.site_render import render_site_page
 from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
@@ -64,11 +64,11 @@ def write_current_report(
             if (row.name, row.version) in shown:
                 write_model_card(row, directory, drift_for_card(row, state, history))
         _write_runs(state, history, content, folder, on_progress)
-        pages = list(list_pages(content))
+        pages, paths = list(list_pages(content)), page_paths(content)
         on_progress("writing the report: lists")
         for page in pages[:-1]:
-            folder.put(render_site_page(page, generated_at=now, narrowing=narrowing))
-        changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing))
+            folder.put(render_site_page(page, generated_at=now, narrowing=narrowing, paths=paths))
+        changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing, paths=paths))
     return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)))
 
 
@@ -97,7 +97,9 @@ def _write_runs(
         for run_id in batch:
             of_run = [trade for trade in drawn if trade.run_id == run_id]
             page = run_page(content, by_id[run_id], details[run_id], trades[run_id], of_run)
-            rendered = render_site_page(page, generated_at=content.overview.generated_at, narrowing=content.narrowing)
+            rendered = render_site_page(
+                page, generated_at=content.overview.generated_at, narrowing=content.narrowing, paths=page_paths(content)
+            )
             folder.put(rendered, key=keys[run_id])
 
 

@@ -203,7 +203,7 @@ def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narro
     return SiteContent(
         overview=overview,
         narrowing=narrowing or Narrowing(),
-        callers=standings,
+        callers=(*standings, replace(standings[0], strategy=f"{text} too")),
         caller_pages=(caller,),
         caller_total=12,
         caller_months={

@@ -1,12 +1,16 @@
 """The figures: what is drawn where."""
 
-import pytest
-from made_up_content import content
+from dataclasses import replace
 
+import pytest
+from made_up_content import STANDING, content
+
+from quantbot_pipeline.report.content import Standing
 from quantbot_pipeline.report.figures import (
     coverage_figure,
     coverage_height,
     equity_figure,
+    matrix_figure,
     months_figure,
     spread_figure,
 )
@@ -77,3 +81,17 @@ def test_long_tokens_are_shortened_beside_their_rows_and_whole_when_pointed_at()
 
     assert figure["layout"]["yaxis"]["ticktext"][1] == "solana:DezXAZ8z7…1pPB263"
     assert figure["data"][0]["y"][1] == pool
+
+
+def test_callers_are_drawn_against_strategies_and_missing_pairs_stay_empty() -> None:
+    def row(caller: str, strategy: str, rank: int, mean: float | None) -> Standing:
+        return replace(STANDING, strategy=strategy, caller_name=("x", caller), rank=rank, mean_pnl=mean)
+
+    standings = [row("ann", "one", 1, 0.5), row("bob", "one", 2, -0.1), row("bob", "two", 1, None)]
+
+    (trace,) = matrix_figure(standings)["data"]
+
+    assert (trace["x"], trace["y"]) == (["one v1", "two v1"], ["x / ann", "x / bob"])
+    assert trace["z"] == [[0.5, None], [-0.1, None]]
+    assert trace["customdata"] == [[1234, 0], [1234, 1234]]
+    assert trace["zmax"] == -trace["zmin"] == 0.1

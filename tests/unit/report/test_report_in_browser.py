@@ -21,7 +21,7 @@ from quantbot_pipeline.report.model_card import render_model_card
 from quantbot_pipeline.report.page import write_page
 from quantbot_pipeline.report.site_content import SiteContent
 from quantbot_pipeline.report.site_files import SiteFolder
-from quantbot_pipeline.report.site_pages import list_pages, run_page
+from quantbot_pipeline.report.site_pages import list_pages, page_paths, run_page
 from quantbot_pipeline.report.site_paths import caller_path, strategy_path
 from quantbot_pipeline.report.site_render import render_site_page
 
@@ -66,8 +66,8 @@ def _write(folder_path: Path, name: str) -> Path:
             many = site_content("largest", trade_count=TRADES)
             every.insert(0, next(page for page in list_pages(many) if page.path == LARGEST))
         for page in every[:-1]:
-            folder.put(render_site_page(page, generated_at=NOON, narrowing=made.narrowing))
-        folder.finish(render_site_page(every[-1], generated_at=NOON, narrowing=made.narrowing))
+            folder.put(render_site_page(page, generated_at=NOON, narrowing=made.narrowing, paths=page_paths(made)))
+        folder.finish(render_site_page(every[-1], generated_at=NOON, narrowing=made.narrowing, paths=page_paths(made)))
     return folder_path
 
 
@@ -257,12 +257,12 @@ def test_tables_sort_filter_and_turn_pages_by_keyboard(visit: Callable[..., Visi
     heading.focus()
     page.keyboard.press("Enter")
     # k * 37 mod 101 is 100 somewhere: 0.5, and the first press shows the greatest first; what was skipped comes last.
-    values = page.evaluate(f"({shown})().map((row) => Number(row.querySelector('td.n').dataset.v))")
+    values = page.evaluate(f"({shown})().map((row) => Number(row.querySelectorAll('td.n')[1].dataset.v))")
     assert values[0] == 0.5
     assert values == sorted(values, reverse=True)
     assert sheet.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     page.keyboard.press("Enter")
-    assert page.evaluate(f"({shown})().map((row) => Number(row.querySelector('td.n').dataset.v))")[0] == -0.5
+    assert page.evaluate(f"({shown})().map((row) => Number(row.querySelectorAll('td.n')[1].dataset.v))")[0] == -0.5
     assert sheet.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"
 
     sheet.get_by_role("searchbox").focus()

@@ -16,7 +16,7 @@ from quantbot_pipeline.report import site_files
 from quantbot_pipeline.report.content import ReportContent
 from quantbot_pipeline.report.site_content import Narrowing, SiteContent, TradeList
 from quantbot_pipeline.report.site_files import SiteFolder
-from quantbot_pipeline.report.site_pages import DRAWN_TRADES, SitePage, choose_drawn, list_pages, run_page
+from quantbot_pipeline.report.site_pages import DRAWN_TRADES, SitePage, choose_drawn, list_pages, page_paths, run_page
 from quantbot_pipeline.report.site_paths import caller_path, strategy_path
 from quantbot_pipeline.report.site_render import RenderedPage, plotly_path, render_site_page
 from quantbot_pipeline.report.tables import Interval, Source, Table, visible
@@ -63,7 +63,10 @@ def all_pages(made: SiteContent) -> list[SitePage]:
 
 def rendered(made: SiteContent) -> dict[str, RenderedPage]:
     """Return every page by its path."""
-    every = (render_site_page(page, generated_at=NOON, narrowing=made.narrowing) for page in all_pages(made))
+    every = (
+        render_site_page(page, generated_at=NOON, narrowing=made.narrowing, paths=page_paths(made))
+        for page in all_pages(made)
+    )
     return {page.path: page for page in every}
 
 
@@ -246,7 +249,7 @@ def test_a_page_that_shows_the_same_at_another_time_has_the_same_digest(plain: d
     made = site_content("some-name")
     page = next(page for page in all_pages(made) if page.path == "callers.html")
 
-    later = render_site_page(page, generated_at=NOON.replace(hour=13), narrowing=made.narrowing)
+    later = render_site_page(page, generated_at=NOON.replace(hour=13), narrowing=made.narrowing, paths=page_paths(made))
 
     assert later.digest == plain["callers.html"].digest
     assert later.text != plain["callers.html"].text

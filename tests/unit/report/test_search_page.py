@@ -15,7 +15,7 @@ from quantbot_pipeline.report.content import ReportContent
 from quantbot_pipeline.report.search_content import SearchContent, SearchVerdict
 from quantbot_pipeline.report.search_metadata import search_metadata
 from quantbot_pipeline.report.site_content import SiteContent
-from quantbot_pipeline.report.site_pages import list_pages
+from quantbot_pipeline.report.site_pages import list_pages, page_paths
 from quantbot_pipeline.report.site_paths import search_path
 from quantbot_pipeline.report.site_render import render_site_page
 
@@ -23,7 +23,9 @@ from quantbot_pipeline.report.site_render import render_site_page
 def _shown(made: SearchContent) -> str:
     content = SiteContent(overview=ReportContent(generated_at=NOON), search_pages=(made,))
     (page,) = [page for page in list_pages(content) if page.path == search_path(made.job_id)]
-    return Elements(render_site_page(page, generated_at=NOON, narrowing=content.narrowing).text).text
+    return Elements(
+        render_site_page(page, generated_at=NOON, narrowing=content.narrowing, paths=page_paths(content)).text
+    ).text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ ranked as (
         median_pnl,
         total_pnl,
         is_small_sample,
+        good_data_trade_count,
         count() over (partition by strategy_name, strategy_version) as caller_count
     from mart_caller_leaderboard
 )
@@ -40,6 +41,7 @@ select
     median_pnl,
     total_pnl,
     is_small_sample,
+    good_data_trade_count,
     caller_count
 from ranked
 where

@@ -14,6 +14,7 @@ select
     mean_pnl_lower,
     median_pnl,
     total_pnl,
-    is_small_sample
+    is_small_sample,
+    good_data_trade_count
 from mart_strategy_leaderboard
 order by strategy_rank
