@@ -5,6 +5,7 @@ no cursor, so that nothing is passed over when a tick or a run dies, and nothing
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,8 +16,10 @@ from sqlalchemy import func, select
 
 from quantbot_pipeline.defs.partitions import month_key, token_month_key
 from quantbot_pipeline.engine.version import ENGINE_VERSION
-from quantbot_pipeline.errors import ConfigError
-from quantbot_pipeline.storage.protocols import StateStore
+from quantbot_pipeline.errors import ConfigError, InputError
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
+from quantbot_pipeline.workflows.backfill import explain_backfill
+from quantbot_pipeline.workflows.backfill_plan import Staleness, planned_strategies
 from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth, month_start, next_month
 
@@ -130,6 +133,24 @@ def find_outdated(state: StateStore) -> set[TokenMonth]:
     }
 
 
+def find_rescored(called: Collection[TokenMonth], state: StateStore, history: HistoryStore) -> set[TokenMonth]:
+    """Return the token-months whose current runs read other scores than there are now.
+
+    Scores are no part of what simulations follow in the graph: models learn from simulations, so it would be a circle.
+    Where no strategy asks for a score, nothing is looked at.
+    """
+    strategies = [
+        planned.row for planned in planned_strategies(state.load_strategies()) if planned.strategy.score_names()
+    ]
+    found = set()
+    for strategy in strategies:
+        # One whose model was never ready is refused by its own runs, which say so; the others go on.
+        with suppress(InputError):
+            runs = explain_backfill(sorted(called), [strategy], state, history)
+            found |= {run.key for run in runs if run.staleness is Staleness.NEW_SCORES}
+    return found
+
+
 def find_due(
     called: Collection[TokenMonth], recorded: Recorded, outdated: Collection[TokenMonth]
 ) -> dict[TokenMonth, str]:
@@ -138,7 +159,8 @@ def find_due(
     Args:
         called: Token-months with calls.
         recorded: What was recorded.
-        outdated: Token-months whose current runs are not all of the stored strategies and of this engine.
+        outdated: Token-months whose current runs are not all of the stored strategies, of this engine, and by the
+            scores that there are.
     """
     due = {}
     for key in sorted(called):
@@ -154,7 +176,7 @@ def _reason(key: TokenMonth, recorded: Recorded, outdated: Collection[TokenMonth
         return None
     if str(token_month_key(key)) not in recorded.simulated:
         return "never simulated"
-    return _news(key, recorded) or ("other strategies or engine" if key in outdated else None)
+    return _news(key, recorded) or ("other strategies, engine or scores" if key in outdated else None)
 
 
 def _news(key: TokenMonth, recorded: Recorded) -> str | None:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from quantbot_pipeline.defs.due_partitions import find_due, find_outdated, load_recorded
+from quantbot_pipeline.defs.due_partitions import find_due, find_outdated, find_rescored, load_recorded
 from quantbot_pipeline.defs.fetch_job import NO_SOURCE, fetch_candles_job
 from quantbot_pipeline.defs.jobs import refresh_report_job, score_job, search_job, simulate_job, train_job
 from quantbot_pipeline.defs.partitions import register_tokens, token_partitions
 from quantbot_pipeline.defs.range_requests import range_requests
 from quantbot_pipeline.settings import Settings
-from quantbot_pipeline.storage.protocols import StateStore
+from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.token_months import TokenMonth, parse_token
 
 # Range runs of one night; what is left over is still due the next.
@@ -39,18 +39,21 @@ def daily_candles(
     job=simulate_job,
     cron_schedule="0 1 * * *",
     execution_timezone="UTC",
-    description="Token-months that are behind their candles, calls, strategies or engine, every night at 01:00 UTC.",
+    description="Token-months that are behind their candles, calls, scores, strategies or engine, every night at 01:00 "
+    "UTC.",
 )
 def nightly_simulations(
     context: dg.ScheduleEvaluationContext,
     settings: dg.ResourceParam[Settings],
     state_store: dg.ResourceParam[StateStore],
+    history_store: dg.ResourceParam[HistoryStore],
 ) -> Sequence[dg.RunRequest] | dg.SkipReason:
     """Request range runs over what is due; the same night's tick again makes the same requests."""
     rows = state_store.read("calls/load_token_months", import_ids=None).to_pylist()
     called = {TokenMonth.from_parts(row["chain"], row["address"], row["month"]) for row in rows}
     called = {key for key in called if key.month >= settings.first_month}
-    due = find_due(called, load_recorded(context.instance), find_outdated(state_store))
+    outdated = find_outdated(state_store) | find_rescored(called, state_store, history_store)
+    due = find_due(called, load_recorded(context.instance), outdated)
     if not due:
         return dg.SkipReason(f"all {len(called)} token-months with calls are up to date")
     register_tokens(context.instance, due)

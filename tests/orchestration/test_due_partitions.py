@@ -77,7 +77,7 @@ def test_new_calls_of_the_month_make_due() -> None:
 
 
 def test_runs_of_other_strategies_or_another_engine_are_due() -> None:
-    assert find_due([MARCH], UP_TO_DATE, {MARCH}) == {MARCH: "other strategies or engine"}
+    assert find_due([MARCH], UP_TO_DATE, {MARCH}) == {MARCH: "other strategies, engine or scores"}
 
 
 def test_calls_without_candles_wait_for_them() -> None:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
 from quantbot_pipeline.definitions import build_definitions
 from quantbot_pipeline.defs.partitions import register_tokens, token_month_key
 from quantbot_pipeline.defs.schedules import daily_candles, nightly_simulations, weekly_search, weekly_training
 from quantbot_pipeline.settings import Settings, load_settings
+from quantbot_pipeline.storage.clickhouse import SCORE_SCHEMA
+from quantbot_pipeline.storage.records import NewModel
 from quantbot_pipeline.workflows.token_months import TokenMonth, month_of
 from tests.unit.sources.source_server import FakeGeckoTerminal, SourceServer, gecko_rows, pool, serving
 from tests.workflows.scene import BONK, MARCH, MINUTE, Scene, alert, candle_rows
@@ -55,7 +58,11 @@ class Night:
         context = dg.build_schedule_context(
             instance=self.instance,
             scheduled_execution_time=at,
-            resources={"settings": self.settings, "state_store": self.scene.state},
+            resources={
+                "settings": self.settings,
+                "state_store": self.scene.state,
+                "history_store": self.scene.history,
+            },
         )
         data = nightly_simulations.evaluate_tick(context)
         if not data.run_requests:
@@ -91,6 +98,47 @@ def test_a_night_asks_for_what_is_due_and_the_next_for_nothing(night: Night) -> 
     night.run(request)
     assert night.scene.ask_state("select status from simulation_runs") == [("completed",)]
     assert night.tick(NIGHT + timedelta(days=1)) == []
+
+
+def test_a_new_score_of_a_call_is_due_the_next_night_and_no_other_change_of_scores(night: Night) -> None:
+    night.scene.strategy(
+        "picky", entry={"type": "signal", "when": {"score": "take", "op": ">", "right": 0.6}, "max_wait_seconds": 120}
+    )
+    model_id = night.scene.state.register_model(
+        NewModel("take", "1", "logistic", ("hour_sin",), {}, "file:///take", "0" * 64, {}, "ready", MARCH)
+    )
+
+    def score(value: float, trained_until: datetime) -> None:
+        row = {
+            "model_id": model_id,
+            "model_name": "take",
+            "call_id": 1,
+            "trained_until": int(trained_until.timestamp()),
+            "score": value,
+            "feature_set": "",
+            "inputs_stamp": "",
+            "values": [],
+        }
+        night.scene.history.insert_scores(pa.Table.from_pylist([row], schema=SCORE_SCHEMA))
+
+    night.store_candles(200)
+    [request] = night.tick()
+    night.run(request)
+    assert night.tick(NIGHT + timedelta(days=1)) == []
+    # By a model that had seen the call: no simulation reads it.
+    score(0.9, MARCH + timedelta(days=1))
+    assert night.tick(NIGHT + timedelta(days=1)) == []
+    score(0.9, MARCH)
+    [request] = night.tick(NIGHT + timedelta(days=1))
+    night.run(request)
+    assert night.tick(NIGHT + timedelta(days=2)) == []
+    bought = "select count() from simulation_events where event_type = 'entry'"
+    # Both strategies bought; the one that asks, after it had a score to ask for.
+    assert night.scene.ask_history(bought) == [(2,)]
+    # A strategy whose model never was ready keeps no other from being looked at.
+    night.scene.strategy("blind", entry={"type": "signal", "when": {"score": "nobody", "op": ">", "right": 0.6}})
+    score(0.1, MARCH + timedelta(seconds=1))
+    assert len(night.tick(NIGHT + timedelta(days=2))) == 1
 
 
 def test_a_run_that_failed_is_asked_for_again_the_next_night(night: Night) -> None:
