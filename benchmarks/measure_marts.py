@@ -238,7 +238,7 @@ QUESTIONS = [
     Question(
         "trades of a caller, newest 100",
         "select strategy_name, strategy_version, token_address, signal_timestamp, outcome, exit_reason, pnl "
-        "from mart_trades where caller_handle = '{caller}' order by signal_timestamp desc limit 100",
+        "from mart_caller_trades where caller_handle = '{caller}' order by signal_timestamp desc limit 100",
     ),
     Question(
         "trades of a token under a strategy",

@@ -144,7 +144,7 @@ outcomes as (
         any(events.token_address) as trade_token_address,
         count() as event_count,
         uniqExact(events.event_type) as event_type_count,
-        max(events.is_buy) as has_bought,
+        toBool(max(events.is_buy)) as has_bought,
         countIf(events.is_buy) as buy_count,
         countIf(events.is_sell) as sell_count,
         countIf(events.event_type = 're_entry') as reentry_count,

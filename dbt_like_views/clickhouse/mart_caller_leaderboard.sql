@@ -195,7 +195,7 @@ results as (
         totals.total_pnl as total_pnl,
         totals.first_call_at as first_call_at,
         totals.last_call_at as last_call_at,
-        totals.trade_count < 20 or tokens.token_count < 5 as is_small_sample,
+        toBool(totals.trade_count < 20 or tokens.token_count < 5) as is_small_sample,
         totals.good_data_trade_count as good_data_trade_count
     from totals
     left join tokens

@@ -186,11 +186,13 @@ select
     judged.token_address as token_address,
     judged.interval_name as interval_name,
     judged.month as month,
-    judged.interval_seconds = min(judged.interval_seconds) over (
-        partition by
-            judged.chain,
-            judged.token_address,
-            judged.month
+    toBool(
+        judged.interval_seconds = min(judged.interval_seconds) over (
+            partition by
+                judged.chain,
+                judged.token_address,
+                judged.month
+        )
     ) as is_finest_interval,
     judged.interval_seconds as interval_seconds,
     judged.found_count as candle_count,

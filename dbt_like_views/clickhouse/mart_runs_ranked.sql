@@ -75,7 +75,7 @@ named as (
         results.aggregated_pnl / (trade_count + 10) as shrunk_pnl,
         results.worst_drawdown as max_drawdown,
         results.only_sharpe_ratio as sharpe_ratio,
-        trade_count < 5 as is_small_sample
+        toBool(trade_count < 5) as is_small_sample
     from {{ ref('int_current_backtests') }} as runs
     left join results on runs.simulation_run_id = results.simulation_run_id
 )

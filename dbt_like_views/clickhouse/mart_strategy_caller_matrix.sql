@@ -90,7 +90,7 @@ select
     pairs.strategy_mean_pnl as strategy_mean_pnl,
     leaders.mean_pnl - pairs.strategy_mean_pnl as mean_pnl_beyond_strategy,
     -- Where the two never met, there is no row and no flag.
-    leaders.call_count = 0 or leaders.is_small_sample as is_small_sample
+    toBool(leaders.call_count = 0 or leaders.is_small_sample) as is_small_sample
 from pairs
 left join {{ ref('mart_caller_leaderboard') }} as leaders
     on

@@ -191,7 +191,7 @@ results as (
         totals.caller_count as caller_count,
         totals.first_trade_at as first_trade_at,
         totals.last_trade_at as last_trade_at,
-        totals.trade_count < 20 or tokens.token_count < 5 as is_small_sample,
+        toBool(totals.trade_count < 20 or tokens.token_count < 5) as is_small_sample,
         totals.good_data_trade_count as good_data_trade_count
     from totals
     left join tokens

@@ -60,8 +60,8 @@ tests:
   - expression: (outcome = 'skipped') = (entered_at is null)
   - expression: (outcome = 'skipped') = (exit_reason is null)
 notes: |
-  Ask for a strategy, a caller, a token or a time, and for a limit: the table behind it is sorted by strategy and time
-  of the call.
+  Ask for a strategy and a limit: the table behind it is sorted by strategy and time of the call. For a caller's trades
+  ask mart_caller_trades.
 */
 select
     strategy_name,
@@ -93,7 +93,7 @@ select
     if(has_bought, pnl / cash_spent, null) as return_on_cash,
     cash_spent,
     holding_minutes,
-    coalesce(exit_event = 'final_exit', false) as was_open_at_end,
+    toBool(coalesce(exit_event = 'final_exit', false)) as was_open_at_end,
     buy_count,
     sell_count,
     reentry_count,

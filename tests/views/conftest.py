@@ -1,7 +1,7 @@
 """Stores of their own for the tests of views."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -50,6 +50,19 @@ def _with_database(url: str, name: str) -> str:
 @pytest.fixture
 def scene(urls: Urls) -> Iterator[Scene]:
     """Stores without a row."""
+    with _empty_scene(urls) as empty:
+        yield empty
+
+
+@pytest.fixture(scope="module")
+def stage(urls: Urls) -> Iterator[Scene]:
+    """Stores without a row at first, for the one story that the tests of a module look at."""
+    with _empty_scene(urls) as empty:
+        yield empty
+
+
+@contextmanager
+def _empty_scene(urls: Urls) -> Iterator[Scene]:
     _empty(urls)
     with PostgresStore(urls.postgres) as state, ClickHouseStore(urls.clickhouse) as history:
         yield Scene(state, history, urls)
@@ -57,9 +70,8 @@ def scene(urls: Urls) -> Iterator[Scene]:
 
 def _empty(urls: Urls) -> None:
     with psycopg.connect(urls.postgres, autocommit=True) as connection:
-        connection.execute(
-            "truncate simulation_runs, calls, alerts, strategies, tokens, callers, imports, ml_models cascade"
-        )
+        tables = "simulation_runs, calls, alerts, strategies, tokens, callers, imports, backfills, ml_models"
+        connection.execute(f"truncate {tables} cascade".encode())
     clickhouse = ClickHouseConnection(urls.clickhouse)
     try:
         for table in (
@@ -68,6 +80,7 @@ def _empty(urls: Urls) -> None:
             "simulation_aggregates",
             "published_runs",
             "published_calls",
+            "ml_scores",
         ):
             clickhouse.command(f"truncate table {table}", name="truncate")
     finally:

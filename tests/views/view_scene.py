@@ -63,10 +63,10 @@ class Scene:
     _token_of_call: dict[int, TokenKey] = field(default_factory=dict)
     _count: int = 0
 
-    def call(self, caller: str, token: str, day: int = 2) -> int:
-        """Store a call of January 2025 with its alert; return its id."""
+    def call(self, caller: str, token: str, day: int = 2, *, at: datetime | None = None) -> int:
+        """Store a call of January 2025, or of `at`, with its alert; return its id."""
         self._count += 1
-        key, at = TokenKey("binance", token), datetime(2025, 1, day, tzinfo=UTC)
+        key, at = TokenKey("binance", token), at or datetime(2025, 1, day, tzinfo=UTC)
         content_key = hashlib.sha256(str(self._count).encode()).hexdigest()
         alert = NewAlert(
             key, token, CallerKey("test", caller), Side.BUY, SignalType.ENTRY, None, 1.0, None, at, content_key, {}
@@ -156,6 +156,10 @@ class Scene:
         build_views(
             self.urls.postgres, self.urls.clickhouse, databases=[database], selection=[f"+{view}"]
         ).require_all()
+        return self.shown(database, view, order)
+
+    def shown(self, database: Database, view: str, order: str) -> list[dict[str, Any]]:
+        """Return the rows of a view as it is shown, ordered."""
         if database == "clickhouse":
             connection = ClickHouseConnection(self.urls.clickhouse)
             try:
