@@ -106,6 +106,11 @@ def test_new_calls_are_scored_once_and_those_from_before_training_never(scene: S
     assert columns["caller_calls_before"].verdict == "moves by itself"
     assert f"drifted; the last {NEW_CALLS} calls differ" in drift.sentence()
     assert measure_model_drift(row, scene.state, scene.history, days=1).calls == NEW_CALLS
+    page = write_model_card(row, tmp_path.with_name("reports"), drift).read_text(encoding="utf-8")
+    assert drift.sentence() in page
+    assert "<code>log_market_cap</code>" in page
+    # What is certain to move is shown with the reason.
+    assert "it counts what has happened so far" in page
 
     # A file that was changed scores nothing.
     call_later_still = alert(999, MARCH + 3_600 * MINUTE)
@@ -168,15 +173,3 @@ def test_features_of_a_model_are_told_from_the_name_of_their_set(scene: Scene) -
     for other in ("call_v1/plain", "call_v2", ""):
         with pytest.raises(LearningError, match="train it again"):
             plan_of_model(replace(row, metrics={"feature_set": other}))
-
-
-def test_card_shows_the_drift_that_it_is_given(scene: Scene, tmp_path: Path) -> None:
-    row = trained(scene, tmp_path)
-    call_later(scene)
-    score_stored_calls(scene.state, scene.history)
-    drift = measure_model_drift(row, scene.state, scene.history)
-    page = write_model_card(row, tmp_path / "reports", drift).read_text(encoding="utf-8")
-    assert drift.sentence() in page
-    assert "<code>log_market_cap</code>" in page
-    # What is certain to move is shown with the reason.
-    assert "it counts what has happened so far" in page
