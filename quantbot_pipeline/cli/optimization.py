@@ -10,7 +10,7 @@ import typer
 
 from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.cli import trials as trials_command
-from quantbot_pipeline.cli.console import StageListener, messages, progress_stages
+from quantbot_pipeline.cli.console import StageListener, messages, print_warning, progress_stages
 from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.cli.trials import DEFAULT_TOP, print_search
 
@@ -123,6 +123,7 @@ def _register_optimize(app: typer.Typer) -> None:
                     job_id=resume,
                     on_progress=progress.listen,
                     on_job=progress.begin,
+                    warn=print_warning,
                 )
             found = collect_search(stores.state, outcome.job_id, top=DEFAULT_TOP)
         assert found is not None  # noqa: S101  the search has just been stored

@@ -104,6 +104,7 @@ def optimize(
         history_store,
         threads=config.threads,
         timeout_seconds=config.timeout_seconds or None,
+        warn=dg.get_dagster_logger().warning,
     )
     metadata: dict[str, Any] = {"job_id": outcome.job_id, "is_known": outcome.is_known}
     if outcome.verdict is not None:

@@ -3,6 +3,7 @@
 `PreparedMarkets` holds them together with the indicators that were computed on them; strategies share it.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -91,6 +92,7 @@ class PreparedMarkets:
             (self.kind[trading] == kernels.CALL_ENTRY).astype(np.int64),
             cache_bytes,
         )
+        self._scores: dict[str, FloatArray] = {}
         self._cache_bytes = cache_bytes
         self._whole: dict[int, SignalTable] = {}
 
@@ -123,6 +125,14 @@ class PreparedMarkets:
             horizon_seconds: Of the strategy.
         """
         return self._signals.truths(signals, latency_seconds=latency_seconds, horizon_seconds=horizon_seconds)
+
+    def scores(self, name: str) -> FloatArray:
+        """Return what a model says of each call, NaN where it says nothing, shape (n_calls,)."""
+        found = self._scores.get(name)
+        if found is None:
+            said = [call.scores.get(name, math.nan) for call in self.calls]
+            found = self._scores[name] = np.array(said, dtype=np.float64)
+        return found
 
     def indicator_values(self, operand: IndicatorOperand, token: IntArray, close: IntArray) -> FloatArray:
         """Return an indicator operand, its shift left aside, at the closes that events of a strategy knew.

@@ -9,8 +9,12 @@ constants are the same share one bound strategy.
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from quantbot_pipeline.engine.calls import Call
+from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.strategy.model import Ladder, SignalEntry, Strategy
 from quantbot_pipeline.strategy.signals import (
     AllOf,
@@ -25,7 +29,9 @@ from quantbot_pipeline.strategy.signals import (
 Truths = tuple[bool | None, ...]
 """What each condition on a score says of a call, None where the score is unknown."""
 
-_COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
+_STATES: Truths = (False, True, None)
+
+_COMPARISONS: Mapping[str, Callable[[Any, float], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
@@ -48,6 +54,35 @@ def score_truths(conditions: Sequence[ScoreCondition], call: Call) -> Truths:
         call: The call whose trade they decide; a score that is NaN is unknown.
     """
     return tuple(_truth(condition, call.scores) for condition in conditions)
+
+
+def group_by_truths(
+    conditions: Sequence[ScoreCondition], scores: Callable[[str], FloatArray]
+) -> tuple[IntArray, list[Truths]]:
+    """Return the group of each of many calls, and what conditions say of those of each group.
+
+    Args:
+        conditions: Of a strategy, at least one.
+        scores: Returns what a model says of each call, NaN where it says nothing, shape (n,).
+
+    Returns:
+        Numbers of groups, shape (n,), and the truths by these numbers.
+    """
+    group: IntArray | None = None
+    for condition in conditions:
+        said = scores(condition.score)
+        state = np.where(np.isnan(said), len(_STATES) - 1, _COMPARISONS[condition.op](said, condition.right))
+        # Numbered anew each time, so that any number of conditions fits.
+        joined = state if group is None else group * len(_STATES) + state
+        _, first, group = np.unique(joined, return_index=True, return_inverse=True)
+    assert group is not None  # noqa: S101 - there is a condition
+    truths = [
+        tuple(
+            _truth_of(condition.op, float(scores(condition.score)[call]), condition.right) for condition in conditions
+        )
+        for call in first.tolist()
+    ]
+    return group, truths
 
 
 def bind_scores(strategy: Strategy, truths: Sequence[bool | None]) -> Strategy:
@@ -78,8 +113,11 @@ def unscored(condition: ScoreCondition) -> Condition:
 
 
 def _truth(condition: ScoreCondition, scores: Mapping[str, float]) -> bool | None:
-    score = scores.get(condition.score, math.nan)
-    return None if math.isnan(score) else _COMPARISONS[condition.op](score, condition.right)
+    return _truth_of(condition.op, scores.get(condition.score, math.nan), condition.right)
+
+
+def _truth_of(op: str, score: float, right: float) -> bool | None:
+    return None if math.isnan(score) else bool(_COMPARISONS[op](score, right))
 
 
 def _bind(node: SignalNode, waiting: list[bool | None]) -> SignalNode:

@@ -23,7 +23,7 @@ from quantbot_pipeline.engine.fast_signals import Truths
 from quantbot_pipeline.engine.kernels import layout
 from quantbot_pipeline.engine.kernels.trades import simulate_tasks_nb
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
-from quantbot_pipeline.engine.score_conditions import bind_scores, score_truths
+from quantbot_pipeline.engine.score_conditions import bind_scores, group_by_truths
 from quantbot_pipeline.strategy.compile import NONE, Choice, OverlapKind, compile_strategy
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import ScoreCondition, SignalNode
@@ -113,15 +113,10 @@ class SimulationWork:
         self._signals = np.concatenate([truths.addresses for truths in self._truths])
 
     def _bind(self, conditions: Sequence[ScoreCondition]) -> None:
-        """Evaluate the signals once for everything that conditions on scores say of any entry call."""
-        said: dict[tuple[bool | None, ...], int] = {}
-        saying = np.zeros(len(self.markets.calls), dtype=np.int64)
-        for position in np.flatnonzero(self.markets.kind == layout.CALL_ENTRY).tolist():
-            truths = score_truths(conditions, self.markets.calls[position])
-            saying[position] = said.setdefault(truths, len(said))
+        """Evaluate the signals once for everything that conditions on scores say of any call."""
+        self._saying, said = group_by_truths(conditions, self.markets.scores)
         for truths in said or [(None,) * len(conditions)]:
             self._truths.append(self._evaluate(compile_strategy(bind_scores(self.strategy, truths)).signals))
-        self._saying = saying
         self._addresses = np.tile(self.markets.addresses, (len(self._truths), 1))
 
     def _evaluate(self, signals: Sequence[SignalNode]) -> Truths:

@@ -16,7 +16,7 @@ from quantbot_pipeline.optimization.search import search_document
 from quantbot_pipeline.optimization.spaces import apply_parameters
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
-from quantbot_pipeline.workflows.call_scores import CallScoreReader
+from quantbot_pipeline.workflows.call_scores import CallScoreReader, ScoreCoverage
 from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan
 from quantbot_pipeline.workflows.run_simulations import RunRequest, data_selection_of
 from quantbot_pipeline.workflows.simulate_together import markets_of
@@ -54,12 +54,14 @@ class JobData:
     Attributes:
         plan: The job.
         inputs: What was loaded.
+        scores: How many of its calls have the scores that strategies ask for.
     """
 
-    def __init__(self, plan: OptimizationPlan, inputs: SimulationInputs) -> None:
+    def __init__(self, plan: OptimizationPlan, inputs: SimulationInputs, scores: ScoreCoverage | None = None) -> None:
         """Take what was loaded."""
         self.plan = plan
         self.inputs = inputs
+        self.scores = scores or ScoreCoverage()
         self._parts: dict[tuple[object, ...], tuple[TokenInput, ...]] = {}
         self._readings: dict[tuple[object, ...], Reading] = {}
 
@@ -78,7 +80,11 @@ class JobData:
         calls = [call for call in state.load_calls(tokens=tokens) if plan.selected.takes(call)]
         windows = dict.fromkeys(tokens, (plan.window_start, plan.window_end))
         stored = StoredInputs(calls, every.months, every.scores)
-        return cls(plan, SimulationInputs.load(state, history, windows, strategies, stored=stored))
+        coverage = ScoreCoverage()
+        start, end = plan.window_start, plan.window_end
+        inside = [call for known in stored.calls.values() for instant, call in known if start <= instant < end]
+        coverage.add(inside, stored.scores)
+        return cls(plan, SimulationInputs.load(state, history, windows, strategies, stored=stored), coverage)
 
     def covers(self, strategy: Strategy) -> bool:
         """Return whether what was loaded suffices for a strategy."""
@@ -150,7 +156,7 @@ class JobData:
             "first_call": int(stamps[0]),
             "last_call": int(stamps[-1]),
             "overlap": strategy.overlap,
-        }
+        } | ({"scores": self.scores.document()} if self.scores.calls else {})
 
 
 def template_of(plan: OptimizationPlan) -> Strategy:

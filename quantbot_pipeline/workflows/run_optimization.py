@@ -84,6 +84,7 @@ def run_optimization(
     job_id: int | None = None,
     on_progress: ProgressListener = no_progress,
     on_job: Callable[[int], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> OptimizationOutcome:
     """Run a job to its end, or return the stored one.
 
@@ -97,17 +98,21 @@ def run_optimization(
         job_id: The stored job that is meant; another one that the plan leads to is refused.
         on_progress: Told after each batch.
         on_job: Told the id of the job before its first trial.
+        warn: Told of a model that says nothing of any call, though strategies ask for its scores.
 
     Raises:
         SimulationError: no call of the window opens a trade, or a trace could not be computed.
         DataError: the data changed while the job ran. The job is then `failed`, and the next attempt goes on.
         ConfigError: the objective asks for more trades than there are calls.
+        InputError: a strategy names a model of which no version was ever ready.
     """
     began_at = time.monotonic()
     prepare_engine(lambda message: on_progress(0, plan.trial_count, message))
     template, probes = template_of(plan), probes_of(plan)
     data = JobData.load(plan, probes, state, history)
     require_trades(plan, data, template)
+    for warning in data.scores.warnings():
+        warn(warning)
     calls = data.calls(probes)
     plan.objective.require_reachable(len(calls))
     chunks = _chunks(plan, data, template)

@@ -272,3 +272,17 @@ def test_a_search_may_look_for_the_threshold(scored: Scene) -> None:
     score(scored, register(scored, version="2"), {1: 0.1}, until=MARCH + MINUTE)
     # It reads other scores now: another search.
     assert search().job_id != first.job_id
+
+
+def test_a_search_over_scores_that_no_call_has_is_warned_of(scored: Scene) -> None:
+    asking(scored)
+    register(scored)
+    space = {"parameters": [{"path": "entry.when.right", "type": "float", "low": 0.25, "high": 0.5, "step": 0.25}]}
+    plan = plan_optimization(
+        scored.state, template_name="picky", space_document=space, trial_count=2, sampler="grid", store_all=True
+    )
+    told: list[str] = []
+    run_optimization(plan, scored.state, scored.history, warn=told.append)
+    assert [text[:60] for text in told] == ["none of 4 calls has a score of model 'take' that had learned"]
+    [(stored,)] = scored.ask_state("select data_json -> 'scores' from optimization_jobs")
+    assert stored == {"take": {"calls": 4, "scored": 0}}
