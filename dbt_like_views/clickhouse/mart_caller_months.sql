@@ -2,7 +2,7 @@
 description: "How did each caller's calls do over time, month by month?"
 grain: "one row per strategy version, month and caller with a simulated call in that month"
 materialized: table
-order_by: [strategy_name, strategy_version, month, caller_source, caller_handle]
+order_by: [caller_source, caller_handle, strategy_name, strategy_version, month]
 columns:
   month_rank:
     meaning: "Place within strategy version and month by mean_pnl_lower, callers with enough trades (is_small_sample) first;

@@ -2,6 +2,8 @@
 description: Which strategy suits which caller?
 grain: "one row per strategy version with a completed, current backtest and caller with a call, also where the two
   never met"
+materialized: table
+order_by: [strategy_name, strategy_version, caller_source, caller_handle]
 columns:
   strategy_name: {meaning: Strategy}
   strategy_version: {meaning: Version of the strategy}
