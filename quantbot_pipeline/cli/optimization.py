@@ -20,7 +20,8 @@ _OPTIMIZE_HELP = flowing(
 Every trial is simulated on all calls of --data; the best ones keep their full trace. Then parameters are chosen in one
 stretch of time after the other, from what came before it alone, and what they earned there is what counts. A job that
 ran already, with the same data, is the stored one. A job that was stopped, by Ctrl-C or a kill, goes on when the same
-command is given again, or with --resume. This writes to the databases without Dagster.
+command is given again, or with --resume. A job of which no trial has a score fails, exit code 4, and says which limit
+was missed. This writes to the databases without Dagster.
 
 An objective is a metric of a run, a weighted sum, or several, with limits where wanted.
 
@@ -74,7 +75,7 @@ def _register_optimize(app: typer.Typer) -> None:
         as_json: bool = typer.Option(False, "--json", help="Print the job, its verdict and its best trials as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
-        from quantbot_pipeline.errors import InputError
+        from quantbot_pipeline.errors import EvidenceError, InputError
         from quantbot_pipeline.optimization.objectives import parse_objective
         from quantbot_pipeline.report.search_collect import collect_search
         from quantbot_pipeline.workflows.optimization_plan import (
@@ -132,10 +133,17 @@ def _register_optimize(app: typer.Typer) -> None:
             "seconds": outcome.times,
         }
         if outcome.is_known and not as_json:
+            ended = "was complete" if outcome.failure is None else "had failed"
             messages.print(
-                f"search {outcome.job_id} was complete; nothing was simulated, this is what is stored", soft_wrap=True
+                f"search {outcome.job_id} {ended}; nothing was simulated, this is what is stored", soft_wrap=True
             )
-        print_search(found, top=DEFAULT_TOP, as_json=as_json, about=about)
+        if as_json or outcome.failure is None:
+            print_search(found, top=DEFAULT_TOP, as_json=as_json, about=about)
+        if outcome.failure is not None:
+            raise EvidenceError(
+                f"search {outcome.job_id} failed: {outcome.failure}; "
+                f"'quantbot trials {outcome.job_id}' shows its trials"
+            )
         if outcome.note is not None and not as_json:
             messages.print(f"go on with: quantbot optimize --resume {outcome.job_id}", soft_wrap=True)
 

@@ -114,6 +114,13 @@ def optimize(
         metadata |= {name: dg.MetadataValue.md(text) for name, text in search_metadata(search).items()}
     if outcome.note is not None:
         metadata["note"] = outcome.note
+    if outcome.failure is not None:
+        # Trying again leads to the same stored job.
+        raise dg.Failure(
+            f"search {outcome.job_id} failed: {outcome.failure}",
+            metadata=metadata | {"trials": outcome.trial_count},
+            allow_retries=False,
+        )
     yield dg.MaterializeResult(asset_key="optimization_jobs", metadata=metadata)
     yield dg.MaterializeResult(asset_key="optimization_trials", metadata=metadata | {"trials": outcome.trial_count})
 

@@ -8,12 +8,14 @@ JSON brings it back bit by bit: a search that goes on after a stop ends with the
 import hashlib
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from quantbot_pipeline.optimization.missed_limits import MissedLimits
+from quantbot_pipeline.optimization.objectives import Limit
 from quantbot_pipeline.optimization.pareto import DEFAULT_FRONT_CAPACITY, ParetoFront
 
 TrialState = Literal["scored", "unscored", "pruned", "refused", "failed"]
@@ -166,6 +168,7 @@ class SearchTally:
         keep: How many of the best trials are kept whole, at least 1.
         sample_size: How many scores the sample holds, at least 1.
         front_capacity: How many trials the Pareto front keeps; with one goal there is no front.
+        limits: Of the objective; how near trials came to them is kept.
     """
 
     def __init__(
@@ -174,6 +177,7 @@ class SearchTally:
         keep: int = 20,
         sample_size: int = DEFAULT_SAMPLE_SIZE,
         front_capacity: int = DEFAULT_FRONT_CAPACITY,
+        limits: Sequence[Limit] = (),
     ) -> None:
         self._keep = keep
         self._front_capacity = front_capacity
@@ -183,6 +187,7 @@ class SearchTally:
         self.sample = ScoreSample(capacity=sample_size)
         self.counts: dict[str, int] = {}
         self._examples: dict[str, list[tuple[int, str]]] = {}
+        self._missed = MissedLimits(limits)
 
     @property
     def trial_count(self) -> int:
@@ -201,6 +206,8 @@ class SearchTally:
             # The earliest few of each state: enough to see what goes wrong.
             examples = sorted([*self._examples.get(record.state, []), (record.index, record.reason)])
             self._examples[record.state] = examples[:_REASON_EXAMPLES]
+            if record.state == "unscored" and record.metrics is not None:
+                self._missed.add(record.metrics)
             return
         self.sample.add(record.index, record.scores[0], record.params)
         entry = ((record.scores[0], -record.index), record)
@@ -242,6 +249,12 @@ class SearchTally:
         """Return, by state, index and reason of the first few trials without scores."""
         return {state: list(examples) for state, examples in sorted(self._examples.items())}
 
+    def why_no_score(self) -> str | None:
+        """Return in a sentence why no trial has a score; None if one has, or there is no trial."""
+        if self.counts.get("scored") or not self.trial_count:
+            return None
+        return self._missed.sentence(self.counts, self.reasons())
+
     def document(self) -> dict[str, Any]:
         """Return all of it as JSON, from which a later process goes on."""
         return {
@@ -252,6 +265,7 @@ class SearchTally:
             "best": [record.document() for record in self.best()],
             "front": [self._on_front[index].document() for index in self._front.indices],
             "dropped_from_front": self._front.dropped_count,
+            "missed": self._missed.document(),
             "sample": self.sample.document(),
         }
 
@@ -260,6 +274,7 @@ class SearchTally:
         """Return the tally of its JSON."""
         tally = cls(keep=document["keep"], front_capacity=document["front_capacity"])
         tally.sample = ScoreSample.from_document(document["sample"])
+        tally._missed = MissedLimits.from_document(document["missed"])
         tally.counts = dict(document["counts"])
         tally._examples = {
             state: [(index, reason) for index, reason in examples] for state, examples in document["reasons"].items()

@@ -291,7 +291,10 @@ class StateStore(Protocol):
         plan: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> tuple[int, bool]:
-        """Insert a job as `running` or take over the one with this key: (job id, is complete as it was asked for)."""
+        """Insert a job as `running` or take over the one with this key: (job id, came to its end as it was asked for).
+
+        A job that failed with a result, none of its trials having a score, came to its end.
+        """
         ...
 
     def store_trials(self, job_id: int, trials: Sequence[NewTrial]) -> InsertCounts:

@@ -23,7 +23,7 @@ from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import JobResult
 from quantbot_pipeline.strategy.model import Strategy
-from quantbot_pipeline.workflows.judge_optimization import JobJudge, Judgement
+from quantbot_pipeline.workflows.judge_optimization import JobJudge
 from quantbot_pipeline.workflows.measure_trials import TrialMeter, run_again
 from quantbot_pipeline.workflows.optimization_data import (
     JobData,
@@ -49,7 +49,7 @@ __all__ = ["OptimizationOutcome", "OptimizationPlan", "plan_optimization", "run_
 _TRIALS_PER_TALLY = 2_048
 """Trials of a job without rows after which it is kept how far it is."""
 
-_PROGRESS_FORMAT = 1
+_PROGRESS_FORMAT = 2
 """Version of what is kept; what another version kept is begun anew."""
 
 
@@ -63,6 +63,7 @@ class OptimizationOutcome:
         is_known: Whether it was complete already.
         verdict: `verdict_json`; None without a scored trial.
         note: Why it is shorter than asked for; None if it is not.
+        failure: Why it has no scored trial though all of them were made: the job is `failed`; None if it has one.
         times: Seconds by stage.
     """
 
@@ -71,6 +72,7 @@ class OptimizationOutcome:
     is_known: bool
     verdict: dict[str, Any] | None = None
     note: str | None = None
+    failure: str | None = None
     times: dict[str, float] = field(default_factory=dict)
 
 
@@ -87,6 +89,8 @@ def run_optimization(
     warn: Callable[[str], None] = lambda _: None,
 ) -> OptimizationOutcome:
     """Run a job to its end, or return the stored one.
+
+    A job of which no trial has a score is `failed`, and that is its end too: the outcome says why.
 
     Args:
         plan: What is searched.
@@ -214,24 +218,25 @@ class _RunningJob:
         with self._times.measure("traces"):
             self._keep_best(tally)
         times = self._seconds(began_at)
+        failure = tally.why_no_score() if note is None else None
         self._state.finish_job(
             self._job_id,
-            status="completed",
+            status="completed" if failure is None else "failed",
+            error_message=failure,
             result=JobResult(kept, judgement.verdict, judgement.evidence, times, note),
         )
-        return self._outcome(tally, judgement, note, times)
-
-    def _outcome(
-        self, tally: SearchTally, judgement: Judgement, note: str | None, times: dict[str, float]
-    ) -> OptimizationOutcome:
         return OptimizationOutcome(
             self._job_id,
             tally.trial_count,
             is_known=False,
             verdict=judgement.verdict,
             note=note,
+            failure=failure,
             times=times,
         )
+
+    def _new_tally(self) -> SearchTally:
+        return SearchTally(keep=max(self._plan.keep, 20), limits=self._plan.objective.all_limits())
 
     def _search(self, is_stopped: Callable[[], bool]) -> SearchTally:
         plan = self._plan
@@ -242,7 +247,7 @@ class _RunningJob:
                 plan.search,
                 self._evaluate,
                 stored=records,
-                tally=SearchTally(keep=max(plan.keep, 20)),
+                tally=self._new_tally(),
                 take_batch=self._take,
                 is_stopped=is_stopped,
             )
@@ -263,7 +268,7 @@ class _RunningJob:
         stored = json.loads(row["tally_json"]) if row["tally_json"] else {}
         progress = stored.get("progress")
         if progress is None or progress["format"] != _PROGRESS_FORMAT:
-            return SearchTally(keep=max(self._plan.keep, 20))
+            return self._new_tally()
         tally = SearchTally.from_document(stored)
         done = tally.trial_count
         self._on_progress(done, self._plan.trial_count, f"going on after {done} trials")
@@ -400,4 +405,5 @@ def _stored_outcome(state: StateStore, job_id: int) -> OptimizationOutcome:
         is_known=True,
         verdict=json.loads(row["verdict_json"]) if row["verdict_json"] else None,
         note=row["note"],
+        failure=row["error_message"],
     )

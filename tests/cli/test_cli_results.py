@@ -1,6 +1,7 @@
 """What commands answer when all is well: true counts, JSON that is JSON, tables that fit, progress beside them."""
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.sample.generate import SampleFiles
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
+from quantbot_pipeline.workflows import run_optimization
 
 Counts = Callable[[], dict[str, int]]
 
@@ -230,6 +232,63 @@ def test_search_is_stored_ranked_and_reused(stocked: Quantbot, tmp_path: Path) -
     # Whether the winner is luck is said in words, on this little data.
     assert "Too little data to say whether the winner is luck." in table
     assert max(map(len, table.splitlines())) <= WIDTH
+
+
+@pytest.mark.server
+def test_search_without_a_score_fails_with_the_limit_that_was_missed(stocked: Quantbot, tmp_path: Path) -> None:
+    space = tmp_path / "space.json"
+    space.write_text(
+        '{"parameters": [{"path": "exits.stop_loss.initial", "type": "categorical", "choices": [0.1, 0.4]}]}'
+    )
+    arguments = ["optimize", "--template", "conservative-24h", "--space", space, "--sampler", "grid", "--trials", "2"]
+    answer = stocked(*arguments, "--objective", "final_pnl subject to win_rate >= 0.9999")
+    assert (answer.code, answer.out) == (4, "")
+    told = re.search(
+        r"search (\d+) failed: no trial of 2 met 'win_rate >= 0.9999': the most was 0\.\d+; "
+        r"'quantbot trials \1' shows its trials",
+        answer.err.replace("\n", " "),
+    )
+    assert told is not None, answer.err
+    job = told[1]
+    resumed = stocked("optimize", "--resume", job, "--json")
+    assert resumed.code == 4
+    assert (resumed.document["status"], resumed.document["reused"]) == ("failed", True)
+    assert "no trial of 2 met" in resumed.document["note"]
+    assert f"search {job} failed: no trial of 2 met" in resumed.err
+    table = stocked("trials", job).out
+    assert "status: failed" in table
+    assert "no trial of 2 met 'win_rate >= 0.9999'" in table
+    assert table.count("allowed is win_rate") == 2
+
+
+@pytest.mark.server
+def test_search_that_its_time_or_ctrl_c_ended_says_how_it_goes_on(
+    stocked: Quantbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted() -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_optimization, "_stop_after", lambda _, seconds: (lambda: True) if seconds else interrupted)
+    space = tmp_path / "space.json"
+    space.write_text(
+        '{"parameters": [{"path": "exits.stop_loss.initial", "type": "categorical", "choices": [0.15, 0.35]}]}'
+    )
+    arguments = ["optimize", "--template", "conservative-24h", "--space", space, "--sampler", "grid", "--trials", "2"]
+    short = stocked(*arguments, "--timeout", "1")
+    assert short.code == 0, short.err
+    assert "--timeout ended the search after 0 of 2 trials" in short.out
+    told = re.search(r"go on with: quantbot optimize --resume (\d+)\n", short.err)
+    assert told is not None, short.err
+    stopped = stocked("optimize", "--resume", told[1])
+    assert stopped.code == 130
+    assert (
+        f"stopped search {told[1]} after 0 of 2 trials; go on with the same command, or with: "
+        f"quantbot optimize --resume {told[1]}\n"
+    ) in stopped.err
+    monkeypatch.setattr(run_optimization, "_stop_after", lambda *_: lambda: False)
+    whole = stocked("optimize", "--resume", told[1], "--json")
+    assert whole.code == 0, whole.err
+    assert (whole.document["counts"], whole.document["note"]) == ({"scored": 2}, None)
 
 
 @pytest.mark.server

@@ -4,11 +4,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import optuna
 import pytest
 
+from quantbot_pipeline.defs.search_assets import optimize
 from quantbot_pipeline.engine.calls import SignalType
 from quantbot_pipeline.errors import DataError, InputError, SimulationError
+from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.workflows import measure_trials as meter
 from quantbot_pipeline.workflows import optimization_plan as plan_module
@@ -310,9 +313,95 @@ def test_a_job_that_a_timeout_made_shorter_goes_on_from_there(scene: Scene) -> N
     assert (short.trial_count, short.verdict) == (0, None)
     assert short.note == "--timeout ended the search after 0 of 20 trials"
     assert jobs(scene) == [(1, "completed", None)]
+    # That it has no trial yet is as it should be.
+    broken = {each.rule for each in verify(scene.state, scene.history, now=MARCH) if not each.holds}
+    assert "trials" not in broken
     whole = run_optimization(plan_of_job(scene.state, 1), scene.state, scene.history, job_id=1)
     assert (whole.job_id, whole.trial_count, whole.is_known, whole.note) == (1, TRIAL_COUNT, False, None)
     assert scene.ask_state("select note from optimization_jobs") == [(None,)]
+
+
+@pytest.mark.parametrize("stores_all", [True, False])
+def test_a_search_whose_limit_no_trial_meets_fails_and_says_how_near_they_came(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, stores_all: bool
+) -> None:
+    monkeypatch.setattr(plan_module, "MOST_STORED_TRIALS", 2)
+    store_world(scene)
+
+    def unmet(**options: Any) -> OptimizationPlan:
+        asked = {"objective": "final_pnl subject to average_holding_minutes >= 900", "trial_count": 4} | options
+        return plan(scene, HORIZONS | {"low": 600, "high": 2400}, sampler="grid", store_all=stores_all, **asked)
+
+    failed = run_optimization(unmet(), scene.state, scene.history)
+    assert (failed.trial_count, failed.verdict, failed.note) == (4, None, None)
+    # Trades reach the target within two minutes, whatever the horizon.
+    assert failed.failure == "no trial of 4 met 'average_holding_minutes >= 900': the most was 1.5"
+    assert jobs(scene) == [(1, "failed", failed.failure)]
+    states = scene.ask_state(
+        "select state, reason like '%allowed is average_holding_minutes >= 900' from optimization_trials"
+    )
+    assert states == [("unscored", True)] * 4 * stores_all
+    found = collect_search(scene.state, 1)
+    assert found is not None
+    assert (found.status, found.note, found.counts) == ("failed", failed.failure, {"unscored": 4})
+    # It came to its end: going on simulates nothing and says it again.
+    kept = scene.ask_state("select * from optimization_jobs")
+    again = run_optimization(plan_of_job(scene.state, 1), scene.state, scene.history, job_id=1)
+    assert (again.job_id, again.trial_count, again.is_known, again.failure) == (1, 4, True, failed.failure)
+    assert scene.ask_state("select * from optimization_jobs") == kept
+    # Without a completed one it is the last search.
+    last = collect_search(scene.state)
+    assert last is not None
+    assert last.job_id == 1
+    # Another limit is another search, of the same runs.
+    met = run_optimization(unmet(objective="final_pnl"), scene.state, scene.history)
+    assert (met.job_id != 1, met.failure) == (True, None)
+    last = collect_search(scene.state)
+    assert last is not None
+    assert last.job_id == met.job_id
+
+
+def test_a_search_without_a_score_fails_its_step_of_dagster_and_is_shown_there(scene: Scene) -> None:
+    store_world(scene)
+    result = dg.materialize(
+        [optimize],
+        resources={"state_store": scene.state, "history_store": scene.history},
+        run_config={
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            "ops": {
+                "optimize": {
+                    "config": {"template": "plain", "trials": 2, "objective": "final_pnl subject to stop_out_rate >= 1"}
+                }
+            },
+        },
+        raise_on_error=False,
+    )
+    told = result.failure_data_for_node("optimize")
+    assert told is not None
+    assert told.user_failure_data is not None
+    metadata = {name: value.value for name, value in told.user_failure_data.metadata.items()}
+    assert told.user_failure_data.description == (
+        f"search {metadata['job_id']} failed: no trial of 2 met 'stop_out_rate >= 1': the most was 0.5"
+    )
+    assert metadata["trials"] == 2
+
+
+def test_a_search_that_was_stopped_before_any_score_goes_on_to_its_failure(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_world(scene)
+    unmet = plan(scene, objective="final_pnl subject to average_holding_minutes >= 900", trial_count=4, batch_size=2)
+    stops = iter([False, True])
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs_module, "_stop_after", lambda *_: lambda: next(stops))
+        short = run_optimization(unmet, scene.state, scene.history)
+    assert (short.trial_count, short.failure) == (2, None)
+    assert jobs(scene) == [(1, "completed", None)]
+    whole = run_optimization(unmet, scene.state, scene.history)
+    assert (whole.job_id, whole.is_known) == (1, False)
+    assert whole.failure is not None
+    assert whole.failure.startswith("no trial of 4 met")
+    assert jobs(scene) == [(1, "failed", whole.failure)]
 
 
 def test_jobs_whose_trials_overlap_share_runs(scene: Scene) -> None:

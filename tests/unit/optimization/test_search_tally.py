@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from quantbot_pipeline.optimization.objectives import parse_objective
 from quantbot_pipeline.optimization.tally import ScoreSample, SearchTally, TrialRecord
 
 
@@ -97,3 +98,53 @@ def test_tally_goes_through_json_and_on_as_if_it_had_not() -> None:
     assert fill(restored, range(170, 400)).document() == whole.document()
     assert whole.dropped_from_front == restored.dropped_from_front
     assert SearchTally.from_document(SearchTally().document()).document() == SearchTally().document()
+
+
+LIMITS = parse_objective("final_pnl subject to trade_count >= 500 and max_drawdown <= 0.1").all_limits()
+
+
+def unscored(index: int, trade_count: int, max_drawdown: float | None) -> TrialRecord:
+    metrics = {"trade_count": trade_count, "max_drawdown": max_drawdown}
+    return TrialRecord(index, {}, "unscored", None, violation=1.0, reason="a limit is missed", metrics=metrics)
+
+
+def test_a_limit_that_every_trial_missed_is_named_with_the_nearest_value() -> None:
+    tally = SearchTally(limits=LIMITS[:1])
+    for index, count in enumerate((3, 112, 40)):
+        tally.add(unscored(index, count, 0.0))
+
+    assert tally.why_no_score() == "no trial of 3 met 'trade_count >= 500': the most was 112"
+    # A later process says the same.
+    again = SearchTally.from_document(json.loads(json.dumps(tally.document())))
+    assert again.why_no_score() == tally.why_no_score()
+    again.add(unscored(3, 499, 0.0))
+    assert again.why_no_score() == "no trial of 4 met 'trade_count >= 500': the most was 499"
+    again.add(record(4, 1.0))
+    assert again.why_no_score() is None
+    assert SearchTally(limits=LIMITS).why_no_score() is None
+
+
+def test_limits_that_were_missed_in_turn_are_counted() -> None:
+    tally = SearchTally(limits=LIMITS)
+    for index, (count, drawdown) in enumerate([(600, 0.3), (700, 0.2), (90, 0.05), (80, None)]):
+        tally.add(unscored(index, count, drawdown))
+
+    assert tally.why_no_score() == (
+        "no trial of 4 has a score; 'trade_count >= 500' was missed by 2 (the most was 90); "
+        "'max_drawdown <= 0.1' was missed by 3 (the least was 0.2)"
+    )
+
+
+def test_trials_that_met_every_limit_or_never_ran_are_counted_too() -> None:
+    tally = SearchTally(limits=LIMITS)
+    tally.add(unscored(0, 600, 0.05))
+    tally.add(TrialRecord(1, {}, "refused", None, reason="sizes sum to 1.2"))
+    tally.add(TrialRecord(2, {}, "pruned", None, reason="score 0.1 after 10% of the calls"))
+
+    assert tally.why_no_score() == (
+        "no trial of 3 has a score; 1 met every limit and had no value to score; 1 pruned, 1 refused "
+        "(the first: sizes sum to 1.2)"
+    )
+    nothing_known = SearchTally(limits=LIMITS[1:])
+    nothing_known.add(unscored(0, 1, None))
+    assert nothing_known.why_no_score() == "no trial of 1 met 'max_drawdown <= 0.1': none had a value"

@@ -1,4 +1,5 @@
--- grain: one row: inserted as running, or taken over unless it is completed as it was asked for
+-- grain: one row: inserted as running, or taken over unless it came to its end as it was asked for: completed without
+--   a note, or failed with the times of a search that made all its trials, of which none has a score
 insert into optimization_jobs (
     strategy_template_id,
     name,
@@ -30,4 +31,6 @@ set
     note = null,
     verdict_json = null,
     evidence_json = null
-where optimization_jobs.status <> 'completed' or optimization_jobs.note is not null
+where
+    (optimization_jobs.status <> 'completed' or optimization_jobs.note is not null)
+    and not (optimization_jobs.status = 'failed' and optimization_jobs.times_json is not null)

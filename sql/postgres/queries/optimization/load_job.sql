@@ -2,6 +2,7 @@
 -- keys: job_key
 select
     jobs.id as job_id,
-    jobs.status = 'completed' as is_complete
+    -- A search that made all its trials, of which none has a score, failed with its times.
+    jobs.status = 'completed' or (jobs.status = 'failed' and jobs.times_json is not null) as is_complete
 from optimization_jobs as jobs
 where jobs.job_key = %(job_key)s

@@ -27,11 +27,14 @@ with broken as (
     where jobs.status = 'completed'
     group by jobs.id, jobs.plan_json, jobs.tally_json
     having
-        -- A large search keeps the rows of its best trials alone; one without a scored trial keeps none.
+        -- A large search keeps the rows of its best trials alone; one without a scored trial keeps none. One that
+        -- was ended by its time says so in its note, and may have none yet.
         case
             when jobs.plan_json @> '{"stores_all_trials": false}'
                 then count(trials.id) = 0 and jobs.tally_json -> 'counts' ? 'scored'
-            else count(trials.id) <> coalesce(max(trials.trial_index), -1) + 1 or count(trials.id) = 0
+            else
+                count(trials.id) <> coalesce(max(trials.trial_index), -1) + 1
+                or (count(trials.id) = 0 and jobs.note is null)
         end
 )
 
