@@ -4,7 +4,9 @@ A search space is a JSON document; it is validated against the strategy template
 anything runs:
 
     {"parameters": [
-        {"path": "exits.targets[0].multiple", "type": "float", "low": 1.2, "high": 5.0, "log": true},
+        {"path": "exits.targets[0].multiple", "type": "float", "low": 1.2, "high": 2.9, "log": true},
+        {"path": "exits.targets[0].size", "type": "float", "low": 0.1, "high": 0.9, "step": 0.1},
+        {"path": "exits.targets[1].size", "type": "float", "low": 0.1, "high": 0.9, "step": 0.1},
         {"path": "exits.max_hold_seconds", "type": "int", "low": 3600, "high": 86400, "step": 3600},
         {"path": "exits.stop_loss.initial", "type": "categorical", "choices": [0.2, 0.3, null]},
         {"path": "entry.type", "type": "categorical", "choices": ["immediate", "dip"]},
@@ -14,11 +16,11 @@ anything runs:
         {"type": "sum", "paths": ["exits.targets[0].size", "exits.targets[1].size"], "at_most": 1}
      ]}
 
-A null switches a field off (see `parameter_paths.set_at_path`); a choice may be a whole section. The space
-itself is in `search_space.py`, parameters, conditions and constraints are in files of their names; what can
-be wrong is in `space_documents.py` (shape), `space_faults.py` (rules) and `valid_points.py` (found by
-drawing). Points of grids are in `grid_points.py`, what proposes values in `study.py`. `docs/optimize.md` is
-the reference for users.
+It fits the preset `conservative-24h`. A null switches a field off (see `parameter_paths.set_at_path`); a
+choice may be a whole section. The space itself is in `search_space.py`, parameters, conditions and constraints
+are in files of their names; what can be wrong is in `space_documents.py` (shape), `space_faults.py` (rules) and
+`valid_points.py` (found by drawing). Points of grids are in `grid_points.py`, what proposes values in
+`study.py`. `docs/optimize.md` is the reference for users.
 """
 
 from collections.abc import Mapping

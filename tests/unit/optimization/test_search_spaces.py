@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from quantbot_pipeline.errors import SearchSpaceError, StrategyError
+from quantbot_pipeline.optimization import spaces
 from quantbot_pipeline.optimization.spaces import (
     SearchSpace,
     apply_parameters,
@@ -192,6 +193,9 @@ def test_the_space_of_the_manual_fits_its_preset() -> None:
 
     assert len(space.parameters) == 7
     assert len(space.constraints) == 1
+    # The one where spaces are read is the same.
+    text = (spaces.__doc__ or "").split("anything runs:\n", 1)[1].split("\nIt fits", 1)[0]
+    assert json.loads(text) == document
 
 
 @pytest.mark.parametrize("name", preset_names())
