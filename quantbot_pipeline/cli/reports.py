@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from quantbot_pipeline.cli.console import print_json, print_line, waiting
+from quantbot_pipeline.cli.console import print_json, print_line, print_warning, waiting
 from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.errors import ConfigError
 
@@ -56,6 +56,13 @@ def register(app: typer.Typer) -> None:
                 out or stores.settings.reports_directory / narrowing.folder(),
                 narrowing=narrowing,
                 on_progress=show,
+            )
+        if written.undrawn:
+            first = next(iter(written.undrawn.values()))
+            runs = "1 run" if len(written.undrawn) == 1 else f"{len(written.undrawn):,} runs"
+            print_warning(
+                f"trades of {runs} are not drawn, because this version can't read the strategies as they were stored; "
+                f"the first: {first}"
             )
         changes = written.changes
         if as_json:

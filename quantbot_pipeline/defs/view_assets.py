@@ -167,7 +167,10 @@ def build_report_asset() -> dg.AssetsDefinition:
         from quantbot_pipeline.report.trade_collect import plot_extreme_trades
         from quantbot_pipeline.workflows.write_report import write_current_report
 
-        changes = write_current_report(state_store, history_store, settings.reports_directory).changes
+        written = write_current_report(state_store, history_store, settings.reports_directory)
+        changes = written.changes
+        for reason in written.undrawn.values():
+            dg.get_dagster_logger().warning("trades are not drawn: %s", reason)
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(changes.index),

@@ -625,6 +625,8 @@ def run_page(
     detail: RunDetail,
     trades: TradeList,
     drawn: Iterable[TradeContent],
+    *,
+    undrawn: str = "",
 ) -> SitePage:
     """Return the page of a run.
 
@@ -634,6 +636,7 @@ def run_page(
         detail: What else is known of it.
         trades: Its calls.
         drawn: Those that are drawn.
+        undrawn: Why none can be drawn; empty if they can.
     """
     source = Source("mart_trades", filters=(("simulation_run_id", run.run_id),), order="signal_timestamp")
     charts, figures = [], {}
@@ -644,7 +647,9 @@ def run_page(
     token = f"{run.chain}:{run.token_address}" if run.token_address else "several tokens"
     bought = sum(trade.pnl is not None for trade in trades.trades)
     left_out = ""
-    if bought > len(charts):
+    if undrawn:
+        left_out = f"Trades are not drawn, because this version can't read the strategy as it was stored: {undrawn}."
+    elif bought > len(charts):
         left_out = (
             f"{len(charts)} of {bought} trades are drawn: the best, the worst, and those in which most happens. "
             f"'quantbot trade CALL_ID --strategy {run.strategy}' draws any of them."

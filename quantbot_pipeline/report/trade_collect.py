@@ -11,7 +11,7 @@ import numpy as np
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.engine.events import Event
 from quantbot_pipeline.engine.reference import warm_up_candles
-from quantbot_pipeline.errors import InputError
+from quantbot_pipeline.errors import InputError, StrategyError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, event_from_row, indicator_lines
 from quantbot_pipeline.report.trade_words import plot_small_trade
@@ -132,19 +132,37 @@ def collect_trade(state: StateStore, history: HistoryStore, key: TradeKey) -> Tr
 
     Raises:
         InputError: the run is not completed, or does not report on the call.
+        StrategyError: the strategy of the run, as it was stored, is none for this version.
     """
-    found = collect_trades(state, history, [key])
+    unreadable: dict[int, StrategyError] = {}
+    found = collect_trades(state, history, [key], unreadable=unreadable)
+    if key.run_id in unreadable:
+        raise unreadable[key.run_id]
     if not found:
         raise InputError(f"run {key.run_id} does not report on call {key.call_id}, or is not completed")
     return found[0]
 
 
-def collect_trades(state: StateStore, history: HistoryStore, keys: Sequence[TradeKey]) -> list[TradeContent]:
+def collect_trades(
+    state: StateStore,
+    history: HistoryStore,
+    keys: Sequence[TradeKey],
+    *,
+    unreadable: dict[int, StrategyError] | None = None,
+) -> list[TradeContent]:
     """Return trades in the order of their keys; those that no completed run reports on are left out.
 
-    Candles are read once per token and interval: trades on few tokens cost little more than one.
+    Left out are also trades of runs whose strategy, as it was stored, is none for this version: one of them must not
+    be in the way of the others. Candles are read once per token and interval: trades on few tokens cost little more
+    than one.
+
+    Args:
+        state: Postgres.
+        history: ClickHouse.
+        keys: The trades.
+        unreadable: Takes, by run, why its strategy can't be read.
     """
-    found = _load(state, history, list(dict.fromkeys(keys)))
+    found = _load(state, history, list(dict.fromkeys(keys)), {} if unreadable is None else unreadable)
     candles = _load_candles(history, list(found.values()))
     return [_content(key, found[key], candles[key]) for key in keys if key in found]
 
@@ -244,16 +262,20 @@ def _some(names: Sequence[str]) -> str:
 # Collecting
 
 
-def _load(state: StateStore, history: HistoryStore, keys: Sequence[TradeKey]) -> dict[TradeKey, _Found]:
+def _load(
+    state: StateStore, history: HistoryStore, keys: Sequence[TradeKey], unreadable: dict[int, StrategyError]
+) -> dict[TradeKey, _Found]:
     if not keys:
         return {}
     run_ids = sorted({key.run_id for key in keys})
     runs = {row["simulation_run_id"]: row for row in _rows(history, "trades/load_trade_runs", run_ids=run_ids)}
     configs = {row["simulation_run_id"]: row for row in _rows(state, "trades/load_run_configs", run_ids=run_ids)}
-    strategies = {
-        run_id: parse_strategy(json.loads(row["config_json"]), source=f"run {run_id}")
-        for run_id, row in configs.items()
-    }
+    strategies: dict[int, Strategy] = {}
+    for run_id, row in configs.items():
+        try:
+            strategies[run_id] = parse_strategy(json.loads(row["config_json"]), source=f"run {run_id}")
+        except StrategyError as error:
+            unreadable[run_id] = error
     events: dict[TradeKey, list[Event]] = defaultdict(list)
     for row in _rows(
         history,
@@ -274,7 +296,7 @@ def _load(state: StateStore, history: HistoryStore, keys: Sequence[TradeKey]) ->
         )
         for key in keys
         # What no completed run reports, and what was not published yet, is not there for readers.
-        if events[key] and key.run_id in runs and key.run_id in configs and key.call_id in calls
+        if events[key] and key.run_id in runs and key.run_id in strategies and key.call_id in calls
     }
 
 

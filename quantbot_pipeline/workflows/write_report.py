@@ -1,10 +1,11 @@
 """The HTML report of what is stored now: a folder of pages that need nothing else."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from quantbot_pipeline.errors import StrategyError
 from quantbot_pipeline.report.site_collect import collect_run_details, collect_run_trades, collect_site
 from quantbot_pipeline.report.site_content import Narrowing, RunDetail, RunLine, SiteContent
 from quantbot_pipeline.report.site_files import SiteChanges, SiteFolder
@@ -26,10 +27,12 @@ class WrittenReport:
     Attributes:
         changes: Pages written, left as they were, and removed.
         asked_for: The pages of the runs, the strategy or the caller that were asked for by name.
+        undrawn: Why trades of runs whose pages were written are not drawn, by run.
     """
 
     changes: SiteChanges
     asked_for: tuple[Path, ...] = ()
+    undrawn: Mapping[int, str] = field(default_factory=dict)
 
 
 def write_current_report(
@@ -63,13 +66,13 @@ def write_current_report(
         for row in state.load_models() if shown else ():
             if (row.name, row.version) in shown:
                 write_model_card(row, directory, drift_for_card(row, state, history))
-        _write_runs(state, history, content, folder, on_progress)
+        undrawn = _write_runs(state, history, content, folder, on_progress)
         pages, paths = list(list_pages(content)), page_paths(content)
         on_progress("writing the report: lists")
         for page in pages[:-1]:
             folder.put(render_site_page(page, generated_at=now, narrowing=narrowing, paths=paths))
         changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing, paths=paths))
-    return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)))
+    return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)), undrawn)
 
 
 def _write_runs(
@@ -78,7 +81,8 @@ def _write_runs(
     content: SiteContent,
     folder: SiteFolder,
     on_progress: Callable[[str], None],
-) -> None:
+) -> dict[int, str]:
+    """Write the pages of runs that are not there yet; return, by run, why its trades can't be drawn."""
     by_id = {run.run_id: run for run in content.runs}
     details = collect_run_details(state, content.run_pages)
     keys = {run_id: _key(content, by_id[run_id], details[run_id]) for run_id in content.run_pages}
@@ -88,19 +92,27 @@ def _write_runs(
             folder.keep(run_path(run_id))
         else:
             stale.append(run_id)
+    unreadable: dict[int, StrategyError] = {}
     for first in range(0, len(stale), _RUNS_AT_ONCE):
         batch = stale[first : first + _RUNS_AT_ONCE]
         on_progress(f"writing the report: run {first + 1} of {len(stale)}")
         trades = collect_run_trades(history, batch)
         chosen = [TradeKey(run_id, call_id) for run_id in batch for call_id in choose_drawn(trades[run_id])]
-        drawn = collect_trades(state, history, chosen)
+        drawn = collect_trades(state, history, chosen, unreadable=unreadable)
         for run_id in batch:
             of_run = [trade for trade in drawn if trade.run_id == run_id]
-            page = run_page(content, by_id[run_id], details[run_id], trades[run_id], of_run)
+            undrawn = _first_line(unreadable[run_id]) if run_id in unreadable else ""
+            page = run_page(content, by_id[run_id], details[run_id], trades[run_id], of_run, undrawn=undrawn)
             rendered = render_site_page(
                 page, generated_at=content.overview.generated_at, narrowing=content.narrowing, paths=page_paths(content)
             )
             folder.put(rendered, key=keys[run_id])
+    return {run_id: _first_line(error) for run_id, error in unreadable.items()}
+
+
+def _first_line(error: StrategyError) -> str:
+    """Return what an error says without its list of faults."""
+    return str(error).partition("\n")[0]
 
 
 def _key(content: SiteContent, run: RunLine, detail: RunDetail) -> str:

@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from view_scene import JANUARY, Scene
 
-from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.errors import DataError, StrategyError
 from quantbot_pipeline.report.site_content import Narrowing
 from quantbot_pipeline.report.site_paths import caller_path, strategy_path
+from quantbot_pipeline.report.trade_collect import TradeKey, collect_trade, collect_trades
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.views import build_views
 from quantbot_pipeline.workflows.write_report import WrittenReport, write_current_report
@@ -127,6 +128,32 @@ def test_a_report_is_of_current_runs_and_is_rebuilt_where_it_changed(scene: Scen
     clickhouse.close()
     assert sorted((row["call_id"], row["outcome"]) for row in rows) == [(first, "won"), (second, "skipped")]
     assert json.loads((tmp_path / ".quantbot-report.json").read_text(encoding="utf-8"))["version"] == 1
+
+
+def test_a_strategy_that_this_version_cannot_read_costs_its_own_trades_alone(scene: Scene, tmp_path: Path) -> None:
+    call = scene.call("ann", "A")
+    fine, old = scene.run("fine", {call: 0.4}), scene.run("old", {call: 0.2})
+    with psycopg.connect(scene.urls.postgres) as postgres:
+        # As an older version stored it; a trigger holds what runs simulated.
+        postgres.execute("set local session_replication_role = replica")
+        postgres.execute(
+            'update simulation_runs set config_json = config_json || \'{"dip": 0.1, "take_profit": 2}\' where id = %s',
+            (old,),
+        )
+    _build(scene)
+
+    written = _write(scene, tmp_path)
+    assert list(written.undrawn) == [old]
+    assert written.undrawn[old] == f"run {old}: 2 faults, the first at dip"
+    page = unescape((tmp_path / f"runs/{old}.html").read_text(encoding="utf-8"))
+    assert f"this version can't read the strategy as it was stored: run {old}: " in page
+    # Its calls and results are in the table.
+    assert "+20.0" in page
+    assert "can't read the strategy" not in unescape((tmp_path / f"runs/{fine}.html").read_text(encoding="utf-8"))
+    drawn = collect_trades(scene.state, scene.history, [TradeKey(old, call), TradeKey(fine, call)])
+    assert [trade.run_id for trade in drawn] == [fine]
+    with pytest.raises(StrategyError, match=f"run {old}: "):
+        collect_trade(scene.state, scene.history, TradeKey(old, call))
 
 
 def test_an_empty_home_has_a_report_that_says_what_to_do(scene: Scene, tmp_path: Path) -> None:
