@@ -69,7 +69,7 @@ class ReaderRules:
         wrong = {name for name in names if name in self._forbidden or re.fullmatch(r"ai[a-z]+", name)}
         if wrong:
             raise _refused(
-                f"found {', '.join(sorted(wrong))}; allowed are no names of functions that reach outside of the database"
+                f"found {', '.join(sorted(wrong))}; no function that reaches outside of the database is allowed"
             )
 
     def settings(self, asked: Mapping[str, str]) -> dict[str, str]:
