@@ -18,7 +18,6 @@ from quantbot_pipeline.cli.result_lists import (
     SortBy,
     caller_text,
     day_text,
-    fresh_rows,
     gain_text,
     share_text,
     since_seconds,
@@ -64,6 +63,9 @@ _LEADERBOARD = ResultList(
     ),
     if_none="no results are stored; 'quantbot backfill' simulates the stored calls, 'quantbot callers list' lists who "
     "called",
+    database="clickhouse",
+    query="lists/list_callers",
+    mart="mart_caller_leaderboard",
 )
 
 _ALIAS_HELP = flowing(
@@ -172,17 +174,13 @@ def rank(
     """Rank callers."""
     if context.invoked_subcommand is not None:
         return
-    from quantbot_pipeline.cli.stores import open_stores
-
-    parameters = _LEADERBOARD.sort_parameters(sort, descending=descending) | {
-        "strategy": strategy,
-        "caller": caller,
-        "since_s": since_seconds(since),
-        "row_limit": limit,
-    }
-    with open_stores() as stores:
-        rows = fresh_rows(stores, "clickhouse", "lists/list_callers", ["mart_caller_leaderboard"], **parameters)
-    _LEADERBOARD.print(rows, as_json=as_json, is_filtered=bool(strategy or caller or since))
+    _LEADERBOARD.print_stored(
+        {"strategy": strategy, "caller": caller, "since_s": since_seconds(since)},
+        sort=sort,
+        descending=descending,
+        limit=limit,
+        as_json=as_json,
+    )
 
 
 def _print(outcome: "AliasOutcome", *, as_json: bool) -> None:

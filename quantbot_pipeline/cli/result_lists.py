@@ -63,12 +63,18 @@ class ResultList:
         plural: What its rows are, such as `trades`.
         columns: Its columns.
         if_none: What is said when nothing is stored.
+        database: Where its rows are, `postgres` or `clickhouse`.
+        query: Name of the query that finds them.
+        mart: What that reads.
     """
 
     title: str
     plural: str
     columns: tuple[ListColumn, ...]
     if_none: str
+    database: str
+    query: str
+    mart: str
 
     def sort_parameters(self, sort: str, *, descending: bool) -> dict[str, Any]:
         """Return how a query is told to sort.
@@ -84,6 +90,36 @@ class ResultList:
         if descending and not sort:
             raise InputError(f"--desc turns an order around; name it with --sort, one of {', '.join(allowed)}")
         return {"sort": sort, "direction": -1 if descending else 1, "is_descending": int(descending)}
+
+    def print_stored(
+        self,
+        filters: Mapping[str, Any],
+        *,
+        sort: str,
+        descending: bool,
+        limit: int,
+        as_json: bool,
+        is_filtered: bool | None = None,
+    ) -> None:
+        """Print what is stored, from marts that are built before where their files or rows changed.
+
+        Args:
+            filters: Parameters of the query besides order and limit.
+            sort: The column to sort by; empty for the list's own order.
+            descending: Whether that order is turned around.
+            limit: How many rows at most.
+            as_json: Print all that the query says instead of a table.
+            is_filtered: Whether filters may be why there are no rows; None: if one of them is set.
+
+        Raises:
+            InputError: there is no such column to sort by.
+        """
+        from quantbot_pipeline.cli.stores import open_stores
+
+        parameters = {**filters, **self.sort_parameters(sort, descending=descending), "row_limit": limit}
+        with open_stores() as stores:
+            rows = fresh_rows(stores, self.database, self.query, [self.mart], **parameters)
+        self.print(rows, as_json=as_json, is_filtered=any(filters.values()) if is_filtered is None else is_filtered)
 
     def print(self, rows: Sequence[Row], *, as_json: bool, is_filtered: bool) -> None:
         """Print the rows, and how many there are besides.

@@ -87,6 +87,9 @@ _LIST = ResultList(
         *_FURTHER,
     ),
     if_none="no runs are stored; 'quantbot backfill' simulates the stored calls, 'quantbot demo' shows how",
+    database="postgres",
+    query="lists/list_runs",
+    mart="mart_runs_ranked",
 )
 _UNRANKED = ResultList(
     title="Runs",
@@ -104,6 +107,9 @@ _UNRANKED = ResultList(
         *_FURTHER,
     ),
     if_none=_LIST.if_none,
+    database="postgres",
+    query="lists/list_runs",
+    mart="mart_runs_ranked",
 )
 
 
@@ -131,21 +137,22 @@ def runs(
     """List runs."""
     if context.invoked_subcommand is not None:
         return
-    from quantbot_pipeline.cli.stores import open_stores
-
     is_ranked = (status, run_type) == ("completed", "backtest")
     shown = _LIST if is_ranked else _UNRANKED
-    parameters = shown.sort_parameters(sort, descending=descending) | {
-        "strategy": strategy,
-        "token": token,
-        "since_s": since_seconds(since),
-        "statuses": list(_STATUSES) if status == "all" else [status],
-        "run_types": list(_RUN_TYPES) if run_type == "all" else [run_type],
-        "row_limit": limit,
-    }
-    with open_stores() as stores:
-        rows = fresh_rows(stores, "postgres", "lists/list_runs", ["mart_runs_ranked"], **parameters)
-    shown.print(rows, as_json=as_json, is_filtered=bool(strategy or token or since or not is_ranked))
+    shown.print_stored(
+        {
+            "strategy": strategy,
+            "token": token,
+            "since_s": since_seconds(since),
+            "statuses": list(_STATUSES) if status == "all" else [status],
+            "run_types": list(_RUN_TYPES) if run_type == "all" else [run_type],
+        },
+        sort=sort,
+        descending=descending,
+        limit=limit,
+        as_json=as_json,
+        is_filtered=bool(strategy or token or since or not is_ranked),
+    )
 
 
 def show(

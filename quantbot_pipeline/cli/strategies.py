@@ -15,7 +15,6 @@ from quantbot_pipeline.cli.result_lists import (
     ListColumn,
     ResultList,
     SortBy,
-    fresh_rows,
     gain_text,
     share_text,
     strategy_text,
@@ -56,6 +55,9 @@ _LEADERBOARD = ResultList(
     ),
     if_none="no results are stored; 'quantbot backfill' simulates the stored calls, 'quantbot strategies list' lists "
     "presets",
+    database="clickhouse",
+    query="lists/list_strategies",
+    mart="mart_strategy_leaderboard",
 )
 
 _SHOW_HELP = flowing(
@@ -156,9 +158,4 @@ def rank(
     """Rank strategies."""
     if context.invoked_subcommand is not None:
         return
-    from quantbot_pipeline.cli.stores import open_stores
-
-    parameters = _LEADERBOARD.sort_parameters(sort, descending=descending) | {"strategy": strategy, "row_limit": limit}
-    with open_stores() as stores:
-        rows = fresh_rows(stores, "clickhouse", "lists/list_strategies", ["mart_strategy_leaderboard"], **parameters)
-    _LEADERBOARD.print(rows, as_json=as_json, is_filtered=bool(strategy))
+    _LEADERBOARD.print_stored({"strategy": strategy}, sort=sort, descending=descending, limit=limit, as_json=as_json)

@@ -14,7 +14,6 @@ from quantbot_pipeline.cli.result_lists import (
     Since,
     SortBy,
     day_text,
-    fresh_rows,
     gain_text,
     share_text,
     since_seconds,
@@ -54,6 +53,9 @@ _LIST = ResultList(
         ListColumn("last", lambda row: day_text(row["last_call_s"]), is_further=True),
     ),
     if_none="no results are stored; 'quantbot backfill' simulates the stored calls, 'quantbot demo' shows how",
+    database="clickhouse",
+    query="lists/list_tokens",
+    mart="mart_token_results",
 )
 
 
@@ -73,14 +75,10 @@ def tokens(
     as_json: AsJson = False,
 ) -> None:
     """List tokens."""
-    from quantbot_pipeline.cli.stores import open_stores
-
-    parameters = _LIST.sort_parameters(sort, descending=descending) | {
-        "strategy": strategy,
-        "token": token,
-        "since_s": since_seconds(since),
-        "row_limit": limit,
-    }
-    with open_stores() as stores:
-        rows = fresh_rows(stores, "clickhouse", "lists/list_tokens", ["mart_token_results"], **parameters)
-    _LIST.print(rows, as_json=as_json, is_filtered=bool(strategy or token or since))
+    _LIST.print_stored(
+        {"strategy": strategy, "token": token, "since_s": since_seconds(since)},
+        sort=sort,
+        descending=descending,
+        limit=limit,
+        as_json=as_json,
+    )

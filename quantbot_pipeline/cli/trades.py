@@ -17,7 +17,6 @@ from quantbot_pipeline.cli.result_lists import (
     Since,
     SortBy,
     caller_text,
-    fresh_rows,
     gain_text,
     minute_text,
     moment_text,
@@ -56,6 +55,9 @@ _LIST = ResultList(
         ListColumn("run", lambda row: str(row["simulation_run_id"]), is_further=True),
     ),
     if_none="no trades are stored; 'quantbot backfill' simulates the stored calls, 'quantbot demo' shows how",
+    database="clickhouse",
+    query="lists/list_trades",
+    mart="mart_trades",
 )
 
 
@@ -81,17 +83,17 @@ def trades(
     as_json: AsJson = False,
 ) -> None:
     """List trades."""
-    from quantbot_pipeline.cli.stores import open_stores
-
-    parameters = _LIST.sort_parameters(sort, descending=descending) | {
-        "strategy": strategy,
-        "caller": caller,
-        "token": token,
-        "since_s": since_seconds(since),
-        "outcome": status or "",
-        "run_id": run,
-        "row_limit": limit,
-    }
-    with open_stores() as stores:
-        rows = fresh_rows(stores, "clickhouse", "lists/list_trades", ["mart_trades"], **parameters)
-    _LIST.print(rows, as_json=as_json, is_filtered=bool(strategy or caller or token or since or status or run))
+    _LIST.print_stored(
+        {
+            "strategy": strategy,
+            "caller": caller,
+            "token": token,
+            "since_s": since_seconds(since),
+            "outcome": status or "",
+            "run_id": run,
+        },
+        sort=sort,
+        descending=descending,
+        limit=limit,
+        as_json=as_json,
+    )

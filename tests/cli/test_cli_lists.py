@@ -20,6 +20,9 @@ _LIST = ResultList(
         ListColumn("seen", lambda row: row["seen_s"], is_further=True, is_sortable=False),
     ),
     if_none="nothing is stored; do this",
+    database="clickhouse",
+    query="lists/list_things",
+    mart="mart_things",
 )
 
 
