@@ -24,6 +24,7 @@ from quantbot_pipeline.report.content import (
 from quantbot_pipeline.report.coverage import collect_coverage
 from quantbot_pipeline.report.model_card import card_path_of
 from quantbot_pipeline.report.search_collect import collect_search
+from quantbot_pipeline.report.stored_rows import rows_of
 from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
 from quantbot_pipeline.report.trade_content import TradeContent
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -66,12 +67,6 @@ def collect_report(state: StateStore, history: HistoryStore, *, generated_at: da
         ),
         coverage=collect_coverage(history),
     )
-
-
-def rows_of(store: StateStore | HistoryStore, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    """Return the rows of a named query."""
-    rows: list[dict[str, Any]] = store.read(query, **parameters).to_pylist()
-    return rows
 
 
 def _headline(state: Mapping[str, Any], history: Mapping[str, Any]) -> Headline:

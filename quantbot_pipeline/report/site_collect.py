@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.report.collect import collect_report, finite, moment, rows_of, standing_of
+from quantbot_pipeline.report.collect import collect_report, finite, moment, standing_of
 from quantbot_pipeline.report.content import Standing
 from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.report.search_content import SearchContent
@@ -33,6 +33,7 @@ from quantbot_pipeline.report.site_content import (
     TradeLine,
     TradeList,
 )
+from quantbot_pipeline.report.stored_rows import rows_of
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
 LISTED_ROWS = 2_000

@@ -13,6 +13,7 @@ from quantbot_pipeline.engine.events import Event
 from quantbot_pipeline.engine.reference import warm_up_candles
 from quantbot_pipeline.errors import InputError, StrategyError
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.report.stored_rows import rows_of
 from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, event_from_row, indicator_lines
 from quantbot_pipeline.report.trade_words import plot_small_trade
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -99,11 +100,11 @@ def find_trade(
     Raises:
         InputError: there is no such call, strategy, run or trade; the message says what there is and what to do.
     """
-    found = _rows(history, "trades/find_call", call_id=call_id)
+    found = rows_of(history, "trades/find_call", call_id=call_id)
     if not found:
         raise InputError(f"call {call_id} is unknown; 'quantbot trades' lists those that were simulated")
     call = found[0]
-    runs = _rows(
+    runs = rows_of(
         history,
         "trades/list_runs_of_call",
         call_id=call_id,
@@ -174,7 +175,7 @@ def plot_extreme_trades(state: StateStore, history: HistoryStore) -> dict[str, s
     """
     chosen: dict[str, TradeKey] = {}
     for name, direction in (("best_trade", -1), ("worst_trade", 1)):
-        found = _rows(history, "lists/list_trades", **_EVERY_TRADE, direction=direction)
+        found = rows_of(history, "lists/list_trades", **_EVERY_TRADE, direction=direction)
         for row in found:
             chosen[name] = TradeKey(row["simulation_run_id"], row["call_id"])
     trades = {
@@ -194,7 +195,7 @@ def _of_run(
             if strategy is not None and not _is_named(run, strategy):
                 raise InputError(f"run {run_id} is of strategy {_version_name(run)}, not of {strategy}")
             return TradeKey(run_id, call_id)
-    stored = _rows(state, "trades/find_run", simulation_run_id=run_id)
+    stored = rows_of(state, "trades/find_run", simulation_run_id=run_id)
     if not stored:
         raise InputError(f"run {run_id} is unknown; 'quantbot runs' lists them")
     if stored[0]["status"] != "completed":
@@ -231,7 +232,7 @@ def _why_no_trade(state: StateStore, call: Mapping[str, Any], strategy: str, run
     if versions and strategy not in {run["strategy_name"] for run in runs}:
         return f"call {call_id} was not simulated under {strategy}, but under version {_some(versions)}"
     for name in known:
-        unfinished = _rows(state, "trades/load_unfinished_runs_of_call", call_id=call_id, strategy_name=name)
+        unfinished = rows_of(state, "trades/load_unfinished_runs_of_call", call_id=call_id, strategy_name=name)
         if unfinished:
             return _not_completed(unfinished[0])
     return _why_nothing(call, strategy)
@@ -268,8 +269,8 @@ def _load(
     if not keys:
         return {}
     run_ids = sorted({key.run_id for key in keys})
-    runs = {row["simulation_run_id"]: row for row in _rows(history, "trades/load_trade_runs", run_ids=run_ids)}
-    configs = {row["simulation_run_id"]: row for row in _rows(state, "trades/load_run_configs", run_ids=run_ids)}
+    runs = {row["simulation_run_id"]: row for row in rows_of(history, "trades/load_trade_runs", run_ids=run_ids)}
+    configs = {row["simulation_run_id"]: row for row in rows_of(state, "trades/load_run_configs", run_ids=run_ids)}
     strategies: dict[int, Strategy] = {}
     for run_id, row in configs.items():
         try:
@@ -277,7 +278,7 @@ def _load(
         except StrategyError as error:
             unreadable[run_id] = error
     events: dict[TradeKey, list[Event]] = defaultdict(list)
-    for row in _rows(
+    for row in rows_of(
         history,
         "trades/load_trade_events",
         run_ids=[key.run_id for key in keys],
@@ -285,7 +286,7 @@ def _load(
     ):
         events[TradeKey(row["simulation_run_id"], row["call_id"])].append(event_from_row(row))
     call_ids = sorted({key.call_id for key in keys})
-    calls = {row["call_id"]: _call(row) for row in _rows(history, "trades/load_traded_calls", call_ids=call_ids)}
+    calls = {row["call_id"]: _call(row) for row in rows_of(history, "trades/load_traded_calls", call_ids=call_ids)}
     return {
         key: _Found(
             run=runs[key.run_id],
@@ -369,8 +370,3 @@ def _interval(config: Mapping[str, Any], token: str) -> int | None:
     lengths = dict(zip(tokens, intervals, strict=False))
     found = lengths.get(token)
     return found if isinstance(found, int) and found in _INTERVAL_NAMES else None
-
-
-def _rows(store: StateStore | HistoryStore, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = store.read(query, **parameters).to_pylist()
-    return rows
