@@ -20,12 +20,14 @@ Earlier calls are counted and left alone; 'quantbot train' stores what walk-forw
 are missing are built first. A score whose features were corrected since is replaced. This writes to the databases
 without Dagster.
 
-Without --model all models in use score. A model that is not in use is scored with --model and --version.
+Without --model all models in use score. A deprecated version keeps the scores that it has and gets no further ones,
+because strategies read them; --model and --version with --dry-run count what it would score.
 
 Examples:
   quantbot score
   quantbot score --model take-the-call --since 2025-11-01 --dry-run
-  quantbot score --model take-the-call --version 3f2a9c41d0be --calls 17,18 --json
+  quantbot score --model take-the-call --calls 17,18 --json
+  quantbot score --model take-the-call --version 3f2a9c41d0be --dry-run
 """
 )
 

@@ -116,7 +116,7 @@ def ml_models(
 
 
 class ScoreConfig(dg.Config):
-    """Which model scores: without a name all that are in use, without a version the one in use."""
+    """Which model scores: without a name all that are in use. A version that is out of use is refused."""
 
     name: str = ""
     version: str = ""

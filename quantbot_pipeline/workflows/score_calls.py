@@ -134,7 +134,7 @@ def score_stored_calls(
         state: Where calls and models are.
         history: Where candles, features and scores are.
         name: A model; without it all that have a version in use.
-        version: A version of it; without it the one in use.
+        version: A version of it; without it the one in use. One that is deprecated is counted in a dry run alone.
         since: Calls from this time on; without it all.
         call_ids: These calls alone; without it all.
         is_dry_run: Whether to count only: nothing is built and nothing stored. Corrected features are not seen then.
@@ -144,10 +144,13 @@ def score_stored_calls(
         What became of the calls, per model.
 
     Raises:
-        InputError: there is no such model or call, or none is in use.
+        InputError: there is no such model or call, none is in use, or scores of a version that is out of use were to
+            be stored.
         LearningError: a model's file is not the one that was registered, or its features are built no more.
     """
     rows = models_to_score(state, name, version)
+    if not is_dry_run:
+        _require_in_use(rows)
     pipelines = {row.model_id: load_model(row.storage_uri, row.sha256) for row in rows}
     plans = {row.model_id: plan_of_model(row) for row in rows}
     limits = {row.model_id: trained_until_of(row) for row in rows}
@@ -239,6 +242,17 @@ class _Places:
             before_training=self.before_training,
             without_features=self.without_features - unbuilt,
         )
+
+
+def _require_in_use(rows: Collection[ModelRow]) -> None:
+    """Refuse to store scores of versions that are out of use: strategies read what is stored (decision 0013)."""
+    for row in rows:
+        if row.status != "ready":
+            raise InputError(
+                f"model {row.name!r} version {row.version!r} is {row.status}: a version that is out of use scores no "
+                "further calls, because strategies would read what it says of them; nothing was stored. Count them "
+                f"with --dry-run, or take it into use first: 'quantbot models promote {row.name} {row.version}'"
+            )
 
 
 def _chosen(calls: list[CallRow], since: datetime | None, call_ids: Collection[int] | None) -> list[CallRow]:

@@ -126,8 +126,8 @@ def train_and_register(
 ) -> ModelOutcome:
     """Train a model on the stored features, register it, load it again and score the calls.
 
-    Each call is scored by the newest of the walk-forward folds and the model that had learned from nothing that was
-    known only after the call; the earliest calls, before every fold, have no score.
+    Each call is scored by the model if that had learned from nothing that was known only after the call, else by the
+    walk-forward fold whose test window holds it; the earliest calls, before every window, have no score.
 
     Args:
         plan: Which model.
@@ -285,7 +285,10 @@ def deprecate(state: StateStore, name: str, version: str | None = None) -> Model
 
 
 def _store_scores(name: str, model_id: int, result: TrainingResult, rows: FeatureRows, history: HistoryStore) -> int:
-    """Store one score per call: of the newest fold, or the model, that was there before it; return how many."""
+    """Store one score per call: of the model if it was there before it, else of the fold that tests it; say how many.
+
+    A call after all windows that the model had no label before is scored by the last fold.
+    """
     scorers = [*((fold.pipeline, fold.trained_until, fold.test_start) for fold in result.folds)]
     scorers.append((result.pipeline, result.trained_until, result.trained_until + 1))
     chosen = np.full(len(rows.signal), -1, dtype=np.int64)

@@ -13,7 +13,7 @@ from quantbot_pipeline.workflows.model_cards import write_model_card
 from quantbot_pipeline.workflows.model_drift import measure_model_drift
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from quantbot_pipeline.workflows.score_calls import ScoreCounts, models_to_score, plan_of_model, score_stored_calls
-from quantbot_pipeline.workflows.train_models import ModelPlan, train_and_register
+from quantbot_pipeline.workflows.train_models import ModelPlan, deprecate, promote, train_and_register
 from tests.workflows.scene import BONK, MARCH, MINUTE, Dying, Killed, Scene, alert, candle_rows
 
 pytestmark = pytest.mark.server
@@ -88,8 +88,9 @@ def test_new_calls_are_scored_once_and_those_from_before_training_never(scene: S
     # What was corrected is scored anew, in place of the score before.
     scene.change_state("update alerts set alert_market_cap = 10 where alert_timestamp = %s", first_new)
     assert score() == (0, 1, later + NEW_CALLS - 1, before)
-    assert len(stored()) == len(all_scored)
-    assert {call for call, _, _ in set(stored()) ^ set(all_scored)} == {new[0]}
+    rescored = stored()
+    assert len(rescored) == len(all_scored)
+    assert {call for call, _, _ in set(rescored) ^ set(all_scored)} == {new[0]}
 
     # Some of the calls.
     assert score(call_ids=[1, new[0]]) == (0, 0, 1, 1)
@@ -111,6 +112,17 @@ def test_new_calls_are_scored_once_and_those_from_before_training_never(scene: S
     assert "<code>log_market_cap</code>" in page
     # What is certain to move is shown with the reason.
     assert "it counts what has happened so far" in page
+
+    # Out of use it keeps its scores and gets no more: it would be read, by its id also in place of the one in use.
+    deprecate(scene.state, row.name)
+    scene.call(alert(998, MARCH + 3_599 * MINUTE))
+    with pytest.raises(
+        InputError, match=r"is deprecated: a version that is out of use scores no further calls.*promote"
+    ):
+        score(version=row.version, name=row.name)
+    assert score(version=row.version, name=row.name, is_dry_run=True) == (1, 0, later + NEW_CALLS, before)
+    assert stored() == rescored
+    promote(scene.state, row.name, row.version)
 
     # A file that was changed scores nothing.
     call_later_still = alert(999, MARCH + 3_600 * MINUTE)
