@@ -27,7 +27,7 @@ from quantbot_pipeline.optimization.honesty.time_splits import (
     PurgedSplit,
     combinatorial_purged_splits,
     values_along_paths,
-    walk_forward_splits,
+    walk_forward_blocks,
 )
 from quantbot_pipeline.optimization.honesty.verdict import Answer, DecisionRule, Evidence, Verdict, verdict
 from quantbot_pipeline.optimization.honesty.walk_forward import UnseenResults, mean_over_deviation
@@ -39,7 +39,7 @@ from quantbot_pipeline.optimization.study import Sampler, Study, Trial
 from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
 from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.workflows.measure_trials import TrialMeter, run_again
-from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan, test_lengths, training_objective
+from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan, training_objective
 from quantbot_pipeline.workflows.shuffle_calls import shuffled_calls_test
 
 _MOST_LAID_OUT = 1_000
@@ -80,6 +80,7 @@ class JobJudge:
         pilots = [each for each in meter.measure([*probes, *anchors]) if isinstance(each, MeasuredTrial)]
         self._latest_done = np.max([calls.signal_timestamp, *(pilot.done_at for pilot in pilots)], axis=0)
         self._periods = periods_of_calls(calls.signal_timestamp, self._latest_done)
+        self._has_candles = meter.data.has_candles(calls, probes)
         self.splits, self._why_no_windows = self._cut_windows()
         self._training = [self._window(split) for split in self.splits]
         self._objectives = [training_objective(plan.objective, len(split.train), len(calls)) for split in self.splits]
@@ -165,6 +166,7 @@ class JobJudge:
             overfitting=overfitting,
             permutation=None,
             sensitivity=sensitivity,
+            why_no_choice=self._why_no_choice(chosen),
         )
         found = verdict(evidence, rule)
         if found.answer is Answer.DISTINGUISHABLE and self._plan.shuffles:
@@ -172,25 +174,57 @@ class JobJudge:
             on_progress("shuffling the calls")
             permutation = self._permutation(chosen, unseen)
             found = verdict(replace(evidence, permutation=permutation), rule)
+        if evidence.why_no_choice and not any(evidence.why_no_choice in reason for reason in found.reasons):
+            found = replace(found, cautions=(*found.cautions, f"Walk-forward: {evidence.why_no_choice}."))
         found = replace(found, cautions=(*found.cautions, *self._cautions(tally)))
         return Judgement(
             found.document(), self._document(winner, chosen, unseen, found, per_period, deflated, neighbours, tally)
         )
 
     def _cut_windows(self) -> tuple[list[PurgedSplit], str]:
-        stamps = self._calls.signal_timestamp
         walk = self._plan.walk_forward
-        first_test_at, seconds = test_lengths(int(stamps[0]), int(stamps[-1]), walk)
+        # Calls that nothing can be bought on say nothing of parameters, and old ones would only stretch the time.
+        usable = np.flatnonzero(self._has_candles)
+        if not len(usable):
+            return [], "no call has candles"
         try:
-            return walk_forward_splits(
-                stamps,
-                self._latest_done,
-                test_seconds=seconds,
-                first_test_at=first_test_at,
+            splits = walk_forward_blocks(
+                self._calls.signal_timestamp[usable],
+                self._latest_done[usable],
+                block_count=walk.windows,
+                train_share=walk.train_share,
                 embargo_seconds=walk.embargo_seconds,
-            ), ""
+            )
         except EvidenceError as error:
             return [], str(error)
+        return [replace(split, train=usable[split.train], test=usable[split.test]) for split in splits], ""
+
+    def _why_no_choice(self, chosen: Sequence[ChosenTrial | None]) -> str:
+        """Return why windows traded nothing, a sentence without its full stop; empty if every window has a choice."""
+        if not self.splits:
+            return self._why_no_windows
+        learned_from = [len(split.train) for split, choice in zip(self.splits, chosen, strict=True) if choice is None]
+        if not learned_from:
+            return ""
+        return (
+            f"{len(learned_from)} of {len(chosen)} windows chose nothing, because no trial has a score on the "
+            f"{min(learned_from):,} to {max(learned_from):,} calls that they learn from; select more calls, ease the "
+            "limits of the objective, or widen the space"
+        )
+
+    def _calls_without_candles(self) -> str:
+        """Return a sentence on calls that are in no window; empty if there are none."""
+        missing = int((~self._has_candles).sum())
+        if not missing:
+            return ""
+        stamps = self._calls.signal_timestamp[self._has_candles]
+        others = ""
+        if len(stamps):
+            others = f"; the others lie from {_iso(int(stamps[0]))[:10]} to {_iso(int(stamps[-1]))[:10]}"
+        return (
+            f"{missing:,} of {len(self._calls):,} calls have no candles and are in no window{others}. "
+            "Load candles for them ('quantbot backfill'), or leave them out with --data."
+        )
 
     def _window(self, split: PurgedSplit) -> TrainingWindow:
         is_train = np.zeros(len(self._calls), dtype=np.bool_)
@@ -359,8 +393,13 @@ class JobJudge:
 
     def _cautions(self, tally: SearchTally) -> list[str]:
         cautions = []
-        if self._why_no_windows:
-            cautions.append(f"There is no walk-forward: {self._why_no_windows}.")
+        if missing := self._calls_without_candles():
+            cautions.append(missing)
+        if 0 < len(self.splits) < self._plan.walk_forward.windows:
+            cautions.append(
+                f"The walk-forward has {len(self.splits)} of {self._plan.walk_forward.windows} windows: the others "
+                "have no call of their own, or no trade that was done in time to learn from."
+            )
         if pruned := tally.counts.get("pruned", 0):
             cautions.append(
                 f"{pruned} trials were given up early and are not among those that the winner was tested against."
@@ -390,7 +429,8 @@ class JobJudge:
             "winner": winner.index,
             "walk_forward": {
                 "searched_inside": unseen.searched_inside,
-                "reason": self._why_no_windows,
+                "reason": self._why_no_choice(chosen),
+                "calls_without_candles": int((~self._has_candles).sum()),
                 "windows": self._window_documents(chosen, unseen),
                 "trades": self._trade_columns(chosen, unseen),
             },

@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import SearchSpaceError, SimulationError, StrategyError
-from quantbot_pipeline.optimization.measured_trials import SearchCalls
+from quantbot_pipeline.optimization.measured_trials import BoolArray, SearchCalls
 from quantbot_pipeline.optimization.parameters import CategoricalParameter
 from quantbot_pipeline.optimization.search import search_document
 from quantbot_pipeline.optimization.spaces import apply_parameters
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
 from quantbot_pipeline.workflows.call_scores import CallScoreReader, ScoreCoverage
-from quantbot_pipeline.workflows.optimization_plan import OptimizationPlan
+from quantbot_pipeline.workflows.optimization_plan import WINDOWS_RULE, OptimizationPlan
 from quantbot_pipeline.workflows.run_simulations import RunRequest, data_selection_of
 from quantbot_pipeline.workflows.simulate_together import markets_of
 from quantbot_pipeline.workflows.simulation_inputs import (
@@ -136,6 +138,28 @@ class JobData:
                 found |= {call.call_id: call for call in part.calls if call.call_id in part.reported_call_ids}
         return SearchCalls.of(list(found.values()))
 
+    def has_candles(self, calls: SearchCalls, strategies: Sequence[Strategy]) -> BoolArray:
+        """Return of which calls a trade can begin at all: a candle follows in time for one of these strategies.
+
+        It is what the engine asks before anything else; no result decides.
+
+        Args:
+            calls: The calls of the search.
+            strategies: Their latency and how long they wait for a candle count.
+        """
+        found = np.zeros(len(calls), dtype=np.bool_)
+        for strategy in strategies:
+            latency, most = strategy.costs.latency_seconds, strategy.max_staleness_seconds
+            for part in self.parts(strategy):
+                times = part.candles.timestamp
+                place = calls.places(part.calls)
+                place = place[place >= 0]
+                called_at = calls.signal_timestamp[place]
+                first = np.searchsorted(times, called_at + latency)
+                is_there = first < len(times)
+                found[place[is_there]] |= times[first[is_there]] - called_at[is_there] <= most
+        return found
+
     def document(self, calls: SearchCalls, strategy: Strategy) -> dict[str, Any]:
         """Return what the selection came to, as it is stored.
 
@@ -196,6 +220,7 @@ def job_key_of(plan: OptimizationPlan, probes: Sequence[Strategy], data: JobData
         "template": plan.template.config_hash,
         "search": search_document(plan.search),
         "plan": plan.document(),
+        "windows_rule": WINDOWS_RULE,
         "window": [plan.window_start.isoformat(), plan.window_end.isoformat()],
         "data": [[part.fingerprint for part in data.parts(probe)] for probe in probes],
     }

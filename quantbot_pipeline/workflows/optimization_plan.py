@@ -1,7 +1,6 @@
 """What a search is asked for, checked before anything runs."""
 
 import json
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,9 @@ DEFAULT_KEEP = 5
 MOST_STORED_TRIALS = 5_000
 """Jobs of more trials keep rows of the best ones alone, unless they are asked for all."""
 
+WINDOWS_RULE = 2
+"""Version of how windows are cut; a job of another version is another job."""
+
 _BATCH_SIZES: Mapping[Sampler, int] = {"grid": 64, "random": 64, "qmc": 64, "nsga2": 32}
 
 _DATA_KEYS = ("tokens", "months", "callers")
@@ -44,8 +46,8 @@ class WalkForward:
     """How the calls of a job are split in time.
 
     Attributes:
-        windows: Test windows of equal length, one after the other, at least 1.
-        train_share: Share of the time before the first test, in (0, 1).
+        windows: Test windows of about equally many calls that have candles, one after the other, at least 1.
+        train_share: Share of these calls before the first test, in (0, 1).
         embargo_seconds: How long before a test a training trade must be done, at least 0.
         trials: Most trials of a search inside a window, where windows are searched anew.
     """
@@ -380,7 +382,7 @@ def plan_of_job(state: StateStore, job_id: int) -> OptimizationPlan:
 def _check_windows(windows: WalkForward) -> None:
     if windows.windows < 1 or not 0 < windows.train_share < 1 or windows.embargo_seconds < 0 or windows.trials < 1:
         raise ConfigError(
-            f"walk-forward of {windows.windows} windows after {windows.train_share} of the time, embargo "
+            f"walk-forward of {windows.windows} windows after {windows.train_share} of the calls, embargo "
             f"{windows.embargo_seconds} s, {windows.trials} trials; allowed are at least 1 window, a share between "
             "0 and 1, no negative embargo and at least 1 trial"
         )
@@ -442,9 +444,3 @@ def _select_callers(texts: Sequence[str], calls: Sequence[CallRow]) -> frozenset
 def training_objective(objective: Objective, train_count: int, call_count: int) -> Objective:
     """Return the objective over the calls of a training window: lower limits on counts shrink with their share."""
     return objective.at_share(min(1.0, max(train_count, 1) / max(call_count, 1)))
-
-
-def test_lengths(first: int, last: int, windows: WalkForward) -> tuple[int, int]:
-    """Return when the first test begins, and how long each test is, in seconds."""
-    first_test_at = first + max(1, int(windows.train_share * (last - first)))
-    return first_test_at, max(1, math.ceil((last - first_test_at + 1) / windows.windows))

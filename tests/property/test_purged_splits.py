@@ -10,6 +10,7 @@ from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.time_splits import (
     PurgedSplit,
     combinatorial_purged_splits,
+    walk_forward_blocks,
     walk_forward_splits,
 )
 
@@ -65,6 +66,32 @@ def test_walk_forward_learns_from_what_was_known_before(
         if train_seconds is not None:
             could &= start >= begins - train_seconds
         assert split.train.tolist() == np.flatnonzero(could).tolist()
+
+
+@many
+@given(samples, st.integers(1, 6), st.floats(0.05, 0.95), st.integers(0, 30))
+def test_walk_forward_blocks_learn_from_what_was_known_before(
+    drawn: list[tuple[int, int]], blocks: int, train_share: float, embargo: int
+) -> None:
+    start, end = start_and_end(drawn)
+    try:
+        splits = walk_forward_blocks(start, end, block_count=blocks, train_share=train_share, embargo_seconds=embargo)
+    except EvidenceError as e:
+        if "no walk-forward window" not in str(e):
+            raise
+        return
+    tested = np.concatenate([split.test for split in splits])
+    assert len(np.unique(tested)) == len(tested)
+    # From the first window on, every sample is tested.
+    assert len(tested) == int((start >= splits[0].test_windows[0][0]).sum())
+    for split in splits:
+        assert_nothing_shared(split, start, end)
+        begins, ends = split.test_windows[0]
+        assert start[split.test].min() == begins
+        assert end[split.test].max() <= ends
+        could = (start < begins) & (end <= begins - embargo)
+        assert split.train.tolist() == np.flatnonzero(could).tolist()
+        assert len(split.train)
 
 
 @many

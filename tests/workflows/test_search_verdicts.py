@@ -1,6 +1,7 @@
 """Jobs on markets without and with an edge: the whole way from calls to the verdict, but for the databases."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +23,7 @@ from quantbot_pipeline.strategy.model import config_hash, parse_strategy
 from quantbot_pipeline.workflows.judge_optimization import JobJudge, Judgement
 from quantbot_pipeline.workflows.measure_trials import TrialMeter
 from quantbot_pipeline.workflows.optimization_data import JobData, probes_of
-from quantbot_pipeline.workflows.optimization_plan import DataSelection, OptimizationPlan, SelectedCalls
+from quantbot_pipeline.workflows.optimization_plan import DataSelection, OptimizationPlan, SelectedCalls, WalkForward
 from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, StoredInputs, StoredMonth
 from quantbot_pipeline.workflows.token_months import month_of
 
@@ -91,9 +92,24 @@ def market(seed: int, edge: float) -> tuple[list[CallRow], dict[tuple[TokenKey, 
     return calls, candles
 
 
-def judged(seed: int, *, edge: float = 0.0, sampler: Sampler = "random", trials: int = 24, **changes: Any) -> Judgement:
-    """Return what a job on a made-up market is worth; everything but the stores is the job's own code."""
+def judged(
+    seed: int,
+    *,
+    edge: float = 0.0,
+    sampler: Sampler = "random",
+    trials: int = 24,
+    strays: int = 0,
+    objective: str = "final_pnl",
+    **changes: Any,
+) -> Judgement:
+    """Return what a job on a made-up market is worth; everything but the stores is the job's own code.
+
+    `strays` calls lie before all candles, 90 days from each other.
+    """
     calls, candles = market(seed, edge)
+    old = [BEGIN - timedelta(days=90 * (number + 1)) for number in range(strays)]
+    calls += [replace(calls[0], call_id=10_000 + number, signal_timestamp=at) for number, at in enumerate(old)]
+    begin = min([BEGIN, *old])
     strategy = parse_strategy(TEMPLATE)
     config = strategy.model_dump(mode="json", by_alias=True)
     tokens = {token for token, _ in candles}
@@ -111,7 +127,7 @@ def judged(seed: int, *, edge: float = 0.0, sampler: Sampler = "random", trials:
         ),
         search=SearchPlan(
             space=parse_search_space(SPACE, template=config),
-            objective=parse_objective("final_pnl"),
+            objective=parse_objective(objective),
             sampler=sampler,
             seed=seed,
             trial_count=trials,
@@ -119,7 +135,7 @@ def judged(seed: int, *, edge: float = 0.0, sampler: Sampler = "random", trials:
         space_document=SPACE,
         data=DataSelection(),
         selected=SelectedCalls(
-            dict.fromkeys(tokens, months), None, BEGIN, BEGIN + timedelta(days=DAYS + 1), is_partial=False
+            dict.fromkeys(tokens, months), None, begin, BEGIN + timedelta(days=DAYS + 1), is_partial=False
         ),
         draws=499,
         **changes,
@@ -131,7 +147,7 @@ def judged(seed: int, *, edge: float = 0.0, sampler: Sampler = "random", trials:
     probes = probes_of(plan)
     data = JobData(plan, SimulationInputs.of_loaded(StoredInputs(calls, stored), candles, probes))
     found = data.calls(probes)
-    assert len(found) == CALLS
+    assert len(found) == CALLS + strays
     with TrialMeter(data, found, plan.objective, threads=1, widen=lambda _: data) as meter:
         judge = JobJudge(plan, found, meter, probes)
         measured: dict[int, MeasuredTrial] = {}
@@ -179,6 +195,46 @@ def test_a_planted_edge_is_found(sampler: Sampler) -> None:
     assert judgement.verdict["walk_forward"]["searched_inside"] is True
     laid_out = judgement.evidence["trials_laid_out"]
     assert laid_out == (24 if sampler == "tpe" else 0)
+
+
+def test_old_calls_without_candles_move_no_window() -> None:
+    judgement = judged(1, edge=0.06, strays=25)
+    assert judgement.verdict is not None
+    assert judgement.evidence is not None
+    walk, without = judgement.evidence["walk_forward"], judged(1, edge=0.06).evidence
+    assert without is not None
+    assert walk["windows"] == without["walk_forward"]["windows"]
+    # 30 % of 200 calls are for learning alone, 140 are tested by five windows.
+    assert [window["test_calls"] for window in walk["windows"]] == [28] * 5
+    assert (walk["reason"], walk["calls_without_candles"]) == ("", 25)
+    assert answer(judgement) == Answer.DISTINGUISHABLE
+    caution = next(each for each in judgement.verdict["cautions"] if "no candles" in each)
+    assert caution.startswith("25 of 225 calls have no candles and are in no window; the others lie from 2025-01-")
+
+
+@pytest.mark.parametrize(("limit", "empty"), [(13, 3), (11, 1)])
+def test_windows_that_choose_nothing_say_why_and_what_to_do(limit: int, empty: int) -> None:
+    # The system quality number grows with the number of trades: what all calls reach, the first windows don't.
+    judgement = judged(1, edge=0.06, strays=3, shuffles=0, objective=f"final_pnl subject to sqn >= {limit}")
+    assert judgement.verdict is not None
+    assert judgement.evidence is not None
+    walk = judgement.evidence["walk_forward"]
+    assert [window["params"] for window in walk["windows"]].count(None) == empty
+    assert walk["reason"].startswith(f"{empty} of 5 windows chose nothing, because no trial has a score on the ")
+    assert walk["reason"].endswith("; select more calls, ease the limits of the objective, or widen the space")
+    said = "\n".join([*judgement.verdict["reasons"], *judgement.verdict["cautions"]])
+    assert walk["reason"] in said
+    assert said.count("chose nothing") == 1
+
+
+def test_a_search_without_any_window_says_so_first() -> None:
+    judgement = judged(1, strays=3, shuffles=0, walk_forward=WalkForward(embargo_seconds=10**9))
+    assert judgement.verdict is not None
+    assert judgement.evidence is not None
+    why = judgement.evidence["walk_forward"]["reason"]
+    assert why.startswith("200 samples give no walk-forward window")
+    assert judgement.verdict["reasons"] == [f"The walk-forward made 0 trades; 30 are needed: {why}."]
+    assert judgement.verdict["cautions"][-1].startswith("3 of 203 calls have no candles")
 
 
 @pytest.mark.deep

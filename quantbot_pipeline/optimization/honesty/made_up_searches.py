@@ -13,7 +13,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit, walk_forward_splits
+from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit, walk_forward_blocks
 from quantbot_pipeline.optimization.honesty.verdict import Verdict, review_search
 from quantbot_pipeline.optimization.honesty.walk_forward import (
     UnseenResults,
@@ -150,7 +150,7 @@ class MadeUpMarket:
 def made_up_verdict(world: SearchWorld, seed: int, *, draws: int = 499, overfitting_blocks: int = 8) -> Verdict:
     """Return the verdict on a made-up search, walk-forward included.
 
-    The first 30 % of the days are for learning alone; the rest is tested in seven windows.
+    The first 30 % of the calls are for learning alone; the rest is tested in seven windows.
 
     Args:
         world: Kind of search.
@@ -166,13 +166,8 @@ def made_up_verdict(world: SearchWorld, seed: int, *, draws: int = 499, overfitt
 def _verdict(world: SearchWorld, seed: int, draws: int, overfitting_blocks: int) -> Verdict:
     rng = np.random.default_rng(seed)
     market = MadeUpMarket(world, rng)
-    first, last = int(market.signal_timestamp[0]), int(market.signal_timestamp[-1])
-    splits = walk_forward_splits(
-        market.signal_timestamp,
-        market.done_at,
-        test_seconds=(last - first) // 10 + 1,
-        first_test_at=first + 3 * ((last - first) // 10),
-        embargo_seconds=3_600,
+    splits = walk_forward_blocks(
+        market.signal_timestamp, market.done_at, block_count=7, train_share=0.3, embargo_seconds=3_600
     )
     everything = np.arange(world.call_count)
     places = _searched(world, market, everything, rng)

@@ -137,6 +137,63 @@ def walk_forward_splits(
     return splits
 
 
+def walk_forward_blocks(
+    start: IntArray, end: IntArray, *, block_count: int, train_share: float, embargo_seconds: int = 0
+) -> list[PurgedSplit]:
+    """Return windows of about equally many samples that learn from everything before them, oldest first.
+
+    The earliest samples are for learning alone; the others are cut into blocks by their order in time, whatever the
+    time between them, so that a few early samples do not leave all others in one window. Only the times of samples
+    decide, never their results. Samples of one second stay together. A window tests the samples from its first one to
+    the next window's first one, and learns from those that begin before it and are known `embargo_seconds` before it.
+    Windows with nothing to learn from are left out.
+
+    Args:
+        start: When each sample begins, seconds, shape (n,), in any order.
+        end: When each sample's result is known, seconds, >= start, shape (n,).
+        block_count: Number of windows, at least 1; there are fewer where samples are few.
+        train_share: Share of the samples that is for learning alone, in (0, 1).
+        embargo_seconds: How long before the test a training sample must be known, >= 0.
+
+    Raises:
+        EvidenceError: an argument is out of bounds, or no window has both sides.
+    """
+    _check_samples(start, end, embargo_seconds)
+    if block_count < 1 or not 0 < train_share < 1:
+        raise EvidenceError(
+            f"{block_count} walk-forward windows after a share of {train_share}; allowed are at least 1 window and a "
+            "share between 0 and 1"
+        )
+    ordered = np.sort(start)
+    first_test = math.ceil(train_share * len(ordered))
+    places = [first_test + (len(ordered) - first_test) * number // block_count for number in range(block_count)]
+    edges = np.unique(ordered[[place for place in places if place < len(ordered)]])
+    splits = []
+    for begins, stops in itertools.pairwise([*edges.tolist(), None]):
+        is_test = start >= begins if stops is None else (start >= begins) & (start < stops)
+        is_before = start < begins
+        is_train = is_before & (end <= begins - embargo_seconds)
+        if not is_train.any():
+            continue
+        test = np.flatnonzero(is_test)
+        last = begins + 1 if stops is None else stops - 1
+        splits.append(
+            PurgedSplit(
+                train=np.flatnonzero(is_train),
+                test=test,
+                test_windows=((begins, max(last, int(end[test].max()))),),
+                purged_count=int((is_before & ~is_train).sum()),
+                embargoed_count=0,
+            )
+        )
+    if not splits:
+        raise EvidenceError(
+            f"{len(start):,} samples give no walk-forward window with something to learn from that is known "
+            f"{embargo_seconds} s before its test; choose more data"
+        )
+    return splits
+
+
 def combinatorial_purged_splits(
     start: IntArray, end: IntArray, *, group_count: int, test_group_count: int, embargo_seconds: int = 0
 ) -> CombinatorialSplits:

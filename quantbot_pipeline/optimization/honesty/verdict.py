@@ -66,6 +66,7 @@ class Evidence:
         overfitting: Probability of backtest overfitting.
         permutation: Shuffled call times.
         sensitivity: Around the best point.
+        why_no_choice: Why windows of the walk-forward chose nothing, without a full stop; empty if every one chose.
     """
 
     unseen: MeanResult | None
@@ -76,6 +77,7 @@ class Evidence:
     overfitting: OverfittingEstimate | None = None
     permutation: PermutationResult | None = None
     sensitivity: Sensitivity | None = None
+    why_no_choice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,8 @@ def _lacking(evidence: Evidence, rule: DecisionRule) -> list[str]:
     """Return why nothing can be said, if so."""
     lacking = []
     if evidence.unseen_count < rule.min_trades:
-        lacking.append(f"The walk-forward made {evidence.unseen_count} trades; {rule.min_trades} are needed.")
+        why = f": {evidence.why_no_choice}" if evidence.why_no_choice else ""
+        lacking.append(f"The walk-forward made {evidence.unseen_count} trades; {rule.min_trades} are needed{why}.")
     elif evidence.unseen is None:
         lacking.append("The results of the walk-forward's trades do not vary, so nothing can be resampled.")
     if evidence.unseen is not None and evidence.unseen.period_count < rule.min_periods:

@@ -7,6 +7,7 @@ from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.time_splits import (
     combinatorial_purged_splits,
     values_along_paths,
+    walk_forward_blocks,
     walk_forward_splits,
 )
 
@@ -61,6 +62,47 @@ def test_rows_keep_their_numbers_whatever_their_order() -> None:
     splits = walk_forward_splits(start, start, test_seconds=20, first_test_at=20)
     assert splits[0].train.tolist() == [1, 3]
     assert splits[0].test.tolist() == [0, 2]
+
+
+def test_blocks_hold_equally_many_calls_however_far_the_first_ones_lie_back() -> None:
+    # Two calls lie years before the other eight. 2 of 10 are for learning alone; blocks begin at places 2, 4, 6 and 8.
+    start = seconds(0, 50_000, 100_000, 100_010, 100_020, 100_030, 100_040, 100_050, 100_060, 100_070)
+    splits = walk_forward_blocks(start, start, block_count=4, train_share=0.2)
+    assert [split.test.tolist() for split in splits] == [[2, 3], [4, 5], [6, 7], [8, 9]]
+    assert [split.train.tolist() for split in splits] == [[0, 1], [*range(4)], [*range(6)], [*range(8)]]
+    assert [split.test_windows for split in splits] == [
+        ((100_000, 100_019),),
+        ((100_020, 100_039),),
+        ((100_040, 100_059),),
+        ((100_060, 100_070),),
+    ]
+
+
+def test_blocks_learn_from_what_was_known_an_embargo_before_them() -> None:
+    start = seconds(30, 0, 20, 10)
+    # The test begins at 20: 0 is known at 12, in time for an embargo of 8; 10 is known at 22.
+    [split] = walk_forward_blocks(start, start + 12, block_count=1, train_share=0.5, embargo_seconds=8)
+    assert (split.train.tolist(), split.test.tolist(), split.purged_count) == ([1], [0, 2], 1)
+
+
+def test_calls_of_one_second_are_tested_together() -> None:
+    # Blocks would begin at places 1, 2 and 4, of which the first two are one second.
+    start = seconds(0, 10, 10, 10, 20, 20)
+    splits = walk_forward_blocks(start, start, block_count=3, train_share=0.1)
+    assert [split.test.tolist() for split in splits] == [[1, 2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block_count": 0, "train_share": 0.3}, "0 walk-forward windows"),
+        ({"block_count": 1, "train_share": 1.0}, "a share of 1.0"),
+        ({"block_count": 1, "train_share": 0.5, "embargo_seconds": 1_000}, "no walk-forward window"),
+    ],
+)
+def test_blocks_that_can_not_be_cut_are_refused(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(EvidenceError, match=message):
+        walk_forward_blocks(seconds(0, 10, 20), seconds(0, 10, 20), **arguments)
 
 
 def test_four_groups_two_tested_make_six_splits_and_three_paths() -> None:
