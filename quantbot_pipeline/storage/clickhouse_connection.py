@@ -21,6 +21,7 @@ SEND_RECEIVE_TIMEOUT_SECONDS = 300
 
 # Codes of ClickHouse's ErrorCodes.cpp.
 _MISSING_SCHEMA_CODES = frozenset({16, 47, 60, 81})  # column in table, identifier, table, database
+MISSING_TABLE_CODES = frozenset({60, 81})  # table, database
 _REFUSED_LOGIN_CODES = frozenset({192, 193, 194, 497, 516})
 
 _DEFAULT_PORTS = {"http": 8123, "https": 8443}
@@ -163,7 +164,7 @@ class ClickHouseConnection:
             raise self._translated(error, "connect") from error
 
     def _translated(self, error: Exception, name: str) -> StorageError:
-        message = " ".join(str(error).split())
+        message = server_answer(error)
         code = getattr(error, "code", None)
         if code in _MISSING_SCHEMA_CODES:
             return MigrationError(
@@ -183,7 +184,13 @@ class ClickHouseConnection:
         return StorageError(f"clickhouse query {name!r} failed: {message}")
 
 
+def server_answer(error: BaseException) -> str:
+    """Return what the server said in one line, without the address that the client adds."""
+    return _REQUEST_ENDING.sub("", " ".join(str(error).split()))
+
+
 _LONGEST_REASON = 300
+_REQUEST_ENDING = re.compile(r"\s*\(for url \S+\)")
 _REQUEST_ADDRESS = re.compile(r"(?:with )?\burl:? \S+")
 # What the client's layers say, most telling first: they quote whole addresses with every setting.
 _REASONS = (

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from quantbot_pipeline.defs.view_assets import build_view_assets
-from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.errors import ConfigError, MigrationError, ServerError, StorageError
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.sql_files import Database
@@ -180,7 +180,7 @@ def test_a_broken_view_stops_what_follows_and_leaves_the_old_ones_standing(
         "mart_things": "skipped",
         "stg_others": "built",
     }
-    assert f"{database}/int_things.sql: {database} refuses it: " in found["int_things"].reason
+    assert f"{database}/int_things.sql:7: {database} refuses it: " in found["int_things"].reason
     assert "name" in found["int_things"].reason
     assert found["mart_things"].reason == "mart_things reads int_things, which is not built"
     # New: id > 1, and id < 3. Old: all but 'b'.
@@ -559,3 +559,53 @@ def test_servers_that_do_not_answer_are_an_error_without_the_password() -> None:
         build_views("postgresql://someone:secret@127.0.0.1:1/nothing", "http://someone:secret@127.0.0.1:1/nothing")
 
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_column_that_is_not_there_is_named_with_its_line_and_not_sent_to_migrate(
+    bench: Workbench, database: Database
+) -> None:
+    bench.write("stg_things", "select\n    id,\n    nmae\nfrom {{ source('things') }}", columns="id nmae")
+    (found,) = [view for view in bench.build().views if view.database == database]
+
+    # The header has seven lines, the select begins on the eighth.
+    assert f"{database}/stg_things.sql:10: {database} refuses it: " in found.reason, found.reason
+    assert found.reason.endswith("; correct the file")
+    assert found.reason.count("nmae") >= 1
+    assert "migrate" not in found.reason
+    assert "http" not in found.reason
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_table_that_is_not_there_is_for_migrate(bench: Workbench, database: Database) -> None:
+    bench.write("stg_things", "select id from {{ source('things') }}")
+    bench.run(database, "alter table things rename to others" if database == "postgres" else "rename table things to o")
+    (found,) = [view for view in bench.build().views if view.database == database]
+
+    assert found.reason.endswith("; run 'quantbot migrate'")
+    assert found.reason.count("migrate") == 1
+    assert "http" not in found.reason
+
+
+def test_a_view_of_one_database_is_tested_without_naming_the_database(bench: Workbench) -> None:
+    three_layers(bench)
+    bench.build()
+    (bench.folder / "postgres" / "stg_others.sql").unlink()
+    bench.write("int_things", "select id from {{ ref('stg_things') }}", header="tests: [{not_null: [id]}]\n")
+    (bench.folder / "postgres" / "int_things.sql").unlink()
+    (bench.folder / "postgres" / "mart_things.sql").unlink()
+    bench.build().require_all()
+
+    results = check_views(
+        bench.postgres, bench.clickhouse, selection=["int_things"], folder=bench.folder, tables=TABLES
+    )
+    assert [(result.database, result.view) for result in results] == [("clickhouse", "int_things")]
+    with pytest.raises(ConfigError, match="'int_things' fits no view"):
+        check_views(
+            bench.postgres,
+            bench.clickhouse,
+            databases=("postgres",),
+            selection=["int_things"],
+            folder=bench.folder,
+            tables=TABLES,
+        )

@@ -258,3 +258,17 @@ def test_every_view_of_the_project_has_a_unique_key(database: Database) -> None:
     assert {"mart_caller_leaderboard", "mart_strategy_leaderboard", "mart_runs_ranked"} <= {view.name for view in views}
     for view in views:
         assert any(test.kind == "unique" for test in view.tests), view.path
+
+
+def test_a_text_cut_by_its_comma_is_told_to_be_quoted(tmp_path: Path) -> None:
+    header = HEADER.replace("The number", "Hour of the day, UTC")
+
+    with pytest.raises(MigrationError, match=r"'UTC'; allowed are meaning, unit; a text with a comma or colon needs"):
+        one(tmp_path, "select 1 as one from {{ source('runs') }}", header)
+
+
+def test_a_key_that_is_not_allowed_is_no_cut_text(tmp_path: Path) -> None:
+    header = HEADER.replace("The number", "Hour, of: the day")
+
+    with pytest.raises(MigrationError, match=r"allowed are meaning, unit$"):
+        one(tmp_path, "select 1 as one from {{ source('runs') }}", header)

@@ -24,6 +24,7 @@ from quantbot_pipeline.storage.views.states import (
     PublishedView,
     ViewBuilds,
     first_line,
+    missing_column_in,
     unused_builds,
 )
 from quantbot_pipeline.storage.views.testing import ViewTestResult
@@ -166,19 +167,30 @@ def check_views(
 
     Raises:
         MigrationError: a view's file is not understood.
+        ConfigError: a part of the selection fits no view of these databases.
         StorageError: a test can't run: the view was not built yet, for one.
         ServerError: a server does not answer.
     """
     results: list[ViewTestResult] = []
     tell = on_progress or (lambda _: None)
+    # Of all databases at once: what is asked for may be in one of them alone.
+    chosen = select_views(
+        [
+            view
+            for database in databases
+            for view in load_views(database, None if folder is None else folder / database, tables)
+        ],
+        selection,
+    )
     for database in databases:
-        views = load_views(database, None if folder is None else folder / database, tables)
         builds: ViewBuilds = (
             PostgresBuilds(postgres_url) if database == "postgres" else ClickHouseBuilds(clickhouse_url)
         )
         with ExitStack() as closing:
             closing.callback(builds.close)
-            for view in select_views(views, selection) if selection else views:
+            for view in chosen:
+                if view.database != database:
+                    continue
                 tell(f"testing {database}.{view.name}")
                 results += _tested(builds, view, builds.source_address(view.name), {})
     return results
@@ -372,7 +384,8 @@ def _with_place(view: View, error: StorageError) -> str:
     text = first_line(error)
     if text.startswith(str(view.path)):
         return text
-    return (
-        f"{view.path}: {view.database} refuses it: {text}; run 'quantbot migrate' if a table or column is missing, "
-        "else correct the file"
-    )
+    place = f"{view.path}"
+    if (column := missing_column_in(text)) is not None and (line := view.line_of(column)) is not None:
+        place += f":{line}"
+    advice = "run 'quantbot migrate'" if isinstance(error, MigrationError) else "correct the file"
+    return f"{place}: {view.database} refuses it: {text}; {advice}"

@@ -1,9 +1,15 @@
 """Builds of views in ClickHouse: the database `…_view_builds`, and the views that show the newest ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
-from quantbot_pipeline.errors import ServerError, StorageError
-from quantbot_pipeline.storage.clickhouse_connection import ClickHouseAddress, ClickHouseConnection
+from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
+from quantbot_pipeline.storage.clickhouse_connection import (
+    MISSING_TABLE_CODES,
+    ClickHouseAddress,
+    ClickHouseConnection,
+    server_answer,
+)
 from quantbot_pipeline.storage.sql_files import load_sql
 from quantbot_pipeline.storage.views.files import ViewTest
 from quantbot_pipeline.storage.views.rendering import View
@@ -26,8 +32,8 @@ class ClickHouseBuilds:
     Args:
         url: `http(s)://user:password@host:port/database`.
 
-    Raises, in every method: StorageError where the database refuses a statement, ServerError where it is out of
-    reach.
+    Raises, in every method: StorageError where the database refuses a statement (MigrationError where it lacks a
+    table), ServerError where it is out of reach.
     """
 
     def __init__(self, url: str) -> None:
@@ -144,14 +150,15 @@ class ClickHouseBuilds:
         statement = failures_statement(
             "clickhouse", test, address, lambda name: addresses.get(name, self.source_address(name))
         )
-        rows = self._connection.fetch_table(
-            # Keys of a hundred million rows go to the disk, not over the limit of memory.
-            statement.replace(ACCEPTED_VALUES, "{values:Array(String)}")
-            + f" settings max_bytes_before_external_group_by = {_SPILL_BYTES}",
-            name=f"test {test}",
-            # Without a parameter in it, the client would take a per cent sign for one.
-            parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
-        )
+        with _own_answers():
+            rows = self._connection.fetch_table(
+                # Keys of a hundred million rows go to the disk, not over the limit of memory.
+                statement.replace(ACCEPTED_VALUES, "{values:Array(String)}")
+                + f" settings max_bytes_before_external_group_by = {_SPILL_BYTES}",
+                name=f"test {test}",
+                # Without a parameter in it, the client would take a per cent sign for one.
+                parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
+            )
         return int(rows.column(0)[0].as_py())
 
     def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
@@ -191,7 +198,19 @@ class ClickHouseBuilds:
         self._run(f"drop {kind} if exists {self.build_address(build.name)}", build.name)
 
     def _run(self, statement: str, name: str) -> None:
-        self._connection.command(statement, name=name)
+        with _own_answers():
+            self._connection.command(statement, name=name)
+
+
+@contextmanager
+def _own_answers() -> Iterator[None]:
+    """Let an error about what is not there say what the server said; only a missing table is for 'quantbot migrate'."""
+    try:
+        yield
+    except MigrationError as error:
+        cause = error.__cause__ or error
+        kind = MigrationError if getattr(cause, "code", None) in MISSING_TABLE_CODES else StorageError
+        raise kind(server_answer(cause)) from cause
 
 
 def _text(text: str) -> str:

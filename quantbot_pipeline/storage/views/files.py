@@ -261,8 +261,13 @@ class _Header:
             if key in entries:
                 raise refusal(self.path, self.line(key_node), f"{what} has {key!r} twice; take one out")
             if allowed is not None and key not in allowed:
+                # In braces, a comma ends a text, and what follows becomes a key without a value.
+                is_cut_text = isinstance(value, yaml.ScalarNode) and not value.value
                 raise refusal(
-                    self.path, self.line(key_node), f"{what} has the key {key!r}; allowed are {', '.join(allowed)}"
+                    self.path,
+                    self.line(key_node),
+                    f"{what} has the key {key!r}; allowed are {', '.join(allowed)}"
+                    f"{'; a text with a comma or colon needs quotes' if is_cut_text else ''}",
                 )
             entries[key] = value
         if missing := [key for key in needed if key not in entries]:

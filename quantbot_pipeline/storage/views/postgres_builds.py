@@ -6,7 +6,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import sql
 
-from quantbot_pipeline.errors import ServerError, StorageError
+from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.storage.postgres_connection import Connection, PostgresTransaction, connect, describe_server
 from quantbot_pipeline.storage.views.files import ViewTest
 from quantbot_pipeline.storage.views.rendering import View
@@ -33,8 +33,8 @@ class PostgresBuilds:
     Args:
         url: `postgresql://user:password@host:port/database`.
 
-    Raises, in every method: StorageError where the database refuses a statement, ServerError where it is out of
-    reach.
+    Raises, in every method: StorageError where the database refuses a statement (MigrationError where it lacks a
+    table), ServerError where it is out of reach.
     """
 
     def __init__(self, url: str) -> None:
@@ -230,6 +230,8 @@ class PostgresBuilds:
             if self._connection.broken:
                 raise ServerError(f"Postgres went away while views were built: {first_line(error)}") from error
             raise StorageError(first_line(error)) from error
+        except psycopg.errors.UndefinedTable as error:
+            raise MigrationError(first_line(error)) from error
         except psycopg.Error as error:
             raise StorageError(first_line(error)) from error
 

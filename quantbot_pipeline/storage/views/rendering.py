@@ -140,6 +140,11 @@ class View:
                 rendered.append(place(part) + alias)
         return "".join(rendered).strip()
 
+    def line_of(self, word: str) -> int | None:
+        """Return the first line of the file on which the select has a word; None where it has not."""
+        found = re.search(rf"\b{re.escape(word)}\b", self.file.select)
+        return None if found is None else self.file.select_line + self.file.select.count("\n", 0, found.start())
+
     @property
     def readable_sql(self) -> str:
         """The select with plain names, as a person would write it in this database."""

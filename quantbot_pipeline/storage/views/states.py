@@ -170,6 +170,18 @@ def unused_builds(builds: Mapping[str, Build], published: Mapping[str, Published
     return [builds[name] for name in reversed(list(order.static_order()))]
 
 
+_MISSING_COLUMN = re.compile(
+    r"""identifiers?:?\ [`'"](?:\w+\.)*(?P<clickhouse>\w+)|column\ "?(?:\w+\.)?(?P<postgres>\w+)"?\ does\ not\ exist""",
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def missing_column_in(answer: str) -> str | None:
+    """Return the column that a database says it does not know; None where its answer is about something else."""
+    found = _MISSING_COLUMN.search(answer)
+    return None if found is None else found["clickhouse"] or found["postgres"]
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
