@@ -86,6 +86,7 @@ def search_document(search: "SearchContent", *, top: int) -> dict[str, Any]:
         and {
             "answer": verdict.answer,
             "reasons": list(verdict.reasons),
+            "passed": list(verdict.passed),
             "cautions": list(verdict.cautions),
         },
         "note": search.note or None,
@@ -109,7 +110,7 @@ def print_search(search: "SearchContent", *, top: int, as_json: bool, about: Map
     from quantbot_pipeline.report.search_words import state_counts
 
     print_line(f"search {search.job_id}: {search.name}")
-    counts = f": {state_counts(search.counts)}" if search.counts else ""
+    counts = f": {state_counts(search.counts, separator=',')}" if search.counts else ""
     trials = "1 trial" if search.trial_count == 1 else f"{search.trial_count:,} trials"
     print_line(f"{trials}{counts}; objective {search.objective}")
     if search.status != "completed":
@@ -139,7 +140,7 @@ def _print_verdict(search: "SearchContent") -> None:
         return
     style = {"yes": "bold green", "no": "bold red"}.get(verdict_class(verdict.answer), "bold yellow")
     output.print(Text(visible(verdict_sentence(verdict.answer)), style=style))
-    for reason in verdict.reasons:
+    for reason in verdict.marked_reasons():
         _print_indented(f"- {reason}")
     if verdict.cautions:
         output.print("Besides:")

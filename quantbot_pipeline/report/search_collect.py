@@ -255,7 +255,10 @@ def _verdict(document: Mapping[str, Any]) -> SearchVerdict | None:
     if not document.get("answer"):
         return None
     return SearchVerdict(
-        str(document["answer"]), tuple(document.get("reasons") or ()), tuple(document.get("cautions") or ())
+        str(document["answer"]),
+        tuple(document.get("reasons") or ()),
+        tuple(document.get("cautions") or ()),
+        tuple(document.get("passed") or ()),
     )
 
 

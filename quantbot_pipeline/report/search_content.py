@@ -133,11 +133,20 @@ class SearchVerdict:
         answer: `distinguishable from luck`, `not distinguishable from luck` or `too little data to say`.
         reasons: Sentences with the numbers that decided, most important first.
         cautions: Sentences that did not decide.
+        passed: Of each reason, whether its test was passed; None for one that tells of no test. Empty in verdicts from
+            before this was stored.
     """
 
     answer: str
     reasons: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    passed: tuple[bool | None, ...] = ()
+
+    def marked_reasons(self) -> list[str]:
+        """Return the reasons, each with a mark whether its test was passed."""
+        passed = self.passed or (None,) * len(self.reasons)
+        marks = {True: "\N{HEAVY CHECK MARK} passed: ", False: "\N{HEAVY BALLOT X} failed: ", None: ""}
+        return [marks[is_passed] + reason for is_passed, reason in zip(passed, self.reasons, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

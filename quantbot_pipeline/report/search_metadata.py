@@ -63,7 +63,7 @@ def _verdict(search: SearchContent) -> str:
     if verdict is None:
         return _text(untested_sentence(search))
     lines = [f"**{_text(verdict_sentence(verdict.answer))}**", ""]
-    lines += [f"- {_text(reason)}" for reason in verdict.reasons]
+    lines += [f"- {_text(reason)}" for reason in verdict.marked_reasons()]
     if verdict.cautions:
         lines += ["", "Besides:", "", *(f"- {_text(caution)}" for caution in verdict.cautions)]
     return "\n".join(lines)

@@ -58,11 +58,12 @@ def untested_sentence(search: SearchContent) -> str:
     return "Whether the winner is luck was not tested."
 
 
-def state_counts(counts: Mapping[str, int]) -> str:
-    """Return how many trials ended how, such as `90 scored, 10 given up early`."""
+def state_counts(counts: Mapping[str, int], separator: str = "\N{NARROW NO-BREAK SPACE}") -> str:
+    """Return how many trials ended how, such as `90 scored, 10 given up early`; terminals have commas."""
     known = [state for state in STATE_WORDS if counts.get(state)]
     others = sorted(state for state in counts if state not in STATE_WORDS)
-    return ", ".join(f"{counted(counts[state])} {STATE_WORDS.get(state, state)}" for state in [*known, *others])
+    numbers = {state: f"{counts[state]:,}".replace(",", separator) for state in counts}
+    return ", ".join(f"{numbers[state]} {STATE_WORDS.get(state, state)}" for state in [*known, *others])
 
 
 def goal_number(score: float | None, goal: SearchGoal) -> str:

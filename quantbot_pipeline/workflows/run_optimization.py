@@ -210,7 +210,7 @@ class _RunningJob:
                 self._complete(tally)
         note = None
         if tally.trial_count < count:
-            note = f"--timeout ended the search after {tally.trial_count} of {count} trials"
+            note = f"--timeout ended the search after {tally.trial_count:,} of {count:,} trials"
         # A job that is to go on keeps what it goes on from, as it is before judging adds other trials to the evidence.
         kept = tally.document() if note is None or plan.stores_all else self._progress(tally)
         with self._times.measure("evidence"):

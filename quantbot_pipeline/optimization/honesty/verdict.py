@@ -6,7 +6,6 @@ any one of its tests that is right about the data at hand (intersection-union te
 What was not computed is not asked; the walk-forward and the test of the winner among all trials are always asked.
 """
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -90,6 +89,7 @@ class Verdict:
         cautions: Sentences that did not decide but that a reader should know.
         evidence: What it was decided on.
         rule: How.
+        passed: Of each reason, whether the test that it tells of was passed; None for one that tells of no test.
     """
 
     answer: Answer
@@ -97,6 +97,7 @@ class Verdict:
     cautions: tuple[str, ...]
     evidence: Evidence
     rule: DecisionRule
+    passed: tuple[bool | None, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return the verdict with its numbers as JSON."""
@@ -106,6 +107,7 @@ class Verdict:
         return {
             "answer": self.answer.value,
             "reasons": list(self.reasons),
+            "passed": list(self.passed),
             "cautions": list(self.cautions),
             "level": self.rule.level,
             "walk_forward": {
@@ -180,21 +182,22 @@ def verdict(evidence: Evidence, rule: DecisionRule | None = None) -> Verdict:
         raise EvidenceError(f"level is {rule.level}; allowed is a number above 0 and below 0.5")
     cautions = tuple(_cautions(evidence, rule))
     if lacking := _lacking(evidence, rule):
-        return Verdict(Answer.TOO_LITTLE_DATA, tuple(lacking), cautions, evidence, rule)
+        return Verdict(Answer.TOO_LITTLE_DATA, tuple(lacking), cautions, evidence, rule, (None,) * len(lacking))
     assert evidence.unseen is not None  # noqa: S101  _lacking has seen to it
-    asked = _questions(evidence, rule)
-    failed = [sentence for passed, sentence in asked if not passed]
-    if not failed:
-        return Verdict(Answer.DISTINGUISHABLE, tuple(sentence for _, sentence in asked), cautions, evidence, rule)
-    reasons = (*failed, *(sentence for passed, sentence in asked if passed))
+    # What failed comes first; sorting keeps the order of the rest.
+    asked = sorted(_questions(evidence, rule), key=lambda each: each[0])
+    reasons, passed = tuple(sentence for _, sentence in asked), tuple(is_passed for is_passed, _ in asked)
+    if all(passed):
+        return Verdict(Answer.DISTINGUISHABLE, reasons, cautions, evidence, rule, passed)
     edge = evidence.unseen.detectable_edge()
     if edge > rule.telling_edge:
         blind = (
-            f"{evidence.unseen_count} unseen trades, worth {evidence.unseen.independent_count:.0f} independent ones, "
-            f"would show only an edge of {edge:.2f} deviations of a trade or more; {rule.telling_edge} is asked for."
+            f"{evidence.unseen_count:,} unseen trades, worth {_few(evidence.unseen.independent_count)} independent "
+            f"ones, would show only an edge of {edge:.2f} deviations of a trade or more; {rule.telling_edge} is asked "
+            "for."
         )
-        return Verdict(Answer.TOO_LITTLE_DATA, (blind, *reasons), cautions, evidence, rule)
-    return Verdict(Answer.NOT_DISTINGUISHABLE, reasons, cautions, evidence, rule)
+        return Verdict(Answer.TOO_LITTLE_DATA, (blind, *reasons), cautions, evidence, rule, (None, *passed))
+    return Verdict(Answer.NOT_DISTINGUISHABLE, reasons, cautions, evidence, rule, passed)
 
 
 def review_search(
@@ -288,7 +291,7 @@ def _questions(evidence: Evidence, rule: DecisionRule) -> list[tuple[bool, str]]
         asked.append(
             (
                 passed,
-                f"Unseen trades of the walk-forward ({unseen.trade_count} in {unseen.period_count} periods) earned "
+                f"Unseen trades of the walk-forward ({unseen.trade_count:,} in {unseen.period_count} periods) earned "
                 f"{unseen.mean:+.2%} each, with {2 * unseen.confidence - 1:.0%} confidence between {unseen.low:+.2%} "
                 f"and {unseen.high:+.2%}; p = {unseen.p_value:.3f}, {_needed(rule, passed=passed)}.",
             )
@@ -299,20 +302,26 @@ def _questions(evidence: Evidence, rule: DecisionRule) -> list[tuple[bool, str]]
             (
                 passed,
                 f"The winner stands {winner.statistic:.1f} standard errors above 0, where the best of "
-                f"{winner.tested_count} trials without an edge typically stands {winner.typical_best:.1f}; "
+                f"{winner.tested_count:,} trials without an edge typically stands {winner.typical_best:.1f}; "
                 f"p = {winner.p_value:.3f}, {_needed(rule, passed=passed)}.",
             )
         )
     elif deflated is not None:
         passed = deflated.probability >= 1 - rule.level
-        asked.append((passed, f"{_deflated_sentence(deflated)} {1 - rule.level:.2f} was needed."))
+        asked.append(
+            (
+                passed,
+                f"{_deflated_sentence(deflated)} {1 - rule.level:.2f} was needed. It decides here in place of the "
+                f"reality check, which needs results of the winner in {MIN_ACTIVE_PERIODS} periods.",
+            )
+        )
     if evidence.permutation is not None:
         passed = evidence.permutation.p_value <= rule.level
         asked.append(
             (
                 passed,
-                f"Of {evidence.permutation.shuffle_count} shuffles of the calls' times, "
-                f"{evidence.permutation.at_least_as_good} did at least as well; "
+                f"Of {evidence.permutation.shuffle_count:,} shuffles of the calls' times, "
+                f"{evidence.permutation.at_least_as_good:,} did at least as well; "
                 f"p = {evidence.permutation.p_value:.3f}, {_needed(rule, passed=passed)}.",
             )
         )
@@ -322,7 +331,7 @@ def _questions(evidence: Evidence, rule: DecisionRule) -> list[tuple[bool, str]]
             (
                 loses <= 0.5,
                 f"The trial that was best on half of the periods lost on the other half in {loses:.0%} of "
-                f"{len(evidence.overfitting.logits)} splits; at most 50% was allowed.",
+                f"{len(evidence.overfitting.logits):,} splits; at most 50% was allowed.",
             )
         )
     return asked
@@ -338,8 +347,8 @@ def _cautions(evidence: Evidence, rule: DecisionRule) -> list[str]:
         )
     if evidence.winner is not None and evidence.winner.untested_count:
         cautions.append(
-            f"{evidence.winner.untested_count} trials have results in fewer than {MIN_ACTIVE_PERIODS} periods and were "
-            "not tested against."
+            f"{evidence.winner.untested_count:,} trials have results in fewer than {MIN_ACTIVE_PERIODS} periods and "
+            "were not tested against."
         )
     if evidence.winner is not None and evidence.deflated is not None and evidence.deflated.probability < 1 - rule.level:
         cautions.append(_deflated_sentence(evidence.deflated))
@@ -356,9 +365,14 @@ def _cautions(evidence: Evidence, rule: DecisionRule) -> list[str]:
 def _deflated_sentence(deflated: DeflatedSharpe) -> str:
     return (
         f"Deflated Sharpe ratio {deflated.probability:.2f}: the winner's {deflated.moments.sharpe:.3f} per period, "
-        f"where luck gives the best of {deflated.trial_count} trials (worth {math.floor(deflated.independent_count)} "
+        f"where luck gives the best of {deflated.trial_count:,} trials (worth {_few(deflated.independent_count)} "
         f"independent ones) {deflated.threshold:.3f}."
     )
+
+
+def _few(number: float) -> str:
+    """Return a number of trials or trades that are worth fewer: its tenths count where it is small."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def _needed(rule: DecisionRule, *, passed: bool) -> str:

@@ -45,6 +45,14 @@ def test_the_verdict_is_said_in_words_with_its_reasons(answer: str, expected: st
     assert shown.index("first reason") < shown.index("second") < shown.index("a caution")
 
 
+def test_each_reason_says_whether_its_test_was_passed() -> None:
+    verdict = SearchVerdict("not distinguishable from luck", ("too few", "first", "second"), (), (None, False, True))
+    shown = _shown(replace(search(2, 0), verdict=verdict))
+    assert "too few" in shown
+    assert "\N{HEAVY BALLOT X} failed: first" in shown
+    assert "\N{HEAVY CHECK MARK} passed: second" in shown
+
+
 def test_what_is_sampled_and_left_out_is_said() -> None:
     big = replace(search(40, 0), is_sample=True, trial_count=100_000, counts={"scored": 99_000, "refused": 1_000})
     shown = _shown(big)

@@ -88,6 +88,8 @@ def test_one_test_that_fails_is_a_no_and_its_reason_comes_first(change: dict[str
     found = verdict(replace(ALL, **change))
     assert found.answer is Answer.NOT_DISTINGUISHABLE
     assert found.reasons[0].startswith(reason)
+    assert found.passed == (False, True, True, True)
+    assert found.document()["passed"] == [False, True, True, True]
 
 
 def test_what_was_not_computed_is_not_asked() -> None:
@@ -97,7 +99,15 @@ def test_what_was_not_computed_is_not_asked() -> None:
 
 
 def test_without_series_of_the_trials_the_deflated_ratio_decides() -> None:
-    assert verdict(replace(ALL, winner=None)).answer is Answer.DISTINGUISHABLE
+    found = verdict(replace(ALL, winner=None))
+    assert found.answer is Answer.DISTINGUISHABLE
+    assert found.reasons[1] == (
+        "Deflated Sharpe ratio 0.97: the winner's 0.400 per period, where luck gives the best of 200 trials (worth 50 "
+        "independent ones) 0.200. 0.95 was needed. It decides here in place of the reality check, which needs results "
+        "of the winner in 20 periods."
+    )
+    few = verdict(replace(ALL, deflated=replace(DEFLATED, probability=0.9, independent_count=6.83)))
+    assert "(worth 6.8 independent ones)" in few.cautions[0]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +127,7 @@ def test_too_little_data_is_said_even_of_a_splendid_winner(change: dict[str, Any
     found = verdict(replace(ALL, **change))
     assert found.answer is Answer.TOO_LITTLE_DATA
     assert found.reasons == (reason,)
+    assert found.passed == (None,)
 
 
 def test_a_no_that_could_not_have_been_a_yes_is_too_little_data() -> None:
