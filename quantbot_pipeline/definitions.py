@@ -35,7 +35,7 @@ from quantbot_pipeline.defs.schedules import (
 from quantbot_pipeline.defs.search_assets import optimize
 from quantbot_pipeline.defs.sensors import alert_inbox_sensor, candle_inbox_sensor, new_imports_sensor
 from quantbot_pipeline.defs.simulation_assets import build_simulation_assets
-from quantbot_pipeline.defs.view_assets import build_report_asset, build_view_assets
+from quantbot_pipeline.defs.view_assets import build_agreement_checks, build_report_asset, build_view_assets
 from quantbot_pipeline.settings import Settings, load_settings
 
 
@@ -79,6 +79,7 @@ def build_definitions(resources: Mapping[str, Any] | None = None, settings: Sett
             candle_quality,
             calls_have_not_drifted,
             *build_rule_checks(),
+            *build_agreement_checks(),
         ],
         jobs=[
             ingest_alerts_job,

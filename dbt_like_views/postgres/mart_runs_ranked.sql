@@ -35,6 +35,27 @@ tests:
   - unique: [simulation_run_id]
   - unique: [run_rank]
   - expression: trade_count > 0 or mean_pnl is null
+agrees:
+  keys: [simulation_run_id]
+  columns:
+    - strategy_name
+    - strategy_version
+    - engine_version
+    - chain
+    - token_address
+    - window_start
+    - window_end
+    - trade_count
+    - win_rate
+    - mean_pnl
+    - total_pnl
+    - shrunk_pnl
+    - max_drawdown
+    - sharpe_ratio
+    - is_small_sample
+    - data_quality
+  # Of a run over several tokens ClickHouse knows the tokens' parts alone.
+  unless: token_address is null
 notes: |
   A run without a trade ranks last.
 */

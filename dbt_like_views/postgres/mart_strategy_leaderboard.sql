@@ -37,6 +37,7 @@ columns:
     meaning: "Runs whose window overlaps an older run of the same strategy version and token: their common calls
       count twice here (ClickHouse counts each call once)"
     unit: runs
+  wide_run_count: {meaning: "Runs over several tokens: each counts as one token, and its overlaps are not known", unit: runs}
   first_window_start: {meaning: Start of the earliest window, unit: UTC}
   last_window_end: {meaning: First moment after the latest window, unit: UTC}
   last_completed_at: {meaning: When the last run was completed, unit: UTC}
@@ -50,6 +51,24 @@ tests:
   - expression: win_count <= trade_count
   - expression: win_rate_lower <= win_rate and win_rate <= win_rate_upper
   - expression: mean_pnl_lower <= mean_pnl and mean_pnl <= mean_pnl_upper
+agrees:
+  keys: [strategy_name, strategy_version]
+  columns:
+    - run_count
+    - trade_count
+    - token_count
+    - win_count
+    - win_rate
+    - win_rate_lower
+    - win_rate_upper
+    - mean_pnl
+    - mean_pnl_lower
+    - mean_pnl_upper
+    - expectancy
+    - total_pnl
+    - is_small_sample
+    - good_data_trade_count
+  unless: trade_count = 0 or overlapping_run_count > 0 or wide_run_count > 0
 notes: |
   A run of 100 trades weighs a hundred times a run of one. There is no median over trades: it can't be had from the runs'
   summaries (see the view of the same name in ClickHouse). For the error of the mean, a run over several tokens counts as
@@ -61,6 +80,7 @@ totals as (
         strategy_name,
         strategy_version,
         count(*) as run_count,
+        count(*) filter (where token_id is null) as wide_run_count,
         sum(trade_count)::bigint as trade_count,
         sum(win_count)::bigint as win_count,
         coalesce(sum(trade_count) filter (where data_quality = 'good'), 0)::bigint as good_data_trade_count,
@@ -132,6 +152,7 @@ results as (
         totals.strategy_name,
         totals.strategy_version,
         totals.run_count,
+        totals.wide_run_count,
         totals.trade_count,
         coalesce(spreads.token_count, 0) as token_count,
         totals.win_count,
@@ -224,6 +245,7 @@ select
     total_pnl,
     worst_drawdown,
     overlapping_run_count,
+    wide_run_count,
     first_window_start,
     last_window_end,
     last_completed_at,

@@ -23,11 +23,20 @@ columns:
     meaning: "Runs whose window overlaps an older one of the same strategy version and token: their common calls count twice
       here"
     unit: runs
+  wide_run_count:
+    meaning: "Runs of the strategy version over several tokens: what they brought on this one is not counted here"
+    unit: runs
 tests:
   - unique: [strategy_name, strategy_version, chain, token_address]
   - unique: [strategy_name, strategy_version, token_rank]
   - expression: win_count <= trade_count
   - expression: (trade_count = 0) = (mean_pnl is null)
+agrees:
+  keys: [strategy_name, strategy_version, chain, token_address]
+  columns: [trade_count, win_count, win_rate, mean_pnl, total_pnl, good_data_trade_count]
+  unless: trade_count = 0 or overlapping_run_count > 0 or wide_run_count > 0
+  # Tokens of runs over several tokens.
+  clickhouse_may_add_rows: true
 notes: |
   Of runs on one token; what runs over several tokens brought on each is not known here. Median, best and worst trade
   are in the view of the same name in ClickHouse, which knows trades and counts a call of overlapping runs once.
@@ -52,6 +61,18 @@ overlapping as (
         later.strategy_name,
         later.strategy_version,
         later.token_id
+),
+
+wide as (
+    select
+        strategy_name,
+        strategy_version,
+        count(*) as wide_run_count
+    from {{ ref('int_run_results') }}
+    where token_id is null
+    group by
+        strategy_name,
+        strategy_version
 ),
 
 results as (
@@ -103,8 +124,13 @@ select
     results.total_pnl / nullif(results.trade_count, 0) as mean_pnl,
     results.total_pnl,
     results.good_data_trade_count,
-    coalesce(overlapping.overlapping_run_count, 0) as overlapping_run_count
+    coalesce(overlapping.overlapping_run_count, 0) as overlapping_run_count,
+    coalesce(wide.wide_run_count, 0) as wide_run_count
 from results
+left join wide
+    on
+        results.strategy_name = wide.strategy_name
+        and results.strategy_version = wide.strategy_version
 left join overlapping
     on
         results.strategy_name = overlapping.strategy_name

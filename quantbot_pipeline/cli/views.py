@@ -79,6 +79,9 @@ def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson
 def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
     """Run the tests in the views' headers on the rows that are stored now; exit 1 if one fails.
 
+    Also compares both databases where views of one name answer in both (`agrees` in the header), and prints the first
+    keys that differ. What is behind, such as a table older than its rows, is said and is no failure.
+
     Examples: quantbot views test, quantbot views test --select 'mart_*' --json
     """
     from quantbot_pipeline.cli.stores import open_stores
@@ -97,14 +100,22 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
             "database": result.database,
             "view": result.view,
             "test": result.test,
-            "result": "passed" if result.passed else f"{result.failures} rows fail",
+            "result": f"not compared: {result.not_compared}"
+            if result.not_compared
+            else "passed"
+            if result.passed
+            else f"{result.failures} rows fail",
         }
         for result in results
     ]
     if as_json:
-        print_json(rows)
+        examples = [list(result.examples) for result in results]
+        print_json([row | {"examples": of_row} for row, of_row in zip(rows, examples, strict=True)])
     else:
         print_rows("View tests", rows)
+        for result in results:
+            for example in result.examples:
+                print_error(f"{result.view}: {example}")
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
 
 

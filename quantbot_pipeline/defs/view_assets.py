@@ -1,7 +1,7 @@
 """Assets of the views, one per view file, and of the report."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,13 +13,58 @@ from quantbot_pipeline.report.small_plots import plot_bars, plot_lines
 from quantbot_pipeline.servers.embedded import ensure_servers
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.storage.views import BuiltView, View, build_views, load_views
+from quantbot_pipeline.storage.views import (
+    BuiltView,
+    View,
+    agreeing_views,
+    build_views,
+    check_agreement,
+    load_views,
+)
 from quantbot_pipeline.storage.views.rendering import DATABASES
 
 _LONGEST_CHECK_NAME = 80
 
-# What mirrors of Postgres in ClickHouse come from.
-_MIRRORED = {"published_runs": "simulation_runs", "published_calls": "calls"}
+AGREEMENT_CHECK = "agrees_with_clickhouse"
+"""Name of the check that a view holds the same in both databases."""
+
+_ASSETS_OF_TABLES = {
+    **{
+        name: name
+        for name in (
+            "tokens",
+            "callers",
+            "alerts",
+            "calls",
+            "strategies",
+            "ohlcv_candles",
+            "optimization_jobs",
+            "optimization_trials",
+            "ml_features",
+            "ml_models",
+            "ml_scores",
+            *SIMULATION_ASSETS,
+        )
+    },
+    # Mirrors of Postgres in ClickHouse come from its tables.
+    "published_runs": "simulation_runs",
+    "published_calls": "calls",
+    # A view of the migrations on callers and their aliases.
+    "canonical_callers": "callers",
+}
+"""The asset that writes a table."""
+
+TABLES_WITHOUT_ASSET = frozenset(
+    {
+        "backfill_token_months",
+        "backfills",
+        "caller_aliases",
+        "fetched_ranges",
+        "imports",
+        "quarantine",
+    }
+)
+"""Tables that views read and no asset writes: bookkeeping of imports and commands."""
 
 
 def _view_key(database: str, name: str) -> dg.AssetKey:
@@ -27,10 +72,13 @@ def _view_key(database: str, name: str) -> dg.AssetKey:
 
 
 def _upstream(view: View) -> set[dg.AssetKey]:
-    assets = {"tokens", "callers", "alerts", "calls", "strategies", "ohlcv_candles", *SIMULATION_ASSETS}
-    assets |= {"optimization_jobs", "optimization_trials", "ml_features", "ml_models", "ml_scores"}
-    tables = {_MIRRORED.get(name, name) for name in view.sources}
-    return {_view_key(view.database, name) for name in view.refs} | {dg.AssetKey(name) for name in tables & assets}
+    tables = {_ASSETS_OF_TABLES[name] for name in view.sources if name in _ASSETS_OF_TABLES}
+    return {_view_key(view.database, name) for name in view.refs} | {dg.AssetKey(name) for name in tables}
+
+
+def tables_of_unknown_assets(views: Iterable[View]) -> list[str]:
+    """Return the tables that views read of which nobody said which asset writes them, or that none does."""
+    return sorted({name for view in views for name in view.sources} - _ASSETS_OF_TABLES.keys() - TABLES_WITHOUT_ASSET)
 
 
 def view_asset_keys() -> list[dg.AssetKey]:
@@ -146,6 +194,35 @@ def build_view_assets(folder: Path | None = None, tables: frozenset[str] | None 
             )
 
     return build_selected_views
+
+
+def build_agreement_checks() -> list[dg.AssetChecksDefinition]:
+    """Return a check for each view of Postgres that answers in ClickHouse too: both hold the same."""
+    return [_agreement_check(view.name) for view in agreeing_views(load_views("postgres"), load_views("clickhouse"))]
+
+
+def _agreement_check(name: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=_view_key("postgres", name),
+        additional_deps=[_view_key("clickhouse", name)],
+        name=AGREEMENT_CHECK,
+        description=f"{name} holds the same in Postgres and in ClickHouse, where neither is behind. Alone: "
+        f"`quantbot views test --select {name}`.",
+    )
+    def agrees_with_clickhouse(settings: dg.ResourceParam[Settings]) -> dg.AssetCheckResult:
+        """Compare both, and say which rows differ."""
+        urls = ensure_servers(settings)
+        (result,) = check_agreement(urls.postgres, urls.clickhouse, selection=[f"postgres.{name}"])
+        metadata: dict[str, dg.MetadataValue] = {"rows that differ": dg.MetadataValue.int(result.failures)}
+        if result.examples:
+            metadata["examples"] = dg.MetadataValue.text("\n".join(result.examples))
+        if result.not_compared:
+            metadata["not compared"] = dg.MetadataValue.text(result.not_compared)
+        return dg.AssetCheckResult(
+            passed=result.passed, metadata=metadata, description="; ".join(result.examples) or result.not_compared
+        )
+
+    return agrees_with_clickhouse
 
 
 def build_report_asset() -> dg.AssetsDefinition:

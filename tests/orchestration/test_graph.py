@@ -9,6 +9,7 @@ import pytest
 
 from quantbot_pipeline.definitions import build_definitions
 from quantbot_pipeline.defs.rule_checks import RULE_CHECKS
+from quantbot_pipeline.defs.view_assets import AGREEMENT_CHECK, TABLES_WITHOUT_ASSET, tables_of_unknown_assets
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.views import load_views
 from quantbot_pipeline.storage.views.rendering import DATABASES
@@ -124,11 +125,32 @@ def test_sensor_schedule_and_checks_exist(definitions: dg.Definitions) -> None:
         "candle_quality",
         "calls_have_not_drifted",
         *RULE_CHECKS,
+        AGREEMENT_CHECK,
     }
 
 
 def _is_of_a_view(check: dg.AssetCheckKey) -> bool:
-    return check.asset_key.path[0] in ("postgres", "clickhouse")
+    return check.asset_key.path[0] in ("postgres", "clickhouse") and check.name != AGREEMENT_CHECK
+
+
+def test_views_of_both_databases_are_compared_every_night(definitions: dg.Definitions) -> None:
+    nightly = definitions.resolve_job_def("refresh_report_job").asset_layer.asset_graph.asset_check_keys
+
+    assert {tuple(key.asset_key.path) for key in nightly if key.name == AGREEMENT_CHECK} == {
+        ("postgres", "mart_runs_ranked"),
+        ("postgres", "mart_strategy_leaderboard"),
+        ("postgres", "mart_token_results"),
+    }
+
+
+def test_of_every_table_that_a_view_reads_it_is_said_which_asset_writes_it(graph: dict[str, list[str]]) -> None:
+    views = [view for database in DATABASES for view in load_views(database)]
+
+    assert tables_of_unknown_assets(views) == []
+    assert not TABLES_WITHOUT_ASSET & graph.keys(), "an asset writes it now: take it out"
+    for view in views:
+        for name in set(view.sources) & graph.keys():
+            assert name in graph[f"{view.database}/{view.name}"], view.name
 
 
 def test_every_test_of_a_view_is_a_check_of_its_asset(definitions: dg.Definitions) -> None:
@@ -147,6 +169,7 @@ def test_a_bad_inbox_file_can_not_turn_the_checks_of_good_data_red(definitions: 
     assert not definitions.resolve_job_def("ingest_alerts_job").asset_layer.asset_graph.asset_check_keys
     nightly = definitions.resolve_job_def("refresh_report_job").asset_layer.asset_graph.asset_check_keys
     assert {key.name for key in nightly if not _is_of_a_view(key)} == {
+        AGREEMENT_CHECK,
         "alert_counts_add_up",
         "every_alert_has_its_call",
         "candles_cover_calls",

@@ -12,9 +12,10 @@ from typing import Literal
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.storage.sql_files import Database
+from quantbot_pipeline.storage.views.agreement import check_agreement
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
 from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
-from quantbot_pipeline.storage.views.rendering import DATABASES, Relation, View, content_hashes, load_views
+from quantbot_pipeline.storage.views.rendering import DATABASES, Relation, View, content_hashes, load_views, sources_of
 from quantbot_pipeline.storage.views.selection import names_above, select_views
 from quantbot_pipeline.storage.views.states import (
     TRIAL_SUFFIX,
@@ -156,6 +157,8 @@ def check_views(
 ) -> list[ViewTestResult]:
     """Run the tests of views as they are shown now, on the rows that are stored now.
 
+    Where both databases are looked at, also whether they agree: see `check_agreement`.
+
     Args:
         postgres_url: `postgresql://user:password@host:port/database`.
         clickhouse_url: `http(s)://user:password@host:port/database`.
@@ -193,6 +196,10 @@ def check_views(
                     continue
                 tell(f"testing {database}.{view.name}")
                 results += _tested(builds, view, builds.source_address(view.name), {})
+    if frozenset(databases) == frozenset(DATABASES):
+        results += check_agreement(
+            postgres_url, clickhouse_url, selection=selection, folder=folder, tables=tables, on_progress=tell
+        )
     return results
 
 
@@ -272,7 +279,7 @@ class _Builder:
         contents = None
         if view.materialized == "table":
             # Also of one that was not chosen: what is filled from it would else hold old rows under a new mark.
-            contents = self._builds.contents(self._sources_of(view))
+            contents = self._builds.contents(sources_of(view, self._views))
             if present is not None and (contents is None or contents != present.contents):
                 result = replace(result, outcome="filled")
         if result.outcome == "unchanged":
@@ -321,16 +328,6 @@ class _Builder:
     def _addresses(self) -> dict[str, str]:
         """Return by view where its build of now is, of those that this run looked at."""
         return {name: self._builds.build_address(self._build_names[name]) for name in self._results}
-
-    def _sources_of(self, view: View) -> list[str]:
-        by_name = {view.name: view for view in self._views}
-        names = {view.name}
-        left = [view.name]
-        while left:
-            more = set(by_name[left.pop()].refs) - names
-            names |= more
-            left += more
-        return sorted({source for name in names for source in by_name[name].sources})
 
     def _check_columns(self, view: View, columns: Sequence[OutputColumn]) -> None:
         found = tuple(column.name for column in columns)

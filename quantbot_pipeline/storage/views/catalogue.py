@@ -61,7 +61,7 @@ def describe_views(views: Sequence[View]) -> list[dict[str, Any]]:
                 {"name": column.name, "meaning": column.meaning, "unit": column.unit}
                 for column in sorted(view.columns, key=lambda column: view.output_names.index(column.name))
             ],
-            "tests": [str(test) for test in view.tests],
+            "tests": [*map(str, view.tests), *([str(view.file.agrees)] if view.file.agrees else [])],
             "reads_views": list(view.refs),
             "reads_tables": list(view.sources),
             "read_by": readers.get((view.database, view.name), []),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import pyarrow as pa
+
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.storage.clickhouse_connection import (
     MISSING_TABLE_CODES,
@@ -160,6 +162,19 @@ class ClickHouseBuilds:
                 parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
             )
         return int(rows.column(0)[0].as_py())
+
+    def current_runs(self) -> pa.Table:
+        """Return the current backtests that Postgres published here, by id."""
+        return self._connection.fetch_table(
+            load_sql("clickhouse", "views/load_current_runs"), name="views/load_current_runs"
+        )
+
+    def read_rows(self, address: str, expressions: Sequence[str]) -> Iterator[tuple[object, ...]]:
+        """Yield what expressions of the project's files come to, row by row."""
+        # Quoted identifiers and the project's own SQL.
+        statement = f"select {', '.join(expressions)} from {address}"  # noqa: S608 - see above
+        for batch in self._connection.fetch_table(statement, name=address).to_batches():
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
         """Let the views that people read show new builds, each of them at once.

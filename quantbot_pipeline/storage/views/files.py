@@ -16,6 +16,10 @@
       - accepted_values: {column: run_type, values: [backtest, optimization]}
       - relationships: {column: call_id, to: stg_calls.call_id}
       - expression: win_count <= trade_count
+    agrees:                                  # of a view in Postgres, with its namesake in ClickHouse
+      keys: [strategy_name]
+      columns: [trade_count, mean_pnl]
+      unless: overlapping_run_count > 0
     notes: |
       Anything else that a reader should know.
     */
@@ -52,6 +56,7 @@ _ALLOWED_KEYS = (
     "indexes",
     "columns",
     "tests",
+    "agrees",
     "notes",
 )
 _NEEDED_KEYS = ("description", "grain", "columns")
@@ -115,6 +120,28 @@ class ViewTest:
 
 
 @dataclass(frozen=True, slots=True)
+class ViewAgreement:
+    """What a view in Postgres says of the view of its name in ClickHouse: rows of one key hold the same values.
+
+    Attributes:
+        keys: Columns that name a row in both.
+        columns: Columns that hold the same; floats may differ by a millionth.
+        unless: SQL in Postgres that is true on rows which may differ, or be missing in ClickHouse; empty: on none.
+        may_add_rows: Whether ClickHouse may have rows that Postgres does not have.
+        line: Line of the file.
+    """
+
+    keys: tuple[str, ...]
+    columns: tuple[str, ...]
+    unless: str
+    may_add_rows: bool
+    line: int
+
+    def __str__(self) -> str:
+        return f"agrees({', '.join(self.keys)}: {', '.join(self.columns)})"
+
+
+@dataclass(frozen=True, slots=True)
 class ViewFile:
     """What a view's file says, before its select is understood.
 
@@ -129,6 +156,7 @@ class ViewFile:
         indexes: Columns of each index of a table in Postgres.
         columns: Its columns, in the header's order.
         tests: What is true of its rows.
+        agrees: Where it holds what the view of its name in ClickHouse does; None where that is not said.
         notes: What else a reader should know.
         select: The select with its `ref` and `source`.
         select_line: Line of the file on which the select begins, from 1.
@@ -144,6 +172,7 @@ class ViewFile:
     indexes: tuple[tuple[str, ...], ...]
     columns: tuple[ViewColumn, ...]
     tests: tuple[ViewTest, ...]
+    agrees: ViewAgreement | None
     notes: str
     select: str
     select_line: int
@@ -218,6 +247,9 @@ def _parse(database: Database, path: Path, text: str) -> ViewFile:
         indexes=indexes,
         columns=columns,
         tests=_tests(header, entries.get("tests"), names),
+        agrees=_agreement(
+            header, entries.get("agrees"), names, is_allowed=(database, materialized) == ("postgres", "view")
+        ),
         notes=header.text(entries["notes"], "notes") if "notes" in entries else "",
         select=text[found.end() :],
         select_line=text[: found.end()].count("\n") + 1,
@@ -415,3 +447,32 @@ def _column(header: _Header, said: Mapping[str, yaml.Node], columns: frozenset[s
             f"a test is of the column {name!r}, which is not under columns: {near_names(name, columns)}",
         )
     return (name,)
+
+
+def _agreement(
+    header: _Header, node: yaml.Node | None, columns: frozenset[str], *, is_allowed: bool
+) -> ViewAgreement | None:
+    if node is None:
+        return None
+    if not is_allowed:
+        # A table of Postgres does not tell of when its rows are.
+        raise refusal(
+            header.path,
+            header.line(node),
+            "agrees is of views in Postgres alone, and is about the view of the same name in ClickHouse; say it there",
+        )
+    said = header.mapping(
+        node, "agrees", ("keys", "columns", "unless", "clickhouse_may_add_rows"), needed=("keys", "columns")
+    )
+    adds = said.get("clickhouse_may_add_rows")
+    if adds is not None and header.value(adds, "clickhouse_may_add_rows") not in ("true", "false"):
+        raise refusal(
+            header.path, header.line(adds), f"clickhouse_may_add_rows is {adds.value!r}; allowed: true, false"
+        )
+    return ViewAgreement(
+        keys=_names(header, said["keys"], "agrees.keys", columns),
+        columns=_names(header, said["columns"], "agrees.columns", columns),
+        unless=header.text(said["unless"], "agrees.unless") if "unless" in said else "",
+        may_add_rows=adds is not None and adds.value == "true",
+        line=header.line(node),
+    )

@@ -1,9 +1,10 @@
 """Builds of views in Postgres: the schema `view_builds`, and the views of `public` that show the newest ones."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import psycopg
+import pyarrow as pa
 from psycopg import sql
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
@@ -135,6 +136,20 @@ class PostgresBuilds:
         # A per cent sign would begin a parameter.
         text = statement.replace("%", "%%").replace(ACCEPTED_VALUES, "%(values)s")
         return self._count(text, {"values": list(test.values)})
+
+    def current_runs(self) -> pa.Table:
+        """Return the current backtests, by id."""
+        return self._transaction.fetch_table("views/load_current_runs")
+
+    def read_rows(self, address: str, expressions: Sequence[str]) -> Iterator[tuple[object, ...]]:
+        """Yield what expressions of the project's files come to, row by row; the server keeps what is not read yet."""
+        # Quoted identifiers and the project's own SQL.
+        statement = f"select {', '.join(expressions)} from {address}"  # noqa: S608 - see above
+        try:
+            with self._connection.transaction(), self._connection.cursor(name="rows_of_a_view") as cursor:
+                yield from cursor.execute(_own(statement))
+        except psycopg.Error as error:
+            raise StorageError(first_line(error)) from error
 
     def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
         """Let the views that people read show new builds, all of them at once.

@@ -192,6 +192,18 @@ def content_hashes(views: Sequence[View]) -> dict[str, str]:
     return hashes
 
 
+def sources_of(view: View, views: Sequence[View]) -> list[str]:
+    """Return the tables that a view reads, itself or through others of its database, by name."""
+    by_name = {other.name: other for other in views}
+    names = {view.name}
+    left = [view.name]
+    while left:
+        more = set(by_name[left.pop()].refs) - names
+        names |= more
+        left += more
+    return sorted({source for name in names for source in by_name[name].sources})
+
+
 @cache
 def migrated_tables(database: Database) -> frozenset[str]:
     """Return the tables (and views) that the project's migrations create."""

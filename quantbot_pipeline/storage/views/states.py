@@ -7,10 +7,12 @@ that this one reads, and nobody ever meets a half of two versions.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from typing import Protocol
+
+import pyarrow as pa
 
 from quantbot_pipeline.storage.views.files import ViewTest
 from quantbot_pipeline.storage.views.rendering import View
@@ -131,6 +133,14 @@ class ViewBuilds(Protocol):
 
     def count_failures(self, test: ViewTest, address: str, addresses: Mapping[str, str]) -> int:
         """Return how many rows break a test."""
+        ...
+
+    def current_runs(self) -> pa.Table:
+        """Return the completed, current backtests that views show, and the verdict on their candles, by id."""
+        ...
+
+    def read_rows(self, address: str, expressions: Sequence[str]) -> Iterator[tuple[object, ...]]:
+        """Yield what expressions of the project's files come to, row by row."""
         ...
 
     def publish(self, publications: Sequence[Publication]) -> dict[str, str]:

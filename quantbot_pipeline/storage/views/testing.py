@@ -24,12 +24,16 @@ class ViewTestResult:
         view: Name of the view.
         test: The test, as its header says it.
         failures: Rows (for `unique`: keys) that break it; 0 when it passed.
+        examples: The first of them, of an agreement between both databases.
+        not_compared: Why such an agreement says nothing for now; empty else. It is no failure.
     """
 
     database: Database
     view: str
     test: str
     failures: int
+    examples: tuple[str, ...] = ()
+    not_compared: str = ""
 
     @property
     def passed(self) -> bool:
