@@ -39,6 +39,8 @@ MATRIX_ROWS = 30
 _MATRIX_COLUMNS = 30
 _MATRIX_TEXTS = 8
 _GAIN_COLOURS = ((0.0, "#d55e00"), (0.5, "#e8e4da"), (1.0, "#009e73"))
+# Readable on each of these, in the light and in the dark: what Plotly would choose is white on the green.
+_MATRIX_TEXT_COLOUR = "#0d0f11"
 
 
 def equity_figure(curves: Sequence[EquityCurve]) -> dict[str, Any]:
@@ -208,6 +210,7 @@ def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
         "z": means,
         "customdata": counts,
         "texttemplate": "%{z:+.0%}" if len(strategies) <= _MATRIX_TEXTS else "",
+        "textfont": {"color": _MATRIX_TEXT_COLOUR},
         "zmin": -(bound or 1.0),
         "zmax": bound or 1.0,
         "colorscale": [[at, colour] for at, colour in _GAIN_COLOURS],

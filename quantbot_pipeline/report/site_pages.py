@@ -650,10 +650,7 @@ def run_page(
     if undrawn:
         left_out = f"Trades are not drawn, because this version can't read the strategy as it was stored: {undrawn}."
     elif bought > len(charts):
-        left_out = (
-            f"{len(charts)} of {bought} trades are drawn: the best, the worst, and those in which most happens. "
-            f"'quantbot trade CALL_ID --strategy {run.strategy}' draws any of them."
-        )
+        left_out = f"{len(charts)} of {bought} trades are drawn: the best, the worst, and those in which most happens."
     return SitePage(
         run_path(run.run_id),
         RUNS,
@@ -689,6 +686,7 @@ def run_page(
                 run_pages=(),
                 with_run=False,
                 with_token=not run.token_address,
+                drawn=None if undrawn else [chart.call_id for chart in charts],
             ),
         },
     )

@@ -1,5 +1,6 @@
 """The report's tables: which columns, what they mean, and which view they are read from."""
 
+import shlex
 from collections.abc import Collection, Iterable, Sequence
 
 from quantbot_pipeline.report.content import QuarantineReason, Standing
@@ -131,8 +132,21 @@ def trade_table(
     with_caller: bool = True,
     with_run: bool = True,
     with_token: bool = True,
+    drawn: Collection[int] | None = (),
 ) -> Table:
-    """Return trades, and calls that never bought, in the order in which they were collected."""
+    """Return trades, and calls that never bought, in the order in which they were collected.
+
+    Args:
+        found: The trades.
+        source: Where they come from.
+        caller_pages: Callers that have a page.
+        run_pages: Runs that have a page.
+        with_strategy: Whether trades are of several strategies.
+        with_caller: Whether they are of several callers.
+        with_run: Whether they are of several runs.
+        with_token: Whether they are on several tokens.
+        drawn: Calls whose trades the same page draws, in a section `trade-<call id>`; None if nothing can draw them.
+    """
     columns = [Column("Call", "moment", "When the call was made, UTC", is_name=True)]
     if with_token:
         columns.append(Column("Token"))
@@ -149,7 +163,7 @@ def trade_table(
     ]
     if with_run:
         columns.append(Column("Run"))
-    columns.append(Column("Call id", "code", "For 'quantbot trade'"))
+    columns.append(Column("Call id", "code", "Leads to the chart where this page draws it; else for 'quantbot trade'"))
     rows = []
     for trade in found.trades:
         cells: list[object] = [trade.signal_at]
@@ -168,7 +182,7 @@ def trade_table(
         ]
         if with_run:
             cells.append(run_link(trade.run_id, run_pages))
-        cells.append(str(trade.call_id))
+        cells.append(_call_link(trade, drawn))
         rows.append(tuple(cells))
     cut = ""
     if found.total > len(found.trades):
@@ -176,7 +190,21 @@ def trade_table(
             f"The latest {len(found.trades):,} of {found.total:,} calls; the statement below asks for all, "
             "'quantbot trades' lists them in a terminal."
         )
+    if drawn is not None and any(trade.call_id not in drawn for trade in found.trades):
+        last = found.trades[-1]
+        strategy = "NAME" if with_strategy else shlex.quote(last.strategy)
+        which = "a call whose id leads nowhere" if drawn else "any of them"
+        cut = f"{cut} 'quantbot trade CALL_ID --strategy {strategy}' draws {which}.".lstrip()
     return Table("trades", "Trades", tuple(columns), tuple(rows), (source,), cut)
+
+
+def _call_link(trade: TradeLine, drawn: Collection[int] | None) -> Link:
+    call_id = str(trade.call_id)
+    if drawn is None:
+        return Link(call_id)
+    if trade.call_id in drawn:
+        return Link(call_id, f"#trade-{call_id}", tip="To the chart of this trade")
+    return Link(call_id, tip=f"quantbot trade {call_id} --strategy {shlex.quote(trade.strategy)}")
 
 
 def _ended(trade: TradeLine) -> str:

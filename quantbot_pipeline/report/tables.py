@@ -81,6 +81,7 @@ class Link:
         detail: A smaller text behind it, such as a version.
         flag: A mark behind it, such as `small sample`.
         is_address: Whether the text is an address, of which both ends say enough to be shown in a table.
+        tip: What is said to those who point at a text of kind `code`; such a text may lead to a place on its own page.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Link:
     detail: str = ""
     flag: str = ""
     is_address: bool = False
+    tip: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 "use strict";
-// Draws charts when they come into sight, in the page's colours, and lets tables be sorted, filtered and paged.
+// Draws charts when they come into sight, when there is time, and before printing, in the page's colours, and lets
+// tables be sorted, filtered and paged.
 // Without this script every table is there whole, in the order in which it was ranked.
 (() => {
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -42,6 +43,8 @@
   };
 
   const drawn = new Set();
+  // Pixels between the edges of a printed page, of A4 and of Letter.
+  const PRINTED_WIDTH = 660;
 
   const draw = (name, figure) => {
     drawn.add(name);
@@ -59,8 +62,9 @@
       for (const name of Object.keys(figures)) apologise(name, error instanceof Error ? error.message : String(error));
       return;
     }
+    // What is folded away has no width yet: it is drawn when it is opened and comes into sight.
     const drawOnce = (name) => {
-      if (!drawn.has(name)) draw(name, figures[name]);
+      if (!drawn.has(name) && !place(name).closest("details:not([open])")) draw(name, figures[name]);
     };
     const sight = new IntersectionObserver(
       (entries) => {
@@ -72,7 +76,24 @@
       { rootMargin: "400px" },
     );
     for (const name of Object.keys(figures)) sight.observe(place(name));
-    window.addEventListener("beforeprint", () => Object.keys(figures).forEach(drawOnce));
+    const waiting = Object.keys(figures);
+    const inIdleTime = window.requestIdleCallback ?? ((step) => setTimeout(step, 100));
+    const drawNext = () => {
+      if (!waiting.length) return;
+      drawOnce(waiting.shift());
+      inIdleTime(drawNext);
+    };
+    inIdleTime(drawNext);
+    // Paper has a width of its own, which nobody knows before it is printed: charts are made to fit the narrowest.
+    window.addEventListener("beforeprint", () => {
+      Object.keys(figures).forEach(drawOnce);
+      for (const name of drawn) {
+        if (place(name).clientWidth > PRINTED_WIDTH) Plotly.relayout(place(name), { autosize: false, width: PRINTED_WIDTH });
+      }
+    });
+    window.addEventListener("afterprint", () => {
+      for (const name of drawn) Plotly.relayout(place(name), { autosize: true, width: null });
+    });
     dark.addEventListener("change", () => drawn.forEach((name) => draw(name, figures[name])));
   };
 
@@ -188,7 +209,20 @@
     }
   };
 
+  // Shades the edges behind which a table goes on: a bar to scroll by is not shown on every screen.
+  const markEdges = (scroller) => {
+    const hidden = scroller.scrollWidth - scroller.clientWidth;
+    scroller.classList.toggle("more-left", scroller.scrollLeft > 1);
+    scroller.classList.toggle("more-right", scroller.scrollLeft < hidden - 1);
+  };
+
   document.querySelectorAll("table.data").forEach(makeTable);
+  const widths = new ResizeObserver((entries) => entries.forEach((entry) => markEdges(entry.target.closest(".scroll"))));
+  for (const scroller of document.querySelectorAll(".scroll")) {
+    scroller.addEventListener("scroll", () => markEdges(scroller), { passive: true });
+    widths.observe(scroller);
+    if (scroller.firstElementChild) widths.observe(scroller.firstElementChild);
+  }
   const holder = document.getElementById("figures");
   if (holder) document.readyState === "loading" ? document.addEventListener("DOMContentLoaded", () => drawFigures(holder)) : drawFigures(holder);
 })();

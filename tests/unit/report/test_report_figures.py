@@ -95,3 +95,19 @@ def test_callers_are_drawn_against_strategies_and_missing_pairs_stay_empty() -> 
     assert trace["z"] == [[0.5, None], [-0.1, None]]
     assert trace["customdata"] == [[1234, 0], [1234, 1234]]
     assert trace["zmax"] == -trace["zmin"] == 0.1
+
+
+def test_numbers_of_the_matrix_can_be_read_on_every_colour_of_it() -> None:
+    (trace,) = matrix_figure([STANDING])["data"]
+
+    text = _luminance(trace["textfont"]["color"])
+    for _, colour in trace["colorscale"]:
+        # WCAG 2.2: 4.5 between the lighter and the darker, each with 0.05 of stray light.
+        assert (_luminance(colour) + 0.05) / (text + 0.05) >= 4.5, colour
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of `#rrggbb`, as WCAG defines it."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -307,6 +307,55 @@ def test_what_is_first_skips_to_the_content(visit: Callable[..., Visit]) -> None
     found.page.close()
 
 
+def test_all_charts_are_there_when_a_page_is_printed(visit: Callable[..., Visit]) -> None:
+    found = visit("plain", "runs/7.html")
+    page = found.page
+    page.pdf()
+    assert (
+        page.evaluate(
+            "() => [...document.querySelectorAll('.figure')].filter((x) => !x.querySelector('.main-svg')).length"
+        )
+        == 0
+    )
+    # After it charts have the width of the screen again, which is more than that of paper.
+    assert any(
+        page.evaluate("() => document.querySelector('.figure .main-svg').clientWidth") > 800
+        or page.wait_for_timeout(50)
+        for _ in range(100)
+    )
+    assert found.complaints == []
+    page.close()
+
+
+def test_charts_are_drawn_without_being_scrolled_to(visit: Callable[..., Visit]) -> None:
+    found = visit("plain", "runs/7.html")
+    undrawn = "() => [...document.querySelectorAll('.figure')].filter((x) => !x.querySelector('.main-svg')).length"
+    assert any(found.page.evaluate(undrawn) == 0 or found.page.wait_for_timeout(50) for _ in range(200))
+    assert found.page.evaluate("() => window.scrollY") == 0
+    found.page.close()
+
+
+def test_tables_that_go_on_behind_an_edge_show_it(visit: Callable[..., Visit]) -> None:
+    found = visit("plain", "runs/7.html", width=390)
+    region = found.page.locator("#table-trades .scroll")
+    edges = "(x) => [x.classList.contains('more-left'), x.classList.contains('more-right')]"
+
+    def become(expected: list[bool]) -> bool:
+        return any(
+            region.evaluate(edges) == expected or found.page.wait_for_timeout(50) is not None for _ in range(100)
+        )
+
+    assert become([False, True])
+    region.focus()
+    found.page.keyboard.press("ArrowRight")
+    assert become([True, True])
+    region.evaluate("(x) => { x.scrollLeft = x.scrollWidth; }")
+    assert become([True, False])
+    found.page.set_viewport_size({"width": 2000, "height": 900})
+    assert become([False, False])
+    found.page.close()
+
+
 def test_charts_follow_the_colours_of_the_page(visit: Callable[..., Visit]) -> None:
     found = visit("plain", "index.html")
     found.draw_all()

@@ -19,6 +19,7 @@ from quantbot_pipeline.report.site_files import SiteFolder
 from quantbot_pipeline.report.site_pages import DRAWN_TRADES, SitePage, choose_drawn, list_pages, page_paths, run_page
 from quantbot_pipeline.report.site_paths import caller_path, strategy_path
 from quantbot_pipeline.report.site_render import RenderedPage, plotly_path, render_site_page
+from quantbot_pipeline.report.site_tables import trade_table
 from quantbot_pipeline.report.tables import Interval, Source, Table, visible
 
 HOSTILE = "\"'><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"
@@ -314,6 +315,30 @@ def test_a_run_draws_its_best_its_worst_and_those_in_which_most_happens() -> Non
 )
 def test_statements_quote_what_they_look_for(source: Source, sql: str) -> None:
     assert source.sql() == sql
+
+
+def test_call_ids_lead_to_the_chart_on_their_page_and_else_say_how_to_draw_it() -> None:
+    made = site_content("it's", trade_count=30)
+    trades = made.strategy_trades["it's", "1"]
+    first, second = trades.trades[:2]
+
+    table = trade_table(trades, source=Source("mart_trades"), caller_pages=(), run_pages=(), drawn=[first.call_id])
+
+    links = [row[-1] for row in table.rows]
+    assert (links[0].text, links[0].href) == (str(first.call_id), f"#trade-{first.call_id}")
+    assert links[1].href == ""
+    # As a shell reads it: the quote within ends the quoted text, stands alone, and the text goes on.
+    assert links[1].tip == f"""quantbot trade {second.call_id} --strategy 'it'"'"'s'"""
+    assert "draws a call whose id leads nowhere" in table.note
+
+
+def test_calls_that_nothing_can_draw_promise_no_chart() -> None:
+    trades = site_content(trade_count=30).strategy_trades["plain", "1"]
+
+    table = trade_table(trades, source=Source("mart_trades"), caller_pages=(), run_pages=(), drawn=None)
+
+    assert "quantbot trade " not in table.note
+    assert {(row[-1].href, row[-1].tip) for row in table.rows} == {("", "")}
 
 
 def test_a_table_refuses_rows_that_do_not_fit_its_columns() -> None:
