@@ -15,6 +15,7 @@
     ├── SimulationError       a run could not be computed or differs from what is stored    (exit code 4)
     ├── EvidenceError         splits, tests or the verdict of a search can't be computed      (exit code 4)
     ├── LearningError         features, labels or a model can't be built or loaded          (exit code 4)
+    │   └── TooFewCallsError  too few calls have a label, or all have the same one
     └── IntegrityError        counts that must add up do not                                (exit code 5)
 
 Every message says what is wrong, for which key or file and line, what was found, what is allowed,
@@ -86,6 +87,10 @@ class LearningError(QuantbotError):
     """Features, labels or a model can't be built, stored or loaded."""
 
     exit_code = 4
+
+
+class TooFewCallsError(LearningError):
+    """Too few calls have a label, or all have the same one; a model of another strategy's trades may have enough."""
 
 
 class IntegrityError(QuantbotError):

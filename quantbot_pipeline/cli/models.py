@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from quantbot_pipeline.cli.console import print_json, print_line, print_rows, progress_bar, waiting
+from quantbot_pipeline.cli.console import print_json, print_line, print_rows, print_warning, progress_bar, waiting
 from quantbot_pipeline.cli.help_text import flowing
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ model is tested walk-forward and on the latest quarter of the calls, against a c
 is registered as ready when it beats both on the latest calls (p < 0.05), else as failed; docs/models.md says how. This
 writes to the databases without Dagster.
 
---label takes pnl, or a file with a definition of docs/features.md. --strategy all learns the mean over all strategies.
+--label takes pnl, or a file with a definition of docs/features.md. --strategy all learns the mean over all strategies
+with finished trades, of the calls that every one of them traded: a choosy strategy leaves few. --by-strategy skips
+strategies that have too few calls and says so; the exit code is 4 only if none has enough.
 
 Examples:
   quantbot train --strategy conservative-24h
@@ -91,7 +93,9 @@ def register(app: typer.Typer) -> None:
         embargo: str = typer.Option("0", help="Time between the last training label and a test, such as 6h or 2d."),
         seed: int = typer.Option(7, min=0, max=2**32 - 1, help="Seed: the same data and seed give the same model."),
         *,
-        by_strategy: bool = typer.Option(False, "--by-strategy", help="One model per stored strategy, named after it."),
+        by_strategy: bool = typer.Option(
+            False, "--by-strategy", help="One model per stored strategy that has enough calls, named after it."
+        ),
         group_by_token: bool = typer.Option(False, "--group-by-token", help="Never test a token that was trained on."),
         as_json: bool = typer.Option(False, "--json", help="Print the model and its metrics as JSON."),
     ) -> None:
@@ -123,6 +127,7 @@ def register(app: typer.Typer) -> None:
                     find_model,
                     model_plans,
                     train_and_register,
+                    train_each,
                 )
             plans = model_plans(
                 stores.state,
@@ -141,8 +146,8 @@ def register(app: typer.Typer) -> None:
                 embargo_seconds=embargo_seconds,
                 group_by="token" if group_by_token else "none",
             )
-            trained = []
-            for plan in plans:
+
+            def train_one(plan: "ModelPlan") -> "tuple[ModelPlan, ModelOutcome, Path]":
                 with progress_bar(f"features of {plan.features.strategy}, tokens") as on_progress:
                     build_stored_features(plan.features, stores.state, stores.history, on_progress=on_progress)
                 with progress_bar(f"{plan.name}, steps") as on_progress:
@@ -150,9 +155,14 @@ def register(app: typer.Typer) -> None:
                         plan, stores.state, stores.history, stores.settings.models_folder, on_progress=on_progress
                     )
                 row = find_model(stores.state, plan.name, outcome.version)
-                trained.append((plan, outcome, write_model_card(row, stores.settings.reports_directory)))
+                return plan, outcome, write_model_card(row, stores.settings.reports_directory)
+
+            trained, skipped = train_each(plans, train_one)
+        for without, reason in skipped.items():
+            print_warning(f"no model of {without}: {reason}")
         if as_json:
             documents = [_document(*each) for each in trained]
+            documents += [{"strategy": each, "status": "skipped", "verdict": why} for each, why in skipped.items()]
             print_json(documents if by_strategy else documents[0])
             return
         for plan, outcome, card in trained:

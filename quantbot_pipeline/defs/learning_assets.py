@@ -1,5 +1,6 @@
 """Assets of learning: features per call, registered models, scores of calls, and whether calls drift from them."""
 
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
@@ -16,9 +17,10 @@ _COLUMNS_DRAWN = 20
 class ModelConfig(dg.Config):
     """Which model to train: label, features, kind and seed.
 
-    `strategy` is whose trades are the label and the caller's record; `all` is the mean over all strategies, whose
-    caller's record is then that of `record_strategy`. `by_strategy` trains one model per stored strategy, each named
-    after it. `label` is a definition of docs/features.md as JSON; without it, the label is a pnl above `threshold`.
+    `strategy` is whose trades are the label and the caller's record; `all` is the mean over all strategies of calls
+    that each of them traded, whose caller's record is then that of `record_strategy`. `by_strategy` trains one model
+    per stored strategy that has enough calls, each named after it; the metadata says which were skipped. `label` is a
+    definition of docs/features.md as JSON; without it, the label is a pnl above `threshold`.
     """
 
     name: str = "take-the-call"
@@ -89,20 +91,25 @@ def ml_models(
     """Registered models. Grain: one row per (name, version); `ready` is one that beats its baselines."""
     from quantbot_pipeline.workflows.model_cards import write_model_card
     from quantbot_pipeline.workflows.train_models import (
+        ModelOutcome,
+        ModelPlan,
         find_model,
         model_plans,
         train_and_register,
+        train_each,
     )  # scikit-learn is slow to import
 
-    trained = []
-    for plan in model_plans(state_store, **config.model_dump()):
+    def train_one(plan: ModelPlan) -> tuple[ModelPlan, ModelOutcome, Path]:
         outcome = train_and_register(plan, state_store, history_store, settings.models_folder)
         row = find_model(state_store, plan.name, outcome.version)
-        trained.append((plan, outcome, write_model_card(row, settings.reports_directory)))
-    plan, outcome, card = trained[0]
+        return plan, outcome, write_model_card(row, settings.reports_directory)
+
+    trained, skipped = train_each(model_plans(state_store, **config.model_dump()), train_one)
+    _, outcome, card = trained[0]
     return dg.MaterializeResult(
         metadata={
             "models": len(trained),
+            "skipped": dg.MetadataValue.json(skipped),
             "model_id": outcome.model_id,
             "version": outcome.version,
             "status": outcome.status,

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from quantbot_pipeline.engine.candles import FloatArray, IntArray
-from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.errors import LearningError, TooFewCallsError
 from quantbot_pipeline.learning.baselines import Comparison, baseline_scores, compare, verdict
 from quantbot_pipeline.learning.drift import SCORE, profile_of
 from quantbot_pipeline.learning.fitting import (
@@ -243,7 +243,7 @@ def _labelled_rows(
         raise LearningError("a call occurs twice among the features or the labels; allowed is one row per call")
     place, has_features = _places(feature_call, label_call)
     if int(has_features.sum()) < MIN_LABELLED_CALLS:
-        raise LearningError(
+        raise TooFewCallsError(
             f"found {int(has_features.sum())} calls with features and a label (of {len(feature_call)} with "
             f"features and {len(label_call)} with a label); allowed are at least {MIN_LABELLED_CALLS}: "
             "ingest more alerts, or simulate the label's strategy on more of them"
@@ -292,11 +292,11 @@ def _require_both(target: FloatArray, window: str, label_task: str) -> None:
     if len(np.unique(target)) > 1:
         return
     if not len(target):
-        raise LearningError(f"no {window} row is left; label more calls, or do not group by token")
+        raise TooFewCallsError(f"no {window} row is left; label more calls, or do not group by token")
     if label_task == "regression":
-        raise LearningError(f"all {len(target)} {window} rows have the label {target[0]:g}; nothing can be learned")
+        raise TooFewCallsError(f"all {len(target)} {window} rows have the label {target[0]:g}; nothing can be learned")
     positive = int(target.sum())
-    raise LearningError(
+    raise TooFewCallsError(
         f"all {len(target)} {window} rows have the label {int(target[0])} ({positive} positive, "
         f"{len(target) - positive} negative); a model needs both: choose another label threshold, another "
         "test_share, or label more calls"

@@ -7,16 +7,16 @@ that does not beat them is registered as `failed`, with the comparison, and keep
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from quantbot_pipeline.errors import InputError, LearningError
+from quantbot_pipeline.errors import InputError, LearningError, TooFewCallsError
 from quantbot_pipeline.learning.feature_registry import FEATURE_SET
 from quantbot_pipeline.learning.fitting import Calibration
 from quantbot_pipeline.learning.labels import (
@@ -33,7 +33,13 @@ from quantbot_pipeline.learning.model_files import load_model, save_model
 from quantbot_pipeline.learning.model_kinds import ClassWeight, ModelType
 from quantbot_pipeline.learning.past_trades import float_column, integer_column
 from quantbot_pipeline.learning.scoring import score_calls
-from quantbot_pipeline.learning.training import TRAINING_VERSION, TrainingPlan, TrainingResult, train_model
+from quantbot_pipeline.learning.training import (
+    MIN_LABELLED_CALLS,
+    TRAINING_VERSION,
+    TrainingPlan,
+    TrainingResult,
+    train_model,
+)
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import ModelRow, NewModel
 from quantbot_pipeline.workflows.build_features import FeaturePlan, FeatureRows, load_entry_calls, load_feature_rows
@@ -44,7 +50,9 @@ from quantbot_pipeline.workflows.store_scores import store_scores
 DEFAULT_STRATEGY = "conservative-24h"
 
 OVERALL = "all"
-"""In place of a strategy: the mean of a call's trades over all stored strategies that have them."""
+"""In place of a strategy: the mean over all strategies with finished trades, of calls that each of them traded."""
+
+_Trained = TypeVar("_Trained")
 
 _STEPS = ("reading features and labels", "training and testing", "storing the model", "scoring the calls")
 
@@ -137,8 +145,8 @@ def train_and_register(
         on_progress: Told of each step.
 
     Raises:
-        LearningError: there are no features, too few labelled calls, the model can't learn such a label, or the loaded
-            model scores otherwise.
+        TooFewCallsError: too few calls have a label, or all have the same one.
+        LearningError: there are no features, the model can't learn such a label, or the loaded model scores otherwise.
         InputError: the label's strategy is not stored.
     """
     done = iter(range(len(_STEPS) + 1))
@@ -192,6 +200,36 @@ def train_and_register(
         state.register_model(model)
     tell()
     return ModelOutcome(model_id, version, result, scored_calls, model.status)
+
+
+def train_each(
+    plans: Sequence[ModelPlan], train: Callable[[ModelPlan], _Trained]
+) -> tuple[list[_Trained], dict[str, str]]:
+    """Train several plans; one that has too few calls to learn from keeps the others from nothing.
+
+    Args:
+        plans: What to train, at least one.
+        train: Trains one of them.
+
+    Returns:
+        What was trained, and why each of the others was skipped, by strategy.
+
+    Raises:
+        TooFewCallsError: none of them has enough calls.
+    """
+    trained: list[_Trained] = []
+    skipped: dict[str, str] = {}
+    for plan in plans:
+        try:
+            trained.append(train(plan))
+        except TooFewCallsError as error:
+            if len(plans) == 1:
+                raise
+            skipped[plan.strategy] = str(error)
+    if not trained:
+        reasons = [f"{strategy}: {reason}" for strategy, reason in skipped.items()]
+        raise TooFewCallsError("\n".join([f"none of {len(plans)} strategies has enough to learn from:", *reasons]))
+    return trained, skipped
 
 
 def model_plans(
@@ -322,18 +360,77 @@ def _training_plan(plan: ModelPlan) -> TrainingPlan:
 
 
 def _labels(plan: ModelPlan, state: StateStore, history: HistoryStore) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the labels, and the document that says what they are."""
+    """Return the labels, and the document that says what they are.
+
+    Raises:
+        TooFewCallsError: too few trades have one; the message says of which strategy, and what to do.
+    """
     definition = plan.definition
-    if not isinstance(definition, PnlAbove | Pnl) or definition.strategy != OVERALL:
-        return load_labels(definition, state, history), definition.model_dump(mode="json")
+    document = definition.model_dump(mode="json")
+    if not isinstance(definition, PnlAbove | Pnl):
+        return load_labels(definition, state, history), document
+    if definition.strategy != OVERALL:
+        labels = load_labels(definition, state, history)
+        if labels.num_rows < MIN_LABELLED_CALLS:
+            raise TooFewCallsError(_too_few_trades(definition.strategy, labels.num_rows, state))
+        return labels, document
     names = sorted({row.name for row in state.load_strategies()})
     tables = {
         name: table for name in names if (table := load_labels(Pnl(name=name, strategy=name), state, history)).num_rows
     }
     if not tables:
         raise InputError("no strategy has finished trades; simulate first: 'quantbot backfill'")
-    document = definition.model_dump(mode="json") | {"strategies": list(tables)}
-    return overall_labels(definition, list(tables.values())), document
+    labels = overall_labels(definition, list(tables.values()))
+    if labels.num_rows < MIN_LABELLED_CALLS:
+        raise TooFewCallsError(too_few_common_calls(tables))
+    return labels, document | {"strategies": list(tables)}
+
+
+def _too_few_trades(strategy: str, count: int, state: StateStore) -> str:
+    simulated = sorted(
+        name
+        for name in {row.name for row in state.load_strategies()} - {strategy}
+        if state.read("features/load_run_intervals", strategy=name).num_rows
+    )
+    if state.read("features/load_run_intervals", strategy=strategy).num_rows:
+        found = f"strategy {strategy!r} has {count:,} calls whose trade is over, on candles that reach far enough"
+        simulate = "ingest more alerts and candles, and simulate it on them"
+    else:
+        found = f"strategy {strategy!r} has no current run, so nothing says what its trades earned"
+        simulate = "simulate it"
+    others = f"--strategy {'|'.join(simulated)}, which have runs" if simulated else "no other strategy has runs"
+    return (
+        f"{found}; a model needs at least {MIN_LABELLED_CALLS} calls: {simulate} "
+        f"('quantbot backfill --strategies {strategy}'), or learn from another ({others})"
+    )
+
+
+def too_few_common_calls(tables: Mapping[str, pa.Table]) -> str:
+    """Return why the overall mean has too few calls: which strategy keeps out the most of them.
+
+    Args:
+        tables: Labels of `Pnl` by strategy, at least one.
+    """
+    calls = {name: set(table["call_id"].to_pylist()) for name, table in tables.items()}
+    common = set.intersection(*calls.values())
+    without = {
+        name: len(set.intersection(*(found for other, found in calls.items() if other != name)))
+        for name in calls
+        if len(calls) > 1
+    }
+    said = (
+        f"{len(common):,} calls were traded to the end by each of {len(calls)} strategies; the mean over all is taken "
+        f"of these alone, for means over differing strategies can't be compared, and a model needs {MIN_LABELLED_CALLS}"
+    )
+    if not without:
+        return f"{said}: simulate more calls ('quantbot backfill')"
+    # Of those that keep out as many, the one that traded the fewest calls itself.
+    thinnest = min(without, key=lambda name: (-without[name], len(calls[name]), name))
+    return (
+        f"{said}. {thinnest!r} thins them most: it traded {len(calls[thinnest]):,} itself, and the others have "
+        f"{without[thinnest]:,} in common. If it was not simulated on all of them: 'quantbot backfill --strategies "
+        f"{thinnest}'; if it is choosy, learn from one strategy (--strategy NAME) or from each (--by-strategy)"
+    )
 
 
 def overall_labels(definition: TradeLabel, tables: Sequence[pa.Table]) -> pa.Table:

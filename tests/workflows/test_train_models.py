@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pytest
 
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import InputError, LearningError
+from quantbot_pipeline.errors import InputError, LearningError, TooFewCallsError
 from quantbot_pipeline.learning.labels import Pnl, PnlAbove
 from quantbot_pipeline.learning.model_files import load_model
 from quantbot_pipeline.workflows.build_features import FeaturePlan, store_features
@@ -24,7 +24,9 @@ from quantbot_pipeline.workflows.train_models import (
     model_plans,
     overall_labels,
     promote,
+    too_few_common_calls,
     train_and_register,
+    train_each,
 )
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
 
@@ -207,6 +209,37 @@ def test_plans_by_strategy_are_one_for_each_that_is_stored(scene: Scene) -> None
     ]
     with pytest.raises(InputError, match="label definition: no JSON"):
         model_plans(scene.state, label="{")
+
+
+def test_a_strategy_without_runs_is_skipped_by_name_and_the_others_are_trained(scene: Scene, tmp_path: Path) -> None:
+    simulate_calls(scene)
+    store_features("plain", scene.state, scene.history)
+    scene.strategy("asleep")
+
+    def train(plan: ModelPlan) -> str:
+        return train_and_register(plan, scene.state, scene.history, tmp_path).status
+
+    with pytest.raises(TooFewCallsError, match=r"'asleep' has no current run.*--strategies asleep.*--strategy plain,"):
+        train(replace(PLAN, strategy="asleep", record_strategy="plain"))
+    plans = model_plans(scene.state, by_strategy=True, record_strategy="plain", model_type="logistic")
+    assert [plan.strategy for plan in plans] == ["asleep", "plain"]
+    trained, skipped = train_each(plans, train)
+    assert trained == ["failed"]
+    assert list(skipped) == ["asleep"]
+    assert "has no current run" in skipped["asleep"]
+    scene.strategy("dozing")
+    with pytest.raises(TooFewCallsError, match=r"none of 2 strategies has enough to learn from:\nasleep: strategy"):
+        train_each([plans[0], replace(plans[0], strategy="dozing")], train)
+
+
+def test_the_strategy_that_leaves_the_fewest_calls_for_the_mean_is_named() -> None:
+    def traded(*calls: int) -> pa.Table:
+        return pa.table({"call_id": list(calls)})
+
+    # All three traded call 1; without the choosy one, the others share 1 to 4, without another one 1 alone.
+    said = too_few_common_calls({"a": traded(1, 2, 3, 4), "choosy": traded(1), "b": traded(1, 2, 3, 4, 5)})
+    assert said.startswith("1 calls were traded to the end by each of 3 strategies")
+    assert "'choosy' thins them most: it traded 1 itself, and the others have 4 in common" in said
 
 
 def test_overall_label_is_the_mean_of_what_every_strategy_earned() -> None:
