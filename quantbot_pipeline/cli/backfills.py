@@ -241,6 +241,7 @@ def _answer(
                 "stale": stale,
                 "why": {str(why): count for why, count in counts.why.items()},
                 "scores": counts.scores.document(),
+                "scored_by": counts.scores.versions_document(),
                 "failures": [_failure(key.token, key.month, reason) for key, reason in counts.failures],
                 "seconds": round(seconds, 2),
                 "stages": {name: round(value, 3) for name, value in stages.seconds.items()},
@@ -274,8 +275,8 @@ def _answer(
 def _say_scores(coverage: "ScoreCoverage", *, as_json: bool) -> None:
     """Say how many calls have the scores that strategies ask for; a model that says nothing of any is warned of."""
     if not as_json:
-        for name, counted in coverage.document().items():
-            print_line(f"scores of {name}: {counted['scored']:,} of {counted['calls']:,} calls have one")
+        for sentence in coverage.sentences():
+            print_line(sentence)
     for warning in coverage.warnings():
         print_warning(warning)
 
@@ -369,6 +370,7 @@ def _explain(selected: "SelectedBackfill", stores: "OpenStores", *, force: bool,
                 "why": dict(why),
                 "stale": stale,
                 "scores": coverage.document(),
+                "scored_by": coverage.versions_document(),
                 "resumed": _resumed(selected),
             }
         )

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 from quantbot_pipeline.engine.calls import Call, Side, SignalType
 from quantbot_pipeline.engine.reference import is_entry_call
@@ -17,6 +17,18 @@ from quantbot_pipeline.storage.records import CallRow
 from quantbot_pipeline.strategy.model import Strategy
 
 
+class ScoringVersion(NamedTuple):
+    """A version of a model whose scores may be read.
+
+    Attributes:
+        version: Its name.
+        status: `ready` or `deprecated`.
+    """
+
+    version: str
+    status: str
+
+
 @dataclass(frozen=True, slots=True)
 class CallScores:
     """Scores of calls that simulations may use.
@@ -24,10 +36,12 @@ class CallScores:
     Attributes:
         names: Models whose scores were read; nothing is known of others.
         chosen: By call and model; calls without a score are absent.
+        versions: Which versions they may be of, by model id.
     """
 
     names: frozenset[str] = frozenset()
     chosen: Mapping[int, Mapping[str, ChosenScore]] = field(default_factory=dict)
+    versions: Mapping[int, ScoringVersion] = field(default_factory=dict)
 
     def of_call(self, call_id: int, names: Iterable[str]) -> dict[str, ChosenScore]:
         """Return what those of the models say of a call that say anything."""
@@ -46,21 +60,50 @@ class ScoreCoverage:
     Attributes:
         calls: Entry calls that a strategy asks for a score of.
         scored: Those that have one.
+        by_version: The same by model and version; a score of a walk-forward fold is of its version.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
     scored: Counter[str] = field(default_factory=Counter)
+    by_version: Counter[tuple[str, ScoringVersion]] = field(default_factory=Counter)
 
     def add(self, calls: Iterable[Call], scores: CallScores) -> None:
         """Count entry calls, each of which is given once."""
         entries = [call.call_id for call in calls if is_entry_call(call)]
         for name in scores.names:
             self.calls[name] += len(entries)
-            self.scored[name] += sum(name in scores.chosen.get(call_id, ()) for call_id in entries)
+            found = [of_call[name] for call_id in entries if name in (of_call := scores.chosen.get(call_id, {}))]
+            self.scored[name] += len(found)
+            for model_id, count in Counter(score.model_id for score in found).items():
+                self.by_version[name, scores.versions[model_id]] += count
 
     def document(self) -> dict[str, dict[str, int]]:
         """Return the counts as JSON, by model."""
         return {name: {"calls": count, "scored": self.scored[name]} for name, count in sorted(self.calls.items())}
+
+    def sentences(self) -> list[str]:
+        """Return for each model how many calls have a score, and by which versions."""
+        sentences = []
+        for name, count in sorted(self.calls.items()):
+            parts = [
+                f"{scored:,} by {found.version}" + ("" if found.status == "ready" else f" ({found.status})")
+                for (model, found), scored in self.by_version.most_common()
+                if model == name
+            ]
+            by = f": {', '.join(parts)}" if parts else ""
+            sentences.append(f"scores of {name}: {self.scored[name]:,} of {count:,} calls have one{by}")
+        return sentences
+
+    def versions_document(self) -> dict[str, list[dict[str, str | int]]]:
+        """Return as JSON, by model, how many calls are scored by which version, the most first."""
+        return {
+            name: [
+                {"version": found.version, "status": found.status, "scored": scored}
+                for (model, found), scored in self.by_version.most_common()
+                if model == name
+            ]
+            for name in sorted(self.calls)
+        }
 
     def warnings(self) -> list[str]:
         """Return a sentence for each model that says nothing of any call."""
@@ -80,7 +123,7 @@ class CallScoreReader:
         names: Models that they name, sorted.
     """
 
-    def __init__(self, names: Collection[str], usable: frozenset[int], history: HistoryStore) -> None:
+    def __init__(self, names: Collection[str], usable: Mapping[int, ScoringVersion], history: HistoryStore) -> None:
         self.names = tuple(sorted(names))
         self._usable = usable
         self._history = history
@@ -104,11 +147,11 @@ class CallScoreReader:
         if not made_at:
             return CallScores(frozenset(self.names))
         stored = self._history.load_call_scores(self.names, made_at.keys())
-        return CallScores(frozenset(self.names), choose_scores(stored, made_at, self._usable))
+        return CallScores(frozenset(self.names), choose_scores(stored, made_at, self._usable), self._usable)
 
 
-def require_models(strategies: Iterable[Strategy], state: StateStore) -> frozenset[int]:
-    """Return the versions of models whose scores strategies may read; without conditions on scores nothing is asked.
+def require_models(strategies: Iterable[Strategy], state: StateStore) -> dict[int, ScoringVersion]:
+    """Return the versions of models whose scores strategies may read, by model id; without conditions nothing is asked.
 
     Raises:
         InputError: a strategy names a model of which no version was ever ready.
@@ -118,15 +161,16 @@ def require_models(strategies: Iterable[Strategy], state: StateStore) -> frozens
         for name in strategy.score_names():
             asked.setdefault(name, strategy.name)
     if not asked:
-        return frozenset()
-    versions = [ModelVersion(row.model_id, row.name, row.status) for row in state.load_models()]
+        return {}
+    rows = state.load_models()
+    versions = [ModelVersion(row.model_id, row.name, row.status) for row in rows]
     usable: set[int] = set()
     for name, strategy_name in asked.items():
         try:
             usable |= usable_models([name], versions)
         except InputError as error:
             raise InputError(f"strategy {strategy_name!r}: {error}") from error
-    return frozenset(usable)
+    return {row.model_id: ScoringVersion(row.version, row.status) for row in rows if row.model_id in usable}
 
 
 def _is_entry(call: CallRow) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.strategy.model import Strategy, parse_strategy
-from quantbot_pipeline.workflows.call_scores import CallScoreReader
+from quantbot_pipeline.workflows.call_scores import CallScoreReader, ScoringVersion
 from quantbot_pipeline.workflows.simulation_inputs import StoredInputs, StoredMonth
 from quantbot_pipeline.workflows.token_months import month_of, month_start, next_month
 from tests.property.strategy_space import MODELS, random_scores, seeds
@@ -38,7 +38,7 @@ def stored(history: StoredHistory) -> StoredInputs:
         content = repr([column[inside].tolist() for column in columns])
         found = StoredMonth(row["month"], row["candle_count"], row["first_s"], row["last_s"], content)
         months.setdefault((TOKEN, interval), []).append(found)
-    reader = CallScoreReader(MODELS, frozenset(range(len(MODELS))), history)  # type: ignore[arg-type]
+    reader = CallScoreReader(MODELS, dict.fromkeys(range(len(MODELS)), ScoringVersion("1", "ready")), history)  # type: ignore[arg-type]
     series_months = {series: sorted(found) for series, found in months.items()}
     return StoredInputs(history.calls, series_months, reader.read(history.calls))
 

@@ -107,6 +107,7 @@ def test_a_backfill_buys_the_calls_that_the_model_likes(scored: Scene) -> None:
     # Three of the four calls have a score, and nothing needs a warning.
     assert counts.scores.document() == {"take": {"calls": 4, "scored": 3}}
     assert counts.scores.warnings() == []
+    assert counts.scores.sentences() == ["scores of take: 3 of 4 calls have one: 3 by 1"]
     selections = [row for (row,) in scored.ask_state("select data_selection_json from simulation_runs order by id")]
     assert [found["scores"] for found in selections] == [{"take": {"1": 2}}, {"take": {"1": 1}}]
 
@@ -234,6 +235,21 @@ def test_a_model_that_says_nothing_of_any_call_is_warned_of(scored: Scene) -> No
     keys = list(select_backfill(Selection(), scored.state).keys)
     list(explain_backfill(keys, scored.state.load_strategies(), scored.state, scored.history, coverage=coverage))
     assert coverage.warnings() == [warning]
+
+
+def test_a_backfill_says_which_versions_the_scores_are_of(scored: Scene) -> None:
+    asking(scored)
+    score(scored, register(scored, version="1"), dict.fromkeys((1, 2, 3), 0.9))
+    score(scored, register(scored, version="2"), {3: 0.9}, until=MARCH + 30 * MINUTE)
+    # Calls 1 and 2 are scored by the first version alone, which the second one deprecated.
+    coverage = fill(scored).scores
+    assert coverage.sentences() == ["scores of take: 3 of 4 calls have one: 2 by 1 (deprecated), 1 by 2"]
+    assert coverage.versions_document() == {
+        "take": [
+            {"version": "1", "status": "deprecated", "scored": 2},
+            {"version": "2", "status": "ready", "scored": 1},
+        ]
+    }
 
 
 def test_runs_that_are_planned_one_by_one_read_the_same_as_a_backfill(scored: Scene) -> None:
