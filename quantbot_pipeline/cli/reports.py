@@ -8,6 +8,7 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_warning, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.result_lists import warn_of_views
 from quantbot_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ def register(app: typer.Typer) -> None:
         narrowing = _narrowing(run, strategy, caller, since)
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.storage.views import build_views
+        from quantbot_pipeline.storage.views.readers import naming_missing_columns, views_read_by
         from quantbot_pipeline.workflows.write_report import write_current_report
 
-        with open_stores() as stores, waiting("building the views") as show:
-            build_views(stores.urls.postgres, stores.urls.clickhouse).require_all()
+        with open_stores() as stores, naming_missing_columns(), waiting("building the views") as show:
+            others = build_views(stores.urls.postgres, stores.urls.clickhouse, is_tolerant=True).require(
+                views_read_by("report", "trades")
+            )
             show("writing the report")
             written = write_current_report(
                 stores.state,
@@ -57,6 +61,7 @@ def register(app: typer.Typer) -> None:
                 narrowing=narrowing,
                 on_progress=show,
             )
+        warn_of_views(others)
         if written.undrawn:
             first = next(iter(written.undrawn.values()))
             runs = "1 run" if len(written.undrawn) == 1 else f"{len(written.undrawn):,} runs"

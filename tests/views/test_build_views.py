@@ -609,3 +609,45 @@ def test_a_view_of_one_database_is_tested_without_naming_the_database(bench: Wor
             folder=bench.folder,
             tables=TABLES,
         )
+
+
+def test_readers_stop_only_for_views_that_they_need(bench: Workbench) -> None:
+    """A file that can't be read counts as a failed view; it and what reads it go on showing what they showed."""
+    three_layers(bench)
+    bench.write("mart_others", "select id from {{ ref('stg_others') }}")
+    bench.build()
+
+    bench.write("stg_others", "select id frm {{ source('things') }} where (")
+    bench.write("int_things", "select id from {{ ref('stg_things') }} where nmae = 1")
+    with pytest.raises(MigrationError, match="does not understand the select"):
+        bench.build()
+    built = build_views(bench.postgres, bench.clickhouse, is_tolerant=True, folder=bench.folder, tables=TABLES)
+
+    assert {(view.database, view.view): view.outcome for view in built.failures} == {
+        (database, name): outcome
+        for database in DATABASES
+        for name, outcome in [
+            ("int_things", "failed"),
+            ("mart_things", "skipped"),
+            ("stg_others", "failed"),
+            ("mart_others", "failed"),
+        ]
+    }
+    for database in DATABASES:
+        assert bench.ids(database, "mart_things") == [1, 2, 3]
+        assert bench.ids(database, "mart_others") == [3]
+    assert len(built.require([("postgres", "stg_things")])) == 8
+    with pytest.raises(MigrationError, match=r"view postgres\.int_things is not built: .*int_things\.sql:7: .*nmae"):
+        built.require([("postgres", "mart_things")])
+    with pytest.raises(MigrationError, match=r"mart_others is not built: .*stg_others\.sql:7: sqlglot does not"):
+        built.require([("clickhouse", "mart_others")])
+    chosen = build_views(
+        bench.postgres,
+        bench.clickhouse,
+        selection=["+mart_others"],
+        is_tolerant=True,
+        folder=bench.folder,
+        tables=TABLES,
+    )
+    with pytest.raises(MigrationError, match=r"stg_others\.sql:7"):
+        chosen.require([("postgres", "mart_others")])

@@ -4,7 +4,7 @@ A view whose select or tests fail keeps its old build, and what reads it is not 
 change is left alone: a build's name holds the hash of all that its rows depend on, so it is there already.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,15 @@ from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views.agreement import check_agreement
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
 from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
-from quantbot_pipeline.storage.views.rendering import DATABASES, Relation, View, content_hashes, load_views, sources_of
+from quantbot_pipeline.storage.views.rendering import (
+    DATABASES,
+    Relation,
+    View,
+    content_hashes,
+    load_readable_views,
+    load_views,
+    sources_of,
+)
 from quantbot_pipeline.storage.views.selection import names_above, select_views
 from quantbot_pipeline.storage.views.states import (
     TRIAL_SUFFIX,
@@ -47,6 +55,7 @@ class BuiltView:
         tests: Tests that ran in this build.
         row_count: Rows of a table; None for views.
         columns: Its columns with the database's types; empty where it failed.
+        stopped_by: The view that it reads or is tested against, where it was skipped for that; empty else.
     """
 
     database: Database
@@ -56,6 +65,7 @@ class BuiltView:
     tests: tuple[ViewTestResult, ...] = ()
     row_count: int | None = None
     columns: tuple[OutputColumn, ...] = ()
+    stopped_by: str = ""
 
     @property
     def has_failed(self) -> bool:
@@ -84,12 +94,39 @@ class ViewBuild:
         Raises:
             MigrationError: with the first failure and how many views it stopped.
         """
-        if not (failures := self.failures):
-            return
-        first = failures[0]
-        others = [f"{view.database}.{view.view}" for view in failures[1:]]
-        and_others = f" (also not built: {', '.join(others)})" if others else ""
-        raise MigrationError(f"view {first.database}.{first.view} is not built: {first.reason}{and_others}")
+        if failures := self.failures:
+            raise _not_built(failures)
+
+    def require(self, needed: Collection[tuple[Database, str]]) -> tuple[BuiltView, ...]:
+        """Refuse to go on where a view that a reader needs is not what its file says.
+
+        Args:
+            needed: Databases and names of the views that are read; what those read counts too.
+
+        Returns:
+            The other views that are not what their files say.
+
+        Raises:
+            MigrationError: with the failure at the root of it.
+        """
+        failures = {(view.database, view.view): view for view in self.failures}
+        stopping: dict[tuple[Database, str], BuiltView] = {}
+        left = [failures[key] for key in sorted(needed) if key in failures]
+        while left:
+            view = left.pop()
+            stopping[view.database, view.view] = view
+            if (above := failures.get((view.database, view.stopped_by))) is not None:
+                left.append(above)
+        if stopping:
+            raise _not_built([view for key, view in failures.items() if key in stopping])
+        return tuple(failures.values())
+
+
+def _not_built(failures: Sequence[BuiltView]) -> MigrationError:
+    first = failures[0]
+    others = [f"{view.database}.{view.view}" for view in failures[1:]]
+    and_others = f" (also not built: {', '.join(others)})" if others else ""
+    return MigrationError(f"view {first.database}.{first.view} is not built: {first.reason}{and_others}")
 
 
 def build_views(
@@ -99,6 +136,7 @@ def build_views(
     databases: Sequence[Database] = DATABASES,
     selection: Sequence[str] = (),
     is_describing: bool = False,
+    is_tolerant: bool = False,
     folder: Path | None = None,
     tables: frozenset[str] | None = None,
     on_progress: Callable[[str], None] | None = None,
@@ -115,20 +153,30 @@ def build_views(
             they changed, and go on showing what they showed; tables above it are filled.
         is_describing: Also run the tests of chosen views that did not change, on the rows of now, and return all
             columns and the row counts of tables.
+        is_tolerant: Let a file that is not understood count as a view that failed, with all that reads it, instead of
+            building nothing. For readers, who may need others alone: see `ViewBuild.require`.
         folder: Folder with a folder of view files per database; the project's by default.
         tables: Tables that views may read; those of the migrations by default.
         on_progress: Told which view is being built.
 
     Raises:
-        MigrationError: a view's file is not understood; nothing was changed.
+        MigrationError: a view's file is not understood and this is not tolerated; nothing was changed.
         ConfigError: a part of the selection fits no view.
         StorageError: Postgres did not let a view be changed, as it was read without a pause.
         ServerError: a server does not answer.
     """
-    loaded = {
-        database: load_views(database, None if folder is None else folder / database, tables) for database in databases
-    }
-    chosen = select_views([view for views in loaded.values() for view in views], selection)
+    loaded: dict[Database, list[View]] = {}
+    refused: dict[Database, dict[str, str]] = {}
+    for database in databases:
+        directory = None if folder is None else folder / database
+        if is_tolerant:
+            loaded[database], refused[database] = load_readable_views(database, directory, tables)
+        else:
+            loaded[database], refused[database] = load_views(database, directory, tables), {}
+    known = [view for views in loaded.values() for view in views]
+    unknown = {name for reasons in refused.values() for name in reasons} - {view.name for view in known}
+    asked = [part for part in selection if part.strip().strip("+") not in unknown]
+    chosen = select_views(known, asked) if asked or not selection else []
     with ExitStack() as closing:
         postgres = PostgresBuilds(postgres_url)
         closing.callback(postgres.close)
@@ -141,7 +189,8 @@ def build_views(
                 closing.callback(builds.close)
             names = [view.name for view in chosen if view.database == database]
             builder = _Builder(database, builds, views, names, is_describing, on_progress or (lambda _: None))
-            results += builder.run(is_dropping=not selection)
+            results += builder.run(is_dropping=not selection, kept=refused[database].keys())
+            results += [BuiltView(database, name, "failed", reason) for name, reason in refused[database].items()]
     return ViewBuild(tuple(results))
 
 
@@ -242,7 +291,7 @@ class _Builder:
         self._build_names = {view.name: f"{view.name}__{hashes[view.name]}" for view in views}
         self._results: dict[str, BuiltView] = {}
 
-    def run(self, *, is_dropping: bool) -> list[BuiltView]:
+    def run(self, *, is_dropping: bool, kept: Collection[str]) -> list[BuiltView]:
         if not self._chosen and not is_dropping:
             return []
         self._builds.prepare()
@@ -257,7 +306,7 @@ class _Builder:
         self._publish(published)
         if self._is_describing:
             self._describe()
-        dropped = self._drop_removed(published) if is_dropping else []
+        dropped = self._drop_removed(published, kept) if is_dropping else []
         return [self._results[view.name] for view in self._views if view.name in self._chosen] + dropped
 
     def _build_unless_stopped(self, view: View, present: Mapping[str, Build]) -> BuiltView:
@@ -265,7 +314,8 @@ class _Builder:
             above = self._results.get(name)
             if above is not None and above.has_failed:
                 verb = "reads" if name in view.refs else "is tested against"
-                return BuiltView(self._database, view.name, "skipped", f"{view.name} {verb} {name}, which is not built")
+                reason = f"{view.name} {verb} {name}, which is not built"
+                return BuiltView(self._database, view.name, "skipped", reason, stopped_by=name)
         try:
             return self._build(view, present.get(self._build_names[view.name]))
         except ServerError:
@@ -353,9 +403,9 @@ class _Builder:
         for name, reason in self._builds.publish(publications).items():
             self._results[name] = replace(self._results[name], outcome="failed", reason=reason)
 
-    def _drop_removed(self, published: Mapping[str, PublishedView]) -> list[BuiltView]:
+    def _drop_removed(self, published: Mapping[str, PublishedView], kept: Collection[str]) -> list[BuiltView]:
         dropped = []
-        known = {view.name for view in self._views}
+        known = {view.name for view in self._views}.union(kept)
         for name, view in published.items():
             if view.build_name is not None and view.build_name.rpartition("__")[0] == name and name not in known:
                 reason = self._builds.unpublish(name)

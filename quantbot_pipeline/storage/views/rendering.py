@@ -172,6 +172,61 @@ def load_views(database: Database, directory: Path | None = None, tables: frozen
     return _ordered(views, folder)
 
 
+def load_readable_views(
+    database: Database, directory: Path | None = None, tables: frozenset[str] | None = None
+) -> tuple[list[View], dict[str, str]]:
+    """Return the views that can be understood, in an order in which each can be built, and by name why others can't.
+
+    A view that reads one that can't be understood is left out for that one's reason.
+
+    Args:
+        database: Which of the two.
+        directory: See `load_views`.
+        tables: See `load_views`.
+    """
+    folder = directory or project_file(f"dbt_like_views/{database}")
+    sources = migrated_tables(database) if tables is None else tables
+    views: dict[str, View] = {}
+    refused: dict[str, str] = {}
+    for path in sorted(folder.glob("*.sql")):
+        try:
+            views[path.stem] = _understood(read_view_file(database, path))
+        except MigrationError as error:
+            refused[path.stem] = str(error)
+    is_settled = False
+    while not is_settled:
+        found = {name: reason for name, view in views.items() if (reason := _refusal_of(view, views, sources, refused))}
+        refused |= found
+        views = {name: view for name, view in views.items() if name not in found}
+        is_settled = not found
+    try:
+        return _ordered(views, folder), refused
+    except MigrationError as error:
+        # Views that read each other in a circle, and what reads those.
+        free: set[str] = set()
+        while more := {
+            name
+            for name, view in views.items()
+            if name not in free | {*view.refs} and ({*view.refs, *view.tested_against} & views.keys()) - {name} <= free
+        }:
+            free |= more
+        refused |= {name: str(error) for name in views.keys() - free}
+        return _ordered({name: view for name, view in views.items() if name in free}, folder), refused
+
+
+def _refusal_of(
+    view: View, views: Mapping[str, View], sources: frozenset[str], refused: Mapping[str, str]
+) -> str | None:
+    for name in (*view.refs, *view.tested_against):
+        if name in refused:
+            return refused[name]
+    try:
+        _check_relations(view, views, sources)
+    except MigrationError as error:
+        return str(error)
+    return None
+
+
 def content_hashes(views: Sequence[View]) -> dict[str, str]:
     """Return by view what its rows depend on, as 12 hexadecimal digits: its select, its kind, its tests, its inputs.
 
