@@ -31,6 +31,10 @@ def read_json_object(path: Path, error_class: type[InputError]) -> dict[str, Any
 
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise error_class(f"{path}: the file is empty; allowed is a JSON object, {{…}}")
+        # Without what follows the last line, a document that breaks off does so in that line.
+        text = text.rstrip()
         document = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=unique_keys)
     except OSError as error:
         raise error_class(f"{path}: can't be read: {error.strerror}; give a JSON file") from error

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ from quantbot_pipeline.cli import trials as trials_command
 from quantbot_pipeline.cli.console import StageListener, messages, print_warning, progress_stages
 from quantbot_pipeline.cli.help_text import flowing
 from quantbot_pipeline.cli.trials import DEFAULT_TOP, print_search
+
+if TYPE_CHECKING:
+    from quantbot_pipeline.storage.protocols import StateStore
 
 _OPTIMIZE_HELP = flowing(
     """Search the parameters of a strategy, and say whether the winner is luck.
@@ -27,6 +30,7 @@ An objective is a metric of a run, a weighted sum, or several, with limits where
 
 Examples:
   quantbot optimize --template conservative-24h --trials 40
+  quantbot optimize --template mine.json --trials 40
   quantbot optimize --template NAME --objective "sqn subject to trade_count >= 30 and max_drawdown <= 0.4"
   quantbot optimize --template NAME --space space.json --sampler qmc --trials 1000 --jobs 2
   quantbot optimize --template NAME --data '{"tokens": \\["solana:*"], "months": \\["2025-01..2025-03"]}'
@@ -49,7 +53,11 @@ def _register_optimize(app: typer.Typer) -> None:
     @app.command(help=_OPTIMIZE_HELP)
     def optimize(
         context: typer.Context,
-        template: str | None = typer.Option(None, help="Name of a stored strategy or a preset.", metavar="NAME"),
+        template: str | None = typer.Option(
+            None,
+            help="Name of a stored strategy or a preset, or a strategy file, which is stored.",
+            metavar="NAME|FILE",
+        ),
         space: Path | None = typer.Option(None, help="Search space, JSON; a default space of the template without it."),
         objective: str = typer.Option("final_pnl", help="What to improve."),
         trials: int = typer.Option(12, min=1, max=1_000_000, help="Number of trials."),
@@ -84,7 +92,6 @@ def _register_optimize(app: typer.Typer) -> None:
             plan_optimization,
         )
         from quantbot_pipeline.workflows.run_optimization import run_optimization
-        from quantbot_pipeline.workflows.store_strategies import store_strategies
 
         if (template is None) == (resume is None):
             raise InputError("give either --template NAME, for a search, or --resume JOB, to go on with one")
@@ -94,13 +101,13 @@ def _register_optimize(app: typer.Typer) -> None:
         document = None if space is None else _read_space(space)
         selection = parse_data_selection(_read_data(data))
         with open_stores() as stores:
-            store_strategies(stores.state)
+            name = _store_template(stores.state, template)
             plan = (
                 plan_of_job(stores.state, resume)
                 if resume is not None
                 else plan_optimization(
                     stores.state,
-                    template_name=template or "",
+                    template_name=name,
                     space_document=document,
                     space_source="search space" if space is None else str(space),
                     objective=objective,
@@ -229,6 +236,25 @@ def _stopped_by_kill() -> Iterator[None]:
     except interrupts.Terminated:
         messages.print(interrupts.text_when_stopped(), soft_wrap=True)
         raise
+
+
+def _store_template(state: "StateStore", template: str | None) -> str:
+    """Store the presets, and the template if it is a file; return the template's name."""
+    from quantbot_pipeline.errors import InputError
+    from quantbot_pipeline.workflows.store_strategies import newest_versions, store_strategies
+
+    path = None if template is None else Path(template)
+    if path is None or not (path.suffix == ".json" or path.is_file()):
+        store_strategies(state)
+        return template or ""
+    stored = store_strategies(state, [path])[-1]
+    [newest] = newest_versions(state.load_strategies([stored.name]))
+    if newest.strategy_id != stored.strategy_id:
+        raise InputError(
+            f"--template: {path}: version {stored.version!r} of {stored.name!r} is stored, but version "
+            f"{newest.version!r} was stored after it, and a search takes the newest; give the file a new version"
+        )
+    return stored.name
 
 
 def _read_space(path: Path) -> dict[str, Any]:

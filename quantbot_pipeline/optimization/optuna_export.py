@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -52,16 +53,33 @@ def export_study(
             f"--export-study: {url} has a study {name!r} already; give another file, or delete that one"
         ) from error
     except Exception as error:
-        # SQLAlchemy says what is wrong over many lines, some of which quote the URL.
         raise InputError(
-            f"--export-study: found {url.partition('://')[0]}://…, which can't be opened ({type(error).__name__}); "
-            "allowed is a URL such as sqlite:///search.db"
+            f"--export-study: {_why_not_opened(url, error)}; allowed is a URL such as sqlite:///search.db"
         ) from error
     for key, value in attributes.items():
         study.set_user_attr(key, value)
     parameters = {parameter.path: parameter for parameter in space.parameters}
     study.add_trials([_frozen(trial, parameters, len(objective.goals)) for trial in trials])
     return len(trials)
+
+
+def _why_not_opened(url: str, error: Exception) -> str:
+    """Return why a database can't be opened.
+
+    SQLAlchemy says it over many lines, some of which quote the URL, which may hold a password; its classes are known
+    by their names, because it comes with Optuna and is no dependency of its own.
+    """
+    kind, _, place = url.partition("://")
+    shown = f"found {kind}://…"
+    match type(error).__name__:
+        case "ArgumentError":
+            return "found a text that is not a URL of a database"
+        case "NoSuchModuleError" | "ImportError" | "ModuleNotFoundError":
+            return f"{shown}, for which no driver is installed"
+    if kind == "sqlite":
+        folder = Path(place.removeprefix("/")).parent
+        return f"the folder {folder} does not exist" if not folder.is_dir() else f"{shown}, which is no SQLite database"
+    return f"{shown}, whose server can't be reached or refuses the login"
 
 
 def _frozen(trial: TrialRecord, parameters: Mapping[str, Parameter], goal_count: int) -> optuna.trial.FrozenTrial:

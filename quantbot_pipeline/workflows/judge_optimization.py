@@ -400,6 +400,7 @@ class JobJudge:
                 f"The walk-forward has {len(self.splits)} of {self._plan.walk_forward.windows} windows: the others "
                 "have no call of their own, or no trade that was done in time to learn from."
             )
+        cautions += self._ranges_beyond_data()
         if pruned := tally.counts.get("pruned", 0):
             cautions.append(
                 f"{pruned} trials were given up early and are not among those that the winner was tested against."
@@ -410,6 +411,20 @@ class JobJudge:
                 f"Calls act on each other (overlap {overlap!r}): windows are those of a strategy that ran on all calls."
             )
         return cautions
+
+    def _ranges_beyond_data(self) -> list[str]:
+        """Return a sentence per range of seconds of which no data tell: its values are all alike."""
+        if not self._has_candles.any():
+            return []
+        span = int(self._latest_done.max()) - int(self._calls.signal_timestamp[self._has_candles].min())
+        return [
+            f"{parameter.path} goes up to {parameter.high:,.0f} seconds, but calls and their trades span "
+            f"{span:,} seconds ({span / 86_400:.1f} days): values beyond that can't differ."
+            for parameter in self._plan.space.parameters
+            if not isinstance(parameter, CategoricalParameter)
+            and parameter.path.endswith("_seconds")
+            and parameter.high > span
+        ]
 
     def _document(
         self,

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from typing import Any, get_args
 
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import ConfigError, InputError
+from quantbot_pipeline.errors import ConfigError, InputError, SearchSpaceError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.optimization.objectives import Objective, parse_objective
+from quantbot_pipeline.optimization.parameters import value_count
 from quantbot_pipeline.optimization.pruning import PruningRule, parse_pruning_rule
 from quantbot_pipeline.optimization.search import SearchPlan
 from quantbot_pipeline.optimization.spaces import SearchSpace, default_search_space, parse_search_space
@@ -303,7 +304,10 @@ def plan_optimization(
     rows = state.load_strategies([template_name])
     if not rows:
         known = ", ".join(sorted({row.name for row in state.load_strategies()})) or "none"
-        raise InputError(f"template: strategy {template_name!r} is not stored; stored are {known}")
+        raise InputError(
+            f"template: strategy {template_name!r} is not stored; stored are {known}; "
+            "a file of it, --template mine.json, is stored and taken"
+        )
     [template] = newest_versions(rows)
     document = dict(space_document or default_search_space(template.config))
     search = SearchPlan(
@@ -315,6 +319,11 @@ def plan_optimization(
         batch_size=batch_size or _BATCH_SIZES.get(sampler, 8),
         pruning=rule,
     )
+    if all(value_count(parameter) == 1 for parameter in search.space.parameters):
+        raise SearchSpaceError(
+            f"{space_source}: every parameter has a single value, so nothing varies and there is nothing to choose; "
+            "give at least one a range or more choices, or run the strategy with 'quantbot simulate'"
+        )
     # What the sampler can't serve is refused here; of a grid the number of points is known then.
     count = search.study().trial_count
     selection = data if isinstance(data, DataSelection) else parse_data_selection(data)

@@ -200,7 +200,8 @@ def test_search_that_does_not_fit_is_refused(quantbot: Quantbot, databases: Data
     quantbot("optimize", "--resume", "99", "--trials", "20", "--store-all", "--jobs", "2").refuses(
         "error: --trials, --store-all: can't be given with --resume 99", "allowed besides are --jobs"
     )
-    quantbot("optimize", "--template", "nope").refuses("'nope'", "conservative-24h")
+    quantbot("optimize", "--template", "nope").refuses("'nope'", "conservative-24h", "--template mine.json")
+    quantbot("optimize", "--template", "missing.json").refuses("missing.json: can't be read")
     quantbot("optimize", "--template", "conservative-24h", "--objective", "luck").refuses("'luck'", "final_pnl")
     quantbot("trials", "999999").refuses("999999")
     quantbot("train", "--strategy", "nope").refuses("'nope'", "conservative-24h")

@@ -1,5 +1,6 @@
 """Searches: the same plan is the stored job, and a killed one goes on to the same trials."""
 
+import re
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from quantbot_pipeline.defs.search_assets import optimize
 from quantbot_pipeline.engine.calls import SignalType
-from quantbot_pipeline.errors import DataError, InputError, SimulationError
+from quantbot_pipeline.errors import DataError, InputError, SearchSpaceError, SimulationError
 from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.workflows import measure_trials as meter
@@ -544,7 +545,10 @@ def test_a_plan_that_cannot_be_is_refused(scene: Scene) -> None:
         plan(scene)
     with pytest.raises(InputError, match="trials: 0 is not allowed"):
         plan(scene, trial_count=0)
-    with pytest.raises(InputError, match="strategy 'other' is not stored; stored are plain"):
+    single = {"path": "horizon_seconds", "type": "categorical", "choices": [600]}
+    with pytest.raises(SearchSpaceError, match="every parameter has a single value"):
+        plan(scene, single)
+    with pytest.raises(InputError, match="strategy 'other' is not stored; stored are plain; a file of it"):
         plan(scene, template_name="other")
 
 
@@ -568,7 +572,12 @@ def test_a_search_can_be_read_as_a_study_of_optuna(scene: Scene, tmp_path: Path)
     assert {"exits.targets[0].multiple", "horizon_seconds", "exits.stop_loss"} == set(study.best_params)
     with pytest.raises(InputError, match="has a study 'job 1' already"):
         export_job(scene.state, 1, url)
-    with pytest.raises(InputError, match="can't be opened"):
-        export_job(scene.state, 1, "nothing://user:secret@host")
+    for wrong, why in (
+        ("nothing://user:secret@host", "found nothing://…, for which no driver is installed; allowed is"),
+        ("search.db", "found a text that is not a URL of a database; allowed is"),
+        (f"sqlite:///{tmp_path}/none/study.db", f"the folder {tmp_path}/none does not exist; allowed is"),
+    ):
+        with pytest.raises(InputError, match=re.escape(why)):
+            export_job(scene.state, 1, wrong)
     with pytest.raises(InputError, match="no search 9"):
         export_job(scene.state, 9, url)

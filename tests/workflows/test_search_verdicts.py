@@ -38,7 +38,7 @@ TEMPLATE: dict[str, Any] = {
     "exits": {"targets": [{"multiple": 1.1, "size": 1.0}], "stop_loss": {"initial": 0.1}},
     "horizon_seconds": 24 * HOUR,
 }
-SPACE = {
+SPACE: dict[str, Any] = {
     "parameters": [
         {"path": "exits.targets[0].multiple", "type": "float", "low": 1.03, "high": 1.4},
         {"path": "exits.stop_loss.initial", "type": "float", "low": 0.03, "high": 0.4},
@@ -225,6 +225,14 @@ def test_windows_that_choose_nothing_say_why_and_what_to_do(limit: int, empty: i
     said = "\n".join([*judgement.verdict["reasons"], *judgement.verdict["cautions"]])
     assert walk["reason"] in said
     assert said.count("chose nothing") == 1
+
+
+def test_a_range_of_seconds_beyond_the_data_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = {"path": "horizon_seconds", "type": "int", "low": HOUR, "high": 10**10}
+    monkeypatch.setitem(SPACE, "parameters", [*SPACE["parameters"][:2], long])
+    verdict = judged(1, trials=4, shuffles=0).verdict
+    assert verdict is not None
+    assert any("horizon_seconds goes up to 10,000,000,000 seconds, but" in each for each in verdict["cautions"])
 
 
 def test_a_search_without_any_window_says_so_first() -> None:
