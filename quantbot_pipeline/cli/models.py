@@ -170,6 +170,8 @@ def register(app: typer.Typer) -> None:
                 f"model {plan.name} version {outcome.version} is {outcome.status} and scored {outcome.scored_calls:,} "
                 "calls"
             )
+            if outcome.replaced:
+                print_line(f"version {outcome.replaced}, which was in use, is deprecated now")
             print_line(outcome.result.reason)
             print_line(f"card: {card}")
 
@@ -202,12 +204,13 @@ def register(app: typer.Typer) -> None:
                 for row in rows
             ],
             if_none="no models are stored; train one with 'quantbot train'",
+            is_dense=True,
         )
 
     @group.command("show", help=_SHOW_HELP)
     def show(
         name: str = typer.Argument(help="Name of the model."),
-        version: str | None = typer.Argument(None, help="Its version."),
+        version: str | None = typer.Argument(None, help="Its version, or how it begins."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print all that is known of it as JSON."),
     ) -> None:
@@ -230,7 +233,7 @@ def register(app: typer.Typer) -> None:
     @group.command("promote", help=_PROMOTE_HELP)
     def promote_version(
         name: str = typer.Argument(help="Name of the model."),
-        version: str = typer.Argument(help="The version to use."),
+        version: str = typer.Argument(help="The version to use, or the characters that it alone begins with."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the change as JSON."),
     ) -> None:
@@ -238,14 +241,17 @@ def register(app: typer.Typer) -> None:
 
         with open_stores() as stores:
             with waiting("loading the libraries"):
-                from quantbot_pipeline.workflows.train_models import promote
+                from quantbot_pipeline.workflows.train_models import find_model, promote
+            version = find_model(stores.state, name, version).version
+            in_use = [row.version for row in stores.state.load_models(name) if row.status == "ready"]
             before = promote(stores.state, name, version)
-        _print_change(name, version, before, "ready", as_json=as_json)
+        replaced = next((each for each in in_use if each != version), None)
+        _print_change(name, version, before, "ready", replaced=replaced, as_json=as_json)
 
     @group.command("deprecate", help=_DEPRECATE_HELP)
     def deprecate_version(
         name: str = typer.Argument(help="Name of the model."),
-        version: str | None = typer.Argument(None, help="The version to take out of use."),
+        version: str | None = typer.Argument(None, help="The version to take out of use, or how it begins."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the change as JSON."),
     ) -> None:
@@ -277,6 +283,7 @@ def _document(plan: "ModelPlan", outcome: "ModelOutcome", card: Path) -> dict[st
         "version": outcome.version,
         "model_type": plan.model_type,
         "status": outcome.status,
+        "replaced": outcome.replaced,
         "scored_calls": outcome.scored_calls,
         "features": list(result.feature_names),
         "beats_baseline": result.beats_baseline,
@@ -327,10 +334,15 @@ def _print_model(row: "ModelRow", card: Path) -> None:
     print_line(f"card: {card}")
 
 
-def _print_change(name: str, version: str, before: str, after: str, *, as_json: bool) -> None:
+def _print_change(
+    name: str, version: str, before: str, after: str, *, replaced: str | None = None, as_json: bool
+) -> None:
     if as_json:
-        print_json({"name": name, "version": version, "before": before, "status": after})
+        change = {"name": name, "version": version, "before": before, "status": after}
+        print_json(change | ({"replaced": replaced} if replaced else {}))
     elif before == after:
         print_line(f"model {name} version {version} is {after} already")
     else:
         print_line(f"model {name} version {version} is {after} now; it was {before}")
+    if replaced and not as_json:
+        print_line(f"version {replaced}, which was in use, is deprecated now")

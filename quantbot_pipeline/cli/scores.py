@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
             with waiting("loading the libraries"):
                 from quantbot_pipeline.workflows.model_drift import measure_model_drift
                 from quantbot_pipeline.workflows.score_calls import models_to_score
-            rows = models_to_score(stores.state, name, version)
+            rows = models_to_score(stores.state, name, version, purpose="compared")
             with waiting("comparing calls"):
                 reports = [measure_model_drift(row, stores.state, stores.history, days=days) for row in rows]
         if as_json:
@@ -141,7 +141,8 @@ def _print_counts(counts: "list[ScoreCounts]", *, is_dry_run: bool, as_json: boo
         "Calls, if it were done" if is_dry_run else "Calls",
         [
             {
-                "model": f"{each.name} {each.version}",
+                "model": each.name,
+                "version": each.version,
                 "calls": each.calls,
                 "scored": each.scored,
                 "renewed": each.renewed,
@@ -151,6 +152,7 @@ def _print_counts(counts: "list[ScoreCounts]", *, is_dry_run: bool, as_json: boo
             }
             for each in counts
         ],
+        is_dense=True,
     )
     for each in counts:
         print_line(

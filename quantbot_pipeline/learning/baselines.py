@@ -168,11 +168,15 @@ def compare(
     )
 
 
+def _change(gain: float) -> str:
+    return f"{'lower' if gain >= 0 else 'higher'} by {abs(gain):.4g}"
+
+
 def verdict(task: ModelTask, comparisons: list[Comparison], test_count: int) -> tuple[bool, str]:
     """Return whether the model beats every baseline, and the comparison in a sentence."""
     loss, order = _DECISIVE[task]
     told = "; ".join(
-        f"{each.baseline.replace('_', ' ')}: {loss} lower by {each.gain:.4g} (p {each.p_value:.3f}), "
+        f"{each.baseline.replace('_', ' ')}: {loss} {_change(each.gain)} (p {each.p_value:.3f}), "
         f"{order.replace('_', ' ')} {_shown(each.model_order)} against {_shown(each.baseline_order)}"
         for each in comparisons
     )

@@ -148,8 +148,15 @@ def load_label_definition(path: Path) -> TradeLabel | CandleLabel:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as e:
-        raise InputError(f"label definition {path.name}: the file can't be read: {e}") from e
+    except FileNotFoundError as e:
+        raise InputError(
+            f"label definition {path}: there is no such file; allowed are pnl, or a file with a definition of "
+            "docs/features.md"
+        ) from e
+    except OSError as e:
+        raise InputError(f"label definition {path}: the file can't be read: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise InputError(f"label definition {path}: the file is no UTF-8 text: {e.reason}") from e
     except json.JSONDecodeError as e:
         raise InputError(f"label definition {path.name}, line {e.lineno}: no JSON: {e.msg}") from e
     if not isinstance(document, dict):

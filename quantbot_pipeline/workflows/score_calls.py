@@ -61,13 +61,16 @@ class ScoreCounts:
     without_features: int
 
 
-def models_to_score(state: StateStore, name: str | None = None, version: str | None = None) -> list[ModelRow]:
+def models_to_score(
+    state: StateStore, name: str | None = None, version: str | None = None, *, purpose: str = "scored"
+) -> list[ModelRow]:
     """Return the models that score new calls: those in use, or the one that is named.
 
     Args:
         state: Where models are.
         name: A model; without it all that have a version in use.
         version: A version of it; without it the one in use.
+        purpose: What is to be done, for the message.
 
     Raises:
         InputError: there is no such model, none is in use, or the version is not one to use.
@@ -78,7 +81,7 @@ def models_to_score(state: StateStore, name: str | None = None, version: str | N
         ready = sorted((row for row in state.load_models() if row.status == "ready"), key=lambda row: row.name)
         if not ready:
             raise InputError(
-                "no model is in use, so nothing can be scored; 'quantbot train' makes one where it beats its "
+                f"no model is in use, so nothing can be {purpose}; 'quantbot train' makes one where it beats its "
                 "baselines, and 'quantbot models list' shows those that there are"
             )
         return ready

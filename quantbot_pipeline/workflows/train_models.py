@@ -115,6 +115,7 @@ class ModelOutcome:
         result: The model and what the test said.
         scored_calls: Calls that were scored, each by what had learned before it: the model, or a walk-forward fold.
         status: What the registry says of it now; a version that was deprecated by hand stays so.
+        replaced: The version that was in use and is deprecated now, because this one became ready.
     """
 
     model_id: int
@@ -122,6 +123,7 @@ class ModelOutcome:
     result: TrainingResult
     scored_calls: int
     status: str
+    replaced: str | None = None
 
 
 def train_and_register(
@@ -189,7 +191,8 @@ def train_and_register(
         trained_until=datetime.fromtimestamp(result.trained_until, UTC),
     )
     # What was decided about this version stays: it may have been deprecated by hand, or in favour of a later one.
-    decided = {row.version: row.status for row in state.load_models(plan.name) if row.status != "training"}
+    before = state.load_models(plan.name)
+    decided = {row.version: row.status for row in before if row.status != "training"}
     if version in decided:
         model = replace(model, status=decided[version])
     tell()
@@ -199,7 +202,9 @@ def train_and_register(
     if version not in decided:
         state.register_model(model)
     tell()
-    return ModelOutcome(model_id, version, result, scored_calls, model.status)
+    # A version that was there keeps its status, so it replaces none.
+    replaced = next((row.version for row in before if row.status == "ready" and model.status == "ready"), None)
+    return ModelOutcome(model_id, version, result, scored_calls, model.status, None if version in decided else replaced)
 
 
 def train_each(
@@ -278,10 +283,10 @@ def model_plans(
 
 
 def find_model(state: StateStore, name: str, version: str | None = None) -> ModelRow:
-    """Return a registered model: a version of it, else the one in use, else the newest.
+    """Return a registered model: a version of it, also by its first characters, else the one in use, else the newest.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or several versions begin so.
     """
     rows = state.load_models(name)
     if not rows:
@@ -294,6 +299,14 @@ def find_model(state: StateStore, name: str, version: str | None = None) -> Mode
     for row in rows:
         if row.version == version:
             return row
+    begin = [row for row in rows if version and row.version.startswith(version)]
+    if len(begin) == 1:
+        return begin[0]
+    if begin:
+        raise InputError(
+            f"model {name!r}: several versions begin with {version!r}: {', '.join(row.version for row in begin)}; give "
+            "more characters"
+        )
     raise InputError(f"model {name!r} has no version {version!r}; it has {', '.join(row.version for row in rows)}")
 
 
@@ -306,7 +319,7 @@ def promote(state: StateStore, name: str, version: str) -> str:
     """
     row = find_model(state, name, version)
     load_model(row.storage_uri, row.sha256)
-    return state.change_model_status(name, version, status="ready")
+    return state.change_model_status(name, row.version, status="ready")
 
 
 def deprecate(state: StateStore, name: str, version: str | None = None) -> ModelRow:

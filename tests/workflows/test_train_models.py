@@ -141,6 +141,12 @@ def test_a_model_that_beats_its_baselines_is_used_until_another_one_does(scene: 
     noise = train_and_register(replace(PLAN, threshold=0.1), scene.state, Shuffled(scene.history), tmp_path)
     assert statuses(scene) == {first.version: "deprecated", second.version: "ready", noise.version: "failed"}
 
+    assert (first.replaced, second.replaced, noise.replaced) == (None, first.version, None)
+    # A version may be named by its first characters, as long as no other begins so.
+    assert find_model(scene.state, "take-the-call", first.version[:9]).version == first.version
+    with pytest.raises(InputError, match="has no version ''"):
+        find_model(scene.state, "take-the-call", "")
+
     # What was decided by hand stays, also when the same model is trained again.
     assert promote(scene.state, "take-the-call", first.version) == "deprecated"
     again = train_and_register(replace(PLAN, seed=8), scene.state, scene.history, tmp_path)

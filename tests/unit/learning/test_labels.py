@@ -129,7 +129,7 @@ def test_definition_that_is_wrong_is_refused_by_field(document: dict[str, Any], 
         assert part in str(refused.value)
 
 
-@pytest.mark.parametrize(("text", "part"), [("{", "line 1"), ("[1]", "found a list"), (None, "can't be read")])
+@pytest.mark.parametrize(("text", "part"), [("{", "line 1"), ("[1]", "found a list"), (None, "there is no such file")])
 def test_file_that_holds_no_definition_is_refused(text: str | None, part: str, tmp_path: Path) -> None:
     path = tmp_path / "label.json"
     if text is not None:
