@@ -235,11 +235,14 @@ class FaultHome:
             # Keeps the logs of many jobs from filling the small disk.
             postgres.execute("checkpoint")
         with closing(clickhouse_connect.get_client(dsn=urls.clickhouse)) as clickhouse:
-            for (name,) in clickhouse.query(
-                "select name from system.tables where database = currentDatabase() "
+            # Views that are tables lie in the database beside it.
+            for database, name in clickhouse.query(
+                "select database, name from system.tables "
+                "where database in (currentDatabase(), concat(currentDatabase(), '_view_builds')) "
                 "and engine like '%MergeTree' and name <> 'schema_migrations'"
             ).result_rows:
-                clickhouse.command("truncate table {name:Identifier}", parameters={"name": name})
+                place = {"database": database, "name": name}
+                clickhouse.command("truncate table {database:Identifier}.{name:Identifier}", parameters=place)
         for path in self.settings.models_directory.iterdir():
             path.unlink()
 
