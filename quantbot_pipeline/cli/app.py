@@ -171,7 +171,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         # The reader has seen enough, as in 'quantbot … | head'. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 0
     except Exception as error:
         where = "standard output" if _is_output_lost() else None
         if (sentence := describe_full_disk(error, where=where, folders=_folders_written())) is not None:

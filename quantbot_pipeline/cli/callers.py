@@ -46,7 +46,7 @@ _LEADERBOARD = ResultList(
     title="Callers",
     plural="callers",
     columns=(
-        ListColumn("rank", lambda row: row["caller_rank"]),
+        ListColumn("rank", lambda row: row["caller_rank"], title="rank in\nstrategy"),
         ListColumn("caller", caller_text),
         ListColumn("strategy", strategy_text),
         ListColumn("trades", lambda row: f"{row['trade_count']:,}{' few' if row['is_small_sample'] else ''}"),

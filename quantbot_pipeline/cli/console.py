@@ -57,6 +57,10 @@ class _VisibleConsole(Console):
             else:
                 yield segment._replace(text=visible(segment.text))
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command that the reader has seen enough: Rich would end it as failed."""
+        raise BrokenPipeError
+
 
 output = _VisibleConsole(highlight=False)
 messages = _VisibleConsole(stderr=True, highlight=False)

@@ -38,7 +38,7 @@ _LIST = ResultList(
     title="Tokens",
     plural="tokens",
     columns=(
-        ListColumn("rank", lambda row: row["token_rank"]),
+        ListColumn("rank", lambda row: row["token_rank"], title="rank in\nstrategy"),
         ListColumn("token", token_text),
         ListColumn("strategy", strategy_text),
         ListColumn("trades", lambda row: row["trade_count"]),

@@ -76,7 +76,7 @@ def trades(
         Literal["won", "lost", "even", "skipped", "traded"] | None,
         typer.Option(help="Only trades that ended so; traded leaves skipped calls out."),
     ] = None,
-    run: Annotated[int, typer.Option(min=0, help="Only of this run.", metavar="ID")] = 0,
+    run: Annotated[int | None, typer.Option(help="Only of this run.", metavar="ID")] = None,
     sort: SortBy = "",
     descending: Descending = False,
     limit: Limit = 20,
@@ -90,7 +90,8 @@ def trades(
             "token": token,
             "since_s": since_seconds(since),
             "outcome": status or "",
-            "run_id": run,
+            # The query takes 0 for no filter, and no run has a number below 1.
+            "run_id": 0 if run is None else run or -1,
         },
         sort=sort,
         descending=descending,

@@ -37,8 +37,9 @@ def register(app: typer.Typer) -> None:
 def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
     """Build the views whose files or inputs changed, test them, and only then show them.
 
-    A view that fails goes on showing what it showed, and so does what reads it. Exit code 0 when all chosen views are
-    what their files say, else 3.
+    A view that fails goes on showing what it showed, and so does what reads it.
+
+    Exit code 0 when all chosen views are what their files say, else 3.
 
     Examples: quantbot views build, quantbot views build --select +mart_caller_leaderboard --database clickhouse
     """

@@ -81,6 +81,7 @@ def test_nothing_is_told_with_what_to_do_and_filters_are_named_as_the_reason(
 
 def test_columns_to_sort_by_are_a_fixed_list() -> None:
     assert _LIST.sort_parameters("pnl", descending=True) == {"sort": "pnl", "direction": -1, "is_descending": 1}
+    assert _LIST.sort_parameters("PNL", descending=False)["sort"] == "pnl"
     for sort in ("seen", "pnl; drop table calls"):
         with pytest.raises(InputError, match="allowed are name, pnl"):
             _LIST.sort_parameters(sort, descending=False)
@@ -166,6 +167,15 @@ def test_lists_fit_the_terminal_and_name_what_is_wrong(stocked: Quantbot) -> Non
     assert (document["trade_count"], document["selection"]["strategy"]) == (run["trade_count"], "conservative-24h")
     stocked("runs", "show", "987654321").refuses("run 987654321 is unknown")
     assert "leave a filter out" in stocked("runs", "--status", "failed").out
+    stocked("trades", "--strategy", "conservativ-24h").refuses(
+        "--strategy: 'conservativ-24h' is unknown", "conservative-24h"
+    )
+    stocked("callers", "--caller", "nobody/here").refuses("caller 'nobody/here' is not stored")
+    stocked("tokens", "--token", "no-such-token").refuses("--token: 'no-such-token' is unknown")
+    stocked("trades", "--run", "987654321").refuses("run 987654321 is unknown")
+    stocked("trades", "--run", "0").refuses("is unknown")
+    assert "x>=0" not in stocked("trades", "--help").out
+    assert "rank in" in stocked("callers").out
     assert "Declarative" not in stocked("strategies").out
 
 
