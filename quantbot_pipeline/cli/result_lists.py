@@ -48,12 +48,14 @@ class ListColumn:
         show: Its text or number in a row.
         is_further: Whether only a wide terminal shows it.
         is_sortable: Whether the query knows how to sort by it.
+        title: What stands above it where the name for --sort does not say enough; empty for the heading.
     """
 
     heading: str
     show: Callable[[Row], Any]
     is_further: bool = False
     is_sortable: bool = True
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class ResultList:
         from quantbot_pipeline.errors import InputError
 
         allowed = [column.heading for column in self.columns if column.is_sortable]
+        sort = sort.casefold()
         if sort and sort not in allowed:
             raise InputError(f"--sort: found {sort!r}; allowed are {', '.join(allowed)}")
         if descending and not sort:
@@ -114,13 +117,16 @@ class ResultList:
             is_filtered: Whether filters may be why there are no rows; None: if one of them is set.
 
         Raises:
-            InputError: there is no such column to sort by.
+            InputError: there is no such column to sort by, or what a filter names is unknown.
         """
+        from quantbot_pipeline.cli.known_names import refuse_unknown_names
         from quantbot_pipeline.cli.stores import open_stores
 
         parameters = {**filters, **self.sort_parameters(sort, descending=descending), "row_limit": limit}
         with open_stores() as stores:
             rows = fresh_rows(stores, self.database, self.query, [self.mart], **parameters)
+            if not rows:
+                refuse_unknown_names(stores.state, filters)
         self.print(rows, as_json=as_json, is_filtered=any(filters.values()) if is_filtered is None else is_filtered)
 
     def print(self, rows: Sequence[Row], *, as_json: bool, is_filtered: bool) -> None:
@@ -138,7 +144,9 @@ class ResultList:
         else:
             shown = [column for column in self.columns if output.width >= ROOMY or not column.is_further]
             print_rows(
-                self.title, [{column.heading: column.show(row) for column in shown} for row in rows], is_dense=True
+                self.title,
+                [{column.title or column.heading: column.show(row) for column in shown} for row in rows],
+                is_dense=True,
             )
         total = rows[0]["row_count"] if rows else 0
         if len(rows) < total:
@@ -212,11 +220,11 @@ def caller_text(row: Row) -> str:
 
 
 def token_text(row: Row) -> str:
-    """Return the ticker of a token, else its address: its ends where the terminal is narrow. JSON has all of it."""
+    """Return the ticker of a token, else the ends of its address, of which a row holds no more. JSON has all of it."""
     text = row["token_symbol"] or row["token_address"]
     if not text:
         return "several"
-    if output.width >= ROOMY or len(text) <= _LONGEST_TOKEN:
+    if len(text) <= _LONGEST_TOKEN:
         return str(text)
     return f"{text[:_TOKEN_ENDS]}…{text[-_TOKEN_ENDS:]}"
 
