@@ -103,7 +103,7 @@ class MainJob:
         self._materialize_simulations(state, history)
         for name, assets in {
             "parameter search": ["optimization_jobs", "optimization_trials"],
-            "features and model": ["ml_features", "ml_models"],
+            "features and model": ["ml_features", "ml_models", "ml_scores"],
         }.items():
             with self.stage(name):
                 self._execute(assets)
