@@ -173,6 +173,11 @@ def run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if isinstance(error.__cause__, interrupts.Interrupted):
+            # Python 3.11 wraps what is raised while it makes a class, as it does in most imports.
+            interrupts.end(interrupts.INTERRUPTED)
+            messages.print(interrupts.text_when_stopped(), soft_wrap=True)
+            return interrupts.INTERRUPTED
         where = "standard output" if _is_output_lost() else None
         if (sentence := describe_full_disk(error, where=where, folders=_folders_written())) is not None:
             print_error(sentence)

@@ -94,7 +94,14 @@ def test_what_has_no_trade_is_told_with_what_to_do(stocked: Quantbot, databases:
     stocked("trade", call, "--strategy", "none-such").refuses("'none-such' is unknown", "conservative-24h")
     stocked("trade", call, "--strategy", "conservative-24h@9").refuses("but under version 1")
     stocked("trade", call, "--run", "987654321").refuses("run 987654321 is unknown")
-    stocked("trade", call, "--strategy", "aggressive-multi-tp").refuses("quantbot backfill")
+    with psycopg.connect(databases.postgres, autocommit=True) as connection:
+        # Other tests may have simulated every preset.
+        connection.execute(
+            "insert into strategies (name, version, category, description, config_json, config_hash) "
+            "select 'never-simulated', version, category, description, config_json, repeat('e', 64) "
+            "from strategies where name = 'aggressive-multi-tp' order by id limit 1 on conflict do nothing"
+        )
+    stocked("trade", call, "--strategy", "never-simulated").refuses("quantbot backfill")
     run = stocked("trade", call, *CHOSEN, "--json").document["run"]["id"]
     stocked("trade", call, "--run", str(run), "--strategy", "other").refuses("conservative-24h@1, not of other")
     with psycopg.connect(databases.postgres, autocommit=True) as connection:
@@ -105,11 +112,12 @@ def test_what_has_no_trade_is_told_with_what_to_do(stocked: Quantbot, databases:
             "select strategies.id, calls.token_id, 'backtest', '1', repeat('0', 64), '{}', '{}', repeat('f', 64), "
             "repeat('f', 64), calls.signal_timestamp, calls.signal_timestamp + interval '1 day', 'failed', "
             "'no room on the disk' from strategies cross join calls "
-            "where strategies.name = 'aggressive-multi-tp' and calls.id = %s",
+            "where strategies.name = 'never-simulated' and calls.id = %s",
             (int(call),),
         )
         try:
-            answer = stocked("trade", call, "--strategy", "aggressive-multi-tp")
+            answer = stocked("trade", call, "--strategy", "never-simulated")
             answer.refuses("is failed: no room on the disk", "quantbot backfill")
         finally:
             connection.execute("delete from simulation_runs where run_key = repeat('f', 64)")
+            connection.execute("delete from strategies where name = 'never-simulated'")
