@@ -27,7 +27,7 @@ from quantbot_pipeline.optimization.measured_trials import BoolArray, MeasuredTr
 _BATCH = 256
 _SAMPLE_TRIALS = 1_000
 _SAMPLE_CELLS = 16_000_000
-"""Results per call in the sample of trials at most: 128 MB."""
+"""Results per call in the sample of trials at most: 144 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,26 @@ class _KeptTrial:
     index: int | None
     params: Mapping[str, Any]
     pnl: FloatArray
+    is_bought: BoolArray
+
+
+@dataclass(frozen=True, slots=True)
+class SampledTrials:
+    """Results per call of some trials.
+
+    Attributes:
+        pnl: Net result of each call by each trial, 0 where it did not buy, shape (n_calls, n_trials).
+        is_bought: Where it bought, same shape.
+    """
+
+    pnl: FloatArray
+    is_bought: BoolArray
+
+    @classmethod
+    def of(cls, trials: Sequence[tuple[FloatArray, BoolArray]]) -> "SampledTrials":
+        """Return the results of trials, each with where it bought; at least one."""
+        pnl, is_bought = zip(*trials, strict=True)
+        return cls(np.stack(pnl, axis=1), np.stack(is_bought, axis=1))
 
 
 class SearchEvidence:
@@ -115,7 +135,7 @@ class SearchEvidence:
             window_scores: The same over the calls of each training window.
         """
         self.own_count += 1
-        kept = _KeptTrial(index, params, trial.pnl)
+        kept = _KeptTrial(index, params, trial.pnl, trial.is_bought)
         self._take(kept)
         self._sample_trial(index, kept)
         if score is not None and (self.winner is None or score > self.winner.score):
@@ -128,7 +148,7 @@ class SearchEvidence:
     def add_laid_out(self, trial: MeasuredTrial) -> None:
         """Take a trial that was laid out beforehand, beside those of a sampler that learns."""
         self.laid_out_count += 1
-        self._take(_KeptTrial(None, {}, trial.pnl))
+        self._take(_KeptTrial(None, {}, trial.pnl, trial.is_bought))
 
     def winner_test(self) -> WinnerTest | None:
         """Return the test of the winner among all trials; None without one that has results in enough periods."""
@@ -138,13 +158,13 @@ class SearchEvidence:
         statistic = _statistic(sum_by_period(self.winner.pnl, self._periods))
         return self._check.test(statistic)
 
-    def sample(self) -> tuple[FloatArray, int]:
-        """Return results per call of a sample of trials, shape (n_calls, n), with the winner in the column returned."""
+    def sample(self) -> tuple[SampledTrials, int]:
+        """Return a sample of trials in the order of their numbers, with the winner in the column returned."""
         assert self.winner is not None  # noqa: S101  asked for once there is one
-        kept = {index: trial.pnl for _, index, trial in self._sample}
-        kept[self.winner.index or 0] = self.winner.pnl
+        kept = {index: (trial.pnl, trial.is_bought) for _, index, trial in self._sample}
+        kept[self.winner.index or 0] = self.winner.pnl, self.winner.is_bought
         order = sorted(kept)
-        return np.stack([kept[index] for index in order], axis=1), order.index(self.winner.index or 0)
+        return SampledTrials.of([kept[index] for index in order]), order.index(self.winner.index or 0)
 
     def document(self) -> dict[str, Any]:
         """Return as JSON what `restore` goes on from; while no trial that was laid out beforehand was taken."""
@@ -173,7 +193,7 @@ class SearchEvidence:
         params = dict(document["trials"])
 
         def kept(index: int) -> _KeptTrial:
-            return _KeptTrial(index, params[index], trials[index].pnl)
+            return _KeptTrial(index, params[index], trials[index].pnl, trials[index].is_bought)
 
         def choice(found: Sequence[Any] | None) -> ChosenTrial | None:
             return None if found is None else ChosenTrial.of(found[0], params[found[0]], found[1], trials[found[0]])

@@ -31,10 +31,10 @@ from quantbot_pipeline.optimization.honesty.time_splits import (
 )
 from quantbot_pipeline.optimization.honesty.verdict import Answer, DecisionRule, Evidence, Verdict, verdict
 from quantbot_pipeline.optimization.honesty.walk_forward import UnseenResults, mean_over_deviation
-from quantbot_pipeline.optimization.measured_trials import MeasuredTrial, SearchCalls, TrainingWindow
+from quantbot_pipeline.optimization.measured_trials import BoolArray, MeasuredTrial, SearchCalls, TrainingWindow
 from quantbot_pipeline.optimization.parameters import CategoricalParameter
 from quantbot_pipeline.optimization.search import Failure, Metrics, SearchPlan, run_search
-from quantbot_pipeline.optimization.search_evidence import ChosenTrial, SearchEvidence, unseen_results
+from quantbot_pipeline.optimization.search_evidence import ChosenTrial, SampledTrials, SearchEvidence, unseen_results
 from quantbot_pipeline.optimization.study import Sampler, Study, Trial
 from quantbot_pipeline.optimization.tally import SearchTally, TrialRecord
 from quantbot_pipeline.strategy.model import Strategy
@@ -91,7 +91,7 @@ class JobJudge:
             seed=plan.search.seed,
             draws=plan.draws,
         )
-        self._laid_out: list[FloatArray] = []
+        self._laid_out: list[tuple[FloatArray, BoolArray]] = []
 
     @property
     def windows(self) -> Sequence[TrainingWindow]:
@@ -152,7 +152,7 @@ class JobJudge:
         on_progress("testing the winner")
         unseen = unseen_results(chosen, self.splits, searched_inside=True)
         sample, column = self._evidence.sample()
-        per_period = sum_by_period(sample, self._periods)
+        per_period = sum_by_period(sample.pnl, self._periods)
         overfitting = self._overfitting(per_period)
         deflated = deflate_winner(per_period, column, trial_count=max(self._evidence.own_count, per_period.shape[1]))
         sensitivity, neighbours = self._sensitivity(winner, tally)
@@ -280,7 +280,7 @@ class JobJudge:
                 if isinstance(found, MeasuredTrial):
                     self._evidence.add_laid_out(found)
                     if len(self._laid_out) < _LAID_OUT_KEPT:
-                        self._laid_out.append(found.pnl)
+                        self._laid_out.append((found.pnl, found.is_bought))
             for trial in trials:
                 study.tell(trial.index, None)
 
@@ -355,9 +355,10 @@ class JobJudge:
             seed=self._plan.search.seed,
         )
 
-    def _combinatorial(self, sample: FloatArray) -> dict[str, Any] | None:
+    def _combinatorial(self, sample: SampledTrials) -> dict[str, Any] | None:
         """Return what the choice on some groups of days earned on the others, along every whole history."""
-        if sample.shape[1] < 2:
+        trial_count = sample.pnl.shape[1]
+        if trial_count < 2:
             return None
         try:
             splits = combinatorial_purged_splits(
@@ -372,23 +373,25 @@ class JobJudge:
         if not all(len(split.train) for split in splits.splits):
             return None
         is_by_objective = scores_by(self._plan.objective) is not None
-        tested = []
+        tested, traded = [], []
         for split in splits.splits:
             objective = training_objective(self._plan.objective, len(split.train), len(self._calls))
-            scores = (scores_by(objective) or mean_over_deviation)(sample[split.train])
+            learned = sample.pnl[split.train]
+            score = scores_by(objective)
+            scores = mean_over_deviation(learned) if score is None else score(learned, sample.is_bought[split.train])
             best = int(scores.argmax())
             # Without a choice nothing is bought.
             has_choice = scores[best] > -np.inf
-            tested.append(sample[split.test, best] if has_choice else np.zeros(len(split.test)))
-        histories = values_along_paths(splits, tested)
-        counts = np.maximum((histories != 0).sum(axis=1), 1)
+            tested.append(sample.pnl[split.test, best] * has_choice)
+            traded.append(sample.is_bought[split.test, best].astype(np.float64) * has_choice)
+        counts = np.maximum(values_along_paths(splits, traded).sum(axis=1), 1)
         return {
             "group_count": _GROUPS,
             "test_group_count": _TEST_GROUPS,
             "split_count": len(splits.splits),
-            "trial_count": sample.shape[1],
+            "trial_count": trial_count,
             "chosen_by": str(self._plan.objective) if is_by_objective else "mean / deviation of the results",
-            "path_means": (histories.sum(axis=1) / counts).tolist(),
+            "path_means": (values_along_paths(splits, tested).sum(axis=1) / counts).tolist(),
         }
 
     def _cautions(self, tally: SearchTally) -> list[str]:
@@ -438,7 +441,7 @@ class JobJudge:
         tally: SearchTally,
     ) -> dict[str, Any]:
         overfitting = found.evidence.overfitting
-        laid_out = np.stack(self._laid_out, axis=1) if self._laid_out else None
+        laid_out = SampledTrials.of(self._laid_out) if self._laid_out else None
         sample = self._evidence.sample()[0] if not self._plan.searches_inside else laid_out
         return {
             "winner": winner.index,

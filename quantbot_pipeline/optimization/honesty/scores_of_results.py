@@ -10,6 +10,7 @@ import numpy as np
 
 from quantbot_pipeline.engine.candles import FloatArray
 from quantbot_pipeline.engine.metrics import KnownCurves, TradeResults, metric_values
+from quantbot_pipeline.optimization.measured_trials import BoolArray
 from quantbot_pipeline.optimization.objectives import Objective
 
 METRICS_OF_RESULTS = frozenset(
@@ -30,20 +31,21 @@ METRICS_OF_RESULTS = frozenset(
 _NO_CURVES = KnownCurves(np.empty(0), 0.0)
 
 
-def scores_by(objective: Objective) -> Callable[[FloatArray], FloatArray] | None:
+def scores_by(objective: Objective) -> Callable[[FloatArray, BoolArray], FloatArray] | None:
     """Return what scores trials by an objective; None where it reads more than results.
 
-    The function takes results per call, 0 where a trial did not buy, shape (n_calls, n_trials), and returns the score
-    of the first goal of each, shape (n_trials,), -inf for trials without one.
+    The function takes results per call and where a trial bought, both of shape (n_calls, n_trials), and returns the
+    score of the first goal of each, shape (n_trials,), -inf for trials without one. A trade that ended where it began
+    is a trade.
     """
     names = objective.metrics()
     if not METRICS_OF_RESULTS.issuperset(names):
         return None
 
-    def scores(results: FloatArray) -> FloatArray:
+    def scores(results: FloatArray, is_bought: BoolArray) -> FloatArray:
         found = np.full(results.shape[1], -np.inf)
-        for trial, column in enumerate(results.T):
-            metrics = metric_values(_results(column[column != 0]), _NO_CURVES, names)
+        for trial, (column, bought) in enumerate(zip(results.T, is_bought.T, strict=True)):
+            metrics = metric_values(_results(column[bought]), _NO_CURVES, names)
             score = objective.evaluate(metrics).score
             if score is not None:
                 found[trial] = score

@@ -49,7 +49,10 @@ def contents(evidence: SearchEvidence) -> tuple[Any, ...]:
         if each is not None
     ]
     assert len(choices) == 3
-    return evidence.winner_test(), sample.tobytes(), column, choices, evidence.own_count
+    # Made-up trials have no result of exactly 0.
+    assert np.array_equal(sample.is_bought, sample.pnl != 0)
+    results = sample.pnl.tobytes(), sample.is_bought.tobytes()
+    return evidence.winner_test(), results, column, choices, evidence.own_count
 
 
 def new_evidence() -> SearchEvidence:

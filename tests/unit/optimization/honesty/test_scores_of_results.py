@@ -26,8 +26,18 @@ def test_trials_are_scored_by_the_objective_and_not_by_another() -> None:
     wins = scores_by(parse_objective("win_rate subject to trade_count >= 3"))
     assert mean is not None
     assert wins is not None
-    assert mean(results).tolist() == pytest.approx([0.3, 0.2, -np.inf])
-    assert wins(results).tolist() == [-np.inf, 1.0, -np.inf]
+    assert mean(results, results != 0).tolist() == pytest.approx([0.3, 0.2, -np.inf])
+    assert wins(results, results != 0).tolist() == [-np.inf, 1.0, -np.inf]
+
+
+def test_a_trade_that_earned_exactly_nothing_is_a_trade() -> None:
+    # Both trials have the same results; the first bought all three calls, the second none of those that earned 0.
+    results = np.array([[0.6, 0.6], [0.0, 0.0], [-0.3, -0.3]])
+    is_bought = np.array([[True, True], [True, False], [True, True]])
+    for text, wanted in (("final_pnl", [0.1, 0.15]), ("win_rate", [1 / 3, 1 / 2]), ("max:trade_count", [3, 2])):
+        score = scores_by(parse_objective(text))
+        assert score is not None
+        assert score(results, is_bought).tolist() == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize("text", ["sharpe_ratio", "min:max_drawdown, final_pnl", "final_pnl subject to calmar >= 1"])
