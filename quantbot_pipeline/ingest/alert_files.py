@@ -112,6 +112,10 @@ def read_alert_file(
             _require_no_mapping(opened, options)
             assemble_chat(read_html_messages(opened.chunks()), options, assembly)
     file = assembly.finish(path, opened.sha256)
+    if opened.kind in _PAGE_KINDS and not file.rows_read:
+        raise DataError(
+            f"{opened.name}: the page holds no message of an exported chat; allowed is Telegram's messages.html"
+        )
     is_nameless = opened.kind in _PAGE_KINDS and chat is None
     return replace(file, notes=(NO_CHAT_ID,)) if is_nameless and file.alerts else file
 

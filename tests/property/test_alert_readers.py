@@ -190,7 +190,7 @@ def test_no_exported_message_is_lost(tmp_path: Path, messages: list[dict[str, An
 
 
 @quick
-@given(st.lists(TEXTS, max_size=5))
+@given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_no_message_of_a_readable_export_is_lost(tmp_path: Path, texts: list[str]) -> None:
     parts = [
         f'<div class="message default" id="message{number}"><div class="date details" '

@@ -77,6 +77,7 @@ class _Scanner:
     element_line: int = 0
     element: list[str] = field(default_factory=list)
     element_length: int = 0
+    has_wanted_list: bool = False
     is_done: bool = False
 
     def path(self) -> Path:
@@ -96,7 +97,7 @@ def read_elements(
         file: Name for messages.
 
     Raises:
-        DataError: the text is no JSON document as far as its brackets go.
+        DataError: the text is no JSON document as far as its brackets go, or holds no list that is wanted.
     """
     scanner = _Scanner(is_wanted)
     for chunk in chunks:
@@ -111,6 +112,11 @@ def read_elements(
         yield JsonElement(scanner.line, "", "the file ends before its last bracket: it is cut off", 0, ())
     elif not scanner.is_done:
         raise DataError(f"{file}: the file holds no JSON object or list")
+    elif not scanner.has_wanted_list:
+        raise DataError(
+            f"{file}: the JSON holds neither a list of rows nor the 'messages' of an exported chat; allowed are a list "
+            "of objects, and Telegram's result.json"
+        )
 
 
 def _scope(scanner: _Scanner) -> int:
@@ -231,6 +237,7 @@ def _take_sign(scanner: _Scanner, sign: str, file: str) -> Iterator[JsonScalar]:
             scope = scanner.scopes
             scanner.scopes += 1
         scanner.levels.append(_Level(is_list, scope))
+        scanner.has_wanted_list |= is_list and scanner.is_wanted(scanner.path())
         scanner.expects_value = is_list
     elif sign in ("}", "]"):
         if not scanner.levels or scanner.levels[-1].is_list != (sign == "]"):

@@ -244,6 +244,8 @@ def test_a_table_and_an_export_of_one_chat_hold_the_same_alerts(tmp_path: Path) 
         ("[}", "closes nothing"),
         ('{"a":' * 100, "nested more than 32 levels"),
         ('{"name": "' + "x" * 20_000 + '"}', "more than 10000 characters"),
+        ('{"alerts": [{"caller": "Brook", "mint": "x"}]}', "neither a list of rows nor the 'messages'"),
+        ("{}", "neither a list of rows nor the 'messages'"),
     ],
 )
 def test_what_is_no_export_is_refused(tmp_path: Path, content: str, reason: str) -> None:
@@ -251,6 +253,17 @@ def test_what_is_no_export_is_refused(tmp_path: Path, content: str, reason: str)
     path.write_text(content)
     with pytest.raises(DataError, match=reason):
         read_alert_file(path)
+
+
+def test_an_export_without_messages_is_a_file_without_rows(tmp_path: Path) -> None:
+    assert read(tmp_path).rows_read == 0
+    (tmp_path / "rows.json").write_text("[]")
+    assert read_alert_file(tmp_path / "rows.json").rows_read == 0
+
+
+def test_a_page_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no message of an exported chat"):
+        read_html(tmp_path, f"<p>buy {BONK}</p>")
 
 
 def test_an_export_that_was_cut_off_gives_what_it_has(tmp_path: Path) -> None:
