@@ -21,7 +21,7 @@ from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.backfill import explain_backfill
 from quantbot_pipeline.workflows.backfill_plan import Staleness, planned_strategies
 from quantbot_pipeline.workflows.store_strategies import newest_versions
-from quantbot_pipeline.workflows.token_months import TokenMonth, month_start, next_month
+from quantbot_pipeline.workflows.token_months import TokenMonth, deciding_months
 
 _RUNS = dg.AssetKey("simulation_runs")
 _IDS_PER_STATEMENT = 5_000
@@ -192,10 +192,4 @@ def _news(key: TokenMonth, recorded: Recorded) -> str | None:
 
 
 def _candles_around(key: TokenMonth, recorded: Recorded) -> list[int]:
-    months = (_previous_month(key.month), key.month, next_month(key.month))
-    return [recorded.candles.get(str(token_month_key(TokenMonth(key.token, month))), 0) for month in months]
-
-
-def _previous_month(month: str) -> str:
-    start = month_start(month)
-    return f"{start.year - (start.month == 1):04d}-{(start.month - 2) % 12 + 1:02d}"
+    return [recorded.candles.get(str(token_month_key(month)), 0) for month in deciding_months(key)]

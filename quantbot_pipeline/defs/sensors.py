@@ -116,10 +116,10 @@ def new_imports_sensor(
     The cursor says which imports were looked at.
     """
     cursor = _read_cursor(context.cursor)
-    if "after" not in cursor:
+    if "waiting" not in cursor:
         seen = newest_import(state_store)
         return dg.SensorResult(skip_reason="looking from now on", cursor=_seen_text(seen))
-    seen = SeenImports(int(cursor["after"]), frozenset(cursor["further"]))
+    seen = SeenImports(int(cursor["after"]), frozenset(cursor["waiting"]))
     found = find_new_token_months(state_store, history_store, seen, limit=_IMPORTS_PER_TICK)
     keys = {key for key in found.token_months if key.month >= settings.first_month}
     if not keys:
@@ -135,7 +135,7 @@ def new_imports_sensor(
 
 
 def _seen_text(seen: SeenImports) -> str:
-    return _cursor_text({"after": seen.after, "further": sorted(seen.further)})
+    return _cursor_text({"after": seen.after, "waiting": sorted(seen.waiting)})
 
 
 def _cursor_text(cursor: Mapping[str, Any]) -> str:
@@ -145,4 +145,4 @@ def _cursor_text(cursor: Mapping[str, Any]) -> str:
 def _read_cursor(text: str | None) -> dict[str, Any]:
     """Return a cursor; one of an older version, which held something else, counts as none."""
     cursor = json.loads(text) if text else {}
-    return cursor if isinstance(cursor, dict) and {"looks", "after"} & cursor.keys() else {}
+    return cursor if isinstance(cursor, dict) and {"looks", "waiting"} & cursor.keys() else {}

@@ -49,6 +49,21 @@ def next_month(month: str) -> str:
     return f"{start.year + start.month // 12:04d}-{start.month % 12 + 1:02d}"
 
 
+def previous_month(month: str) -> str:
+    """Return the month before `month`, both `YYYY-MM`."""
+    start = month_start(month)
+    return f"{start.year - (start.month == 1):04d}-{(start.month - 2) % 12 + 1:02d}"
+
+
+def deciding_months(key: TokenMonth) -> tuple[TokenMonth, ...]:
+    """Return the months whose candles decide trades of a month's calls.
+
+    Indicators look back into the month before, and trades reach into the month after; further ones are rare.
+    """
+    months = (previous_month(key.month), key.month, next_month(key.month))
+    return tuple(TokenMonth(key.token, month) for month in months)
+
+
 def month_of(instant: datetime) -> str:
     """Return the UTC month `YYYY-MM` of a tz-aware instant."""
     return instant.astimezone(UTC).strftime("%Y-%m")

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psycopg
 import pytest
 
 from quantbot_pipeline.definitions import build_definitions
@@ -164,9 +166,56 @@ def test_imports_that_are_not_settled_are_looked_at_later(daemon: Daemon) -> Non
     daemon.take("candles")
     found = find_new_token_months(scene.state, scene.history, SeenImports(), limit=20)
     assert {key.token for key in found.token_months} == {BONK}
-    assert found.seen == SeenImports(1, frozenset({3}))
+    assert found.seen == SeenImports(3, frozenset({2}))
     assert find_new_token_months(scene.state, scene.history, found.seen, limit=20).token_months == frozenset()
     scene.change_state("update imports set status = 'completed', imported_at = now() where status = 'started'")
     again = find_new_token_months(scene.state, scene.history, found.seen, limit=20)
     assert {key.token for key in again.token_months} == {BONK}
     assert again.seen == SeenImports(3, frozenset())
+
+
+def test_an_import_that_commits_after_a_later_one_is_not_passed_over(daemon: Daemon) -> None:
+    """Ids are given at the insert, rows are seen at the commit: alerts of a large file take a while in between.
+
+    Whoever looks meanwhile sees the later import alone. Ids that nobody writes any more are waited for no longer.
+    """
+    scene = daemon.scene
+    drop_candles(daemon)
+    daemon.take("candles")
+    scene.call(alert(1, MARCH + 30 * MINUTE))
+    begun = (
+        "insert into imports (kind, file, sha256, options_key, status, rows_read, rows_stored, rows_duplicate, "
+        "rows_quarantined, details_json, imported_at) select 'candles', file, repeat({number}, 64), '', 'completed', "
+        "0, 0, 0, 0, details_json, now() from imports where id = 1"
+    )
+    with psycopg.connect(scene.urls.postgres) as slow, psycopg.connect(scene.urls.postgres) as undone:
+        slow.execute(begun.format(number="'a'").encode())
+        undone.execute(begun.format(number="'b'").encode())
+        undone.rollback()
+        scene.change_state(begun.format(number="'c'"))
+        meanwhile = find_new_token_months(scene.state, scene.history, SeenImports(1), limit=20)
+        assert meanwhile.seen == SeenImports(4, frozenset({2, 3}))
+    found = find_new_token_months(scene.state, scene.history, meanwhile.seen, limit=20)
+    assert {key.token for key in found.token_months} == {BONK}
+    assert found.seen == SeenImports(4, frozenset())
+
+
+def test_new_candles_are_asked_for_with_the_months_beside_them(daemon: Daemon) -> None:
+    """Trades of the month before reach into them, indicators of the month after look back on them."""
+    scene = daemon.scene
+    drop_candles(daemon)
+    daemon.take("candles")
+    # The middles of January to May.
+    scene.call(*(alert(number, MARCH + timedelta(days=30 * number - 75)) for number in range(1, 6)))
+    found = find_new_token_months(scene.state, scene.history, SeenImports(), limit=20)
+    assert sorted(key.month for key in found.token_months) == ["2025-02", "2025-03", "2025-04"]
+
+
+def test_a_limit_leaves_the_later_imports_for_the_next_time(daemon: Daemon) -> None:
+    scene = daemon.scene
+    for name, pair in (("a.csv", "BONK_USDT"), ("b.csv", "PEPE_USDT")):
+        drop_candles(daemon, name, pair)
+        daemon.take("candles")
+    first = find_new_token_months(scene.state, scene.history, SeenImports(), limit=1)
+    assert first.seen == SeenImports(1, frozenset())
+    assert find_new_token_months(scene.state, scene.history, first.seen, limit=1).seen == SeenImports(2, frozenset())

@@ -6,7 +6,14 @@ import pytest
 
 from quantbot_pipeline.errors import InputError
 from quantbot_pipeline.ingest.tokens import TokenKey
-from quantbot_pipeline.workflows.token_months import TokenMonth, format_token, month_of, next_month, parse_token
+from quantbot_pipeline.workflows.token_months import (
+    TokenMonth,
+    deciding_months,
+    format_token,
+    month_of,
+    next_month,
+    parse_token,
+)
 
 BONK = TokenKey("binance", "BONK_USDT")
 
@@ -21,8 +28,10 @@ def test_month_of_an_instant_is_its_utc_month() -> None:
     assert month_of(instant) == "2025-01"
 
 
-def test_month_after_december_is_january() -> None:
+def test_months_around_the_turn_of_the_year_are_those_that_decide() -> None:
     assert next_month("2024-12") == "2025-01"
+    assert [key.month for key in deciding_months(TokenMonth(BONK, "2024-12"))] == ["2024-11", "2024-12", "2025-01"]
+    assert [key.month for key in deciding_months(TokenMonth(BONK, "2025-01"))] == ["2024-12", "2025-01", "2025-02"]
 
 
 @pytest.mark.parametrize("month", ["2025-13", "2025-1", "25-01", "2025-01-01", ""])

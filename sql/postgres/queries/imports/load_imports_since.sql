@@ -1,4 +1,4 @@
--- grain: one row per import that was begun after a given one, oldest first
+-- grain: one import that was begun after a given one, or is among those that wait, oldest first
 -- keys: import_id
 -- units: is_settled = it is completed, and each alert that it brought has its call
 -- upstream: imports, alerts, calls
@@ -14,5 +14,5 @@ select
         where alerts.import_id = imports.id and calls.id is null
     ) as is_settled
 from imports
-where imports.id > %(after)s::bigint
+where imports.id > %(after)s::bigint or imports.id = any(%(waiting)s::bigint [])
 order by imports.id
