@@ -14,6 +14,7 @@ from quantbot_pipeline.learning.labels import (
     TradeLabel,
     build_labels,
 )
+from quantbot_pipeline.learning.past_trades import integer_column
 from quantbot_pipeline.learning.windows import rows_by_key
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow
@@ -49,21 +50,26 @@ def _trade_labels(
             f"label {definition.name!r}: strategy {definition.strategy!r} is not stored; simulate it first: "
             "'quantbot backfill'"
         )
-    parsed = [parse_strategy(row.config) for row in strategies]
-    reach = max(strategy.costs.latency_seconds + strategy.horizon_seconds for strategy in parsed)
-    tokens = {call.token for call in calls}
-    series = StoredSeries.load(history, tokens)
-    ends = {token: series.last_close(token) for token in tokens}
-    is_covered = signal + reach <= np.array([ends[call.token] for call in calls], dtype=np.int64)
+    horizon = max(parse_strategy(row.config).horizon_seconds for row in strategies)
     trades = load_past_trades(
         definition.strategy,
-        np.array([call.call_id for call in calls], dtype=np.int64)[is_covered],
-        np.array([call.caller_id for call in calls], dtype=np.int64)[is_covered],
-        signal[is_covered],
+        np.array([call.call_id for call in calls], dtype=np.int64),
+        np.array([call.caller_id for call in calls], dtype=np.int64),
+        signal,
         state,
         history,
     )
-    return build_labels(definition, trades)
+    token_of = {call.call_id: call.token for call in calls}
+    tokens = [token_of[call_id] for call_id in trades["call_id"].to_pylist()]
+    series = StoredSeries.load(history, set(tokens))
+    # Of the candles that the trade was made on: others of the token may reach further.
+    last_opened_at = [
+        months[-1].last_s if (months := series.of(token).get(interval)) else 0
+        for token, interval in zip(tokens, trades["interval_seconds"].to_pylist(), strict=True)
+    ]
+    # The time of a trade is over by then: it begins at the first event, or before.
+    is_covered = integer_column(trades, "began_at") + horizon <= np.array(last_opened_at, dtype=np.int64)
+    return build_labels(definition, trades.filter(pa.array(is_covered)))
 
 
 def _candle_labels(definition: CandleLabel, calls: list[CallRow], signal: IntArray, history: HistoryStore) -> pa.Table:

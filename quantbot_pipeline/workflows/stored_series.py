@@ -61,10 +61,6 @@ class StoredSeries:
         """Return the months of a token by interval; empty where none is stored."""
         return self.months.get(token, {})
 
-    def last_close(self, token: TokenKey) -> int:
-        """Return when the last stored candle of a token closes, 0 without any."""
-        return max((months[-1].last_s + interval for interval, months in self.of(token).items()), default=0)
-
     def batches(
         self, reaches: Mapping[TokenKey, Reach], candles_per_batch: int = CANDLES_PER_BATCH
     ) -> Iterator[list[TokenKey]]:

@@ -183,6 +183,29 @@ def test_trades_that_the_end_of_the_data_closed_are_neither_record_nor_label(sce
     assert labels["call_id"].to_pylist() == [1]
 
 
+def test_quick_trades_near_the_end_of_the_data_are_no_label(scene: Scene) -> None:
+    """Of calls whose time the data does not cover, only the quick trades are over; as labels they would be all losses.
+
+    The time of a trade counts from its first candle, and ends with the candles that it was made on.
+    """
+    # Minutes 0 to 59 and 80 to 119 at 1; the price falls to 0.5 within minute 82. Days reach further than minutes.
+    rows = [
+        candle | {"open": 1.0, "high": 1.0, "low": 0.5 if k == 82 else 1.0, "close": 1.0}
+        for k, candle in enumerate(candle_rows(BONK, MARCH, 120).to_pylist())
+        if k < 60 or k >= 80
+    ]
+    scene.history.insert_candles(pa.Table.from_pylist(rows, schema=CANDLE_SCHEMA))
+    days = candle_rows(BONK, MARCH, 1, interval="1d")
+    scene.history.insert_candles(days)
+    row = scene.strategy(horizon_seconds=2400)
+    scene.call(alert(2, MARCH + 5 * MINUTE), alert(4, MARCH + 70 * MINUTE), alert(6, MARCH + 79 * MINUTE))
+    run_simulations(scene.plan(row), scene.state, scene.history)
+    # The second and third call are bought at minute 80, so their time ends at minute 120, which no candle has.
+    assert scene.ask_history("select count() from simulation_events where event_type = 'stop_loss'") == [(2,)]
+    labels = load_labels(Pnl(name="l", strategy="plain"), scene.state, scene.history)
+    assert labels["call_id"].to_pylist() == [1]
+
+
 def test_barrier_labels_of_stored_candles_leave_out_calls_near_their_end(scene: Scene) -> None:
     scene.history.insert_candles(candle_rows(BONK, MARCH, 120))
     scene.call(

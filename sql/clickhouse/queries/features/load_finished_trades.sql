@@ -1,6 +1,7 @@
 -- grain: one call of one current completed backtest run of a strategy, whose trade ended before the data did
 -- keys: simulation_run_id, call_id
--- units: done_at UTC seconds, the time of the last event; pnl as a fraction of the trade's capital
+-- units: began_at and done_at UTC seconds, the times of the first and the last event; pnl as a fraction of the trade's
+--   capital
 -- upstream: published_runs, simulation_events
 -- Trades that never bought are left out, and those that the end of the data closed: their result is not known.
 with current_runs as
@@ -13,6 +14,7 @@ with current_runs as
 select
     toInt64(simulation_run_id) as simulation_run_id,
     call_id,
+    toInt64(toUnixTimestamp(min(event_time))) as began_at,
     toInt64(toUnixTimestamp(max(event_time))) as done_at,
     argMax(pnl_so_far, seq) as pnl
 from simulation_events final
