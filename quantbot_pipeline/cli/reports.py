@@ -46,10 +46,10 @@ def register(app: typer.Typer) -> None:
         narrowing = _narrowing(run, strategy, caller, since)
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.storage.views import build_views
-        from quantbot_pipeline.storage.views.readers import naming_missing_columns, views_read_by
+        from quantbot_pipeline.storage.views.readers import views_read_by
         from quantbot_pipeline.workflows.write_report import write_current_report
 
-        with open_stores() as stores, naming_missing_columns(), waiting("building the views") as show:
+        with open_stores() as stores, waiting("building the views") as show:
             others = build_views(stores.urls.postgres, stores.urls.clickhouse, is_tolerant=True).require(
                 views_read_by("report", "trades")
             )

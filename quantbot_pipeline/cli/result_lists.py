@@ -167,10 +167,9 @@ def fresh_rows(
     """
     from quantbot_pipeline.cli.console import waiting
     from quantbot_pipeline.storage.views import build_views
-    from quantbot_pipeline.storage.views.readers import naming_missing_columns
 
     where: Database = "postgres" if database == "postgres" else "clickhouse"
-    with naming_missing_columns(), waiting("bringing the views up to date") as tell:
+    with waiting("bringing the views up to date") as tell:
         others = build_views(
             stores.urls.postgres,
             stores.urls.clickhouse,

@@ -1,9 +1,12 @@
 """Building views on real servers: what changes, what stands, what readers see meanwhile."""
 
+import re
+import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -14,10 +17,13 @@ import pytest
 
 from quantbot_pipeline.defs.view_assets import build_view_assets
 from quantbot_pipeline.errors import ConfigError, MigrationError, ServerError, StorageError
+from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views
+from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
+from quantbot_pipeline.storage.views.states import Contents
 
 pytestmark = pytest.mark.server
 
@@ -245,6 +251,41 @@ def test_what_users_built_on_a_view_is_never_dropped(bench: Workbench) -> None:
     bench.run("postgres", "drop view users_own")
 
 
+def test_a_view_that_lost_a_column_of_its_readers_keeps_its_old_build(bench: Workbench) -> None:
+    """The report and the dashboard read mart_failure_reasons of Postgres; nothing reads ClickHouse's."""
+    columns = "id area reason failure_count first_at last_at example"
+    named = ", ".join(f"name as {name}" for name in columns.split()[1:])
+    select = f"select id, {named} from {{{{ source('things') }}}}"  # noqa: S608 - own names
+    bench.write("mart_failure_reasons", select, columns=columns)
+    bench.write("mart_above", "select id from {{ ref('mart_failure_reasons') }}")
+    bench.build().require_all()
+
+    bench.write(
+        "mart_failure_reasons", select.replace("as first_at", "as began_at"), columns=columns.replace("first", "began")
+    )
+    failed, skipped = bench.build().failures
+
+    assert (failed.database, failed.view, failed.outcome) == ("postgres", "mart_failure_reasons", "failed")
+    assert re.search(
+        r"postgres/mart_failure_reasons\.sql: no column 'first_at', which \S+report/list_failures\.sql reads; give",
+        failed.reason,
+    ), failed.reason
+    assert (skipped.view, skipped.stopped_by) == ("mart_above", "mart_failure_reasons")
+    assert bench.ask("postgres", "select first_at from mart_failure_reasons order by id") == [("a",), ("b",), ("c",)]
+    assert bench.ask("clickhouse", "select began_at from mart_failure_reasons order by id")[0] == ("a",)
+
+    # More columns are nobody's loss.
+    bench.write("mart_failure_reasons", select.replace("id,", "id, id + 1 as more,"), columns=columns + " more")
+    bench.build().require_all()
+    assert bench.ask("postgres", "select first_at, more from mart_failure_reasons where id = 1") == [("a", 2)]
+
+    bench.remove("mart_above")
+    bench.remove("mart_failure_reasons")
+    (failed,) = bench.build().failures
+    assert "no file any more, but " in failed.reason
+    assert bench.ids("postgres", "mart_failure_reasons") == [1, 2, 3]
+
+
 def test_views_without_a_file_are_dropped_and_those_of_users_stay(bench: Workbench) -> None:
     three_layers(bench)
     bench.build()
@@ -344,6 +385,56 @@ def test_a_table_takes_in_new_rows_and_is_left_alone_without_them(bench: Workben
     bench.run("clickhouse", "alter table things delete where id = 9 settings mutations_sync = 1")
     bench.run("postgres", "delete from things where id = 9")
     assert {view.outcome for view in bench.build().views if view.view == "mart_things"} == {"filled"}
+
+
+def test_a_table_is_filled_again_when_its_server_counts_from_the_beginning(bench: Workbench) -> None:
+    """A server that starts with an empty table numbers what is inserted as it did what was there before."""
+    with tempfile.TemporaryDirectory(prefix="quantbot-") as folder, ExitStack() as ending:
+        server = EmbeddedClickHouse(Path(folder) / "clickhouse")
+        ending.callback(server.stop)
+
+        def restarted() -> Workbench:
+            server.stop()
+            server.start(60)
+            return replace(bench, clickhouse=server.url() or "")
+
+        own = restarted()
+        # Parts that are not needed any more go at once, not after minutes.
+        storage = "engine = MergeTree order by id settings old_parts_lifetime = 0"
+        own.run("clickhouse", f"create table things (id Int64, name String) {storage}")
+        for number in (1, 2):
+            own.run("clickhouse", f"insert into things values ({number}, 'a')")  # noqa: S608 - own numbers
+        own.write("mart_things", "select id from {{ source('things') }}", header="materialized: table\n")
+        own.build().require_all()
+        before = _contents(own)
+
+        own = restarted()
+        assert own.build("clickhouse.mart_things").views[0].outcome == "unchanged"
+
+        own.run("clickhouse", "truncate table things")
+        _wait_until_no_part_is_left(own)
+        own = restarted()
+        for number in (7, 8):
+            own.run("clickhouse", f"insert into things values ({number}, 'a')")  # noqa: S608 - own numbers
+
+        assert _contents(own).blocks == before.blocks
+        assert own.build("clickhouse.mart_things").views[0].outcome == "filled"
+        assert own.ids("clickhouse", "mart_things") == [7, 8]
+
+
+def _contents(bench: Workbench) -> Contents:
+    builds = ClickHouseBuilds(bench.clickhouse)
+    found = builds.contents(["things"])
+    builds.close()
+    assert found is not None
+    return found
+
+
+def _wait_until_no_part_is_left(bench: Workbench) -> None:
+    deadline = time.monotonic() + 30
+    while bench.ask("clickhouse", "select count() from system.parts where table = 'things'") != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_chosen_table_takes_in_what_the_table_below_it_has_to_take_in_first(bench: Workbench) -> None:

@@ -1,32 +1,19 @@
-"""What the project's own queries read of the views: every column is there, and one that is gone is named."""
+"""What the project's own queries read of the views: every column is there, and one that is gone is told."""
 
-import re
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
-import sqlglot
-from sqlglot.errors import OptimizeError
-from sqlglot.optimizer.qualify import qualify
 
-from quantbot_pipeline.errors import MigrationError
-from quantbot_pipeline.project_files import project_file
-from quantbot_pipeline.storage.sql_files import Database, load_sql
+from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views import load_views
-from quantbot_pipeline.storage.views.readers import naming_missing_columns, views_in, views_read_by
+from quantbot_pipeline.storage.views.readers import ViewReader, need_of, unmet_needs, view_readers, views_read_by
 from quantbot_pipeline.storage.views.rendering import DATABASES, load_readable_views
-
-_PARAMETER = r"%\(\w+\)s|\{\w+:[\w()]+\}"
 
 TABLES = frozenset({"runs"})
 
-QUERIES = [
-    (database, path)
-    for database in DATABASES
-    for topic in ("report", "lists", "trades")
-    for path in sorted(project_file(f"sql/{database}/queries").glob(f"{topic}/*.sql"))
-    # Counts of rows are of tables too, whose columns no header has.
-    if path.stem != "count_rows" and views_in(path.read_text(encoding="utf-8"))
-]
+# A view mart_things, and a table runs of which nothing is known.
+COLUMNS = {"mart_things": ("id", "name")}
 
 
 def write(folder: Path, name: str, body: str) -> None:
@@ -34,53 +21,75 @@ def write(folder: Path, name: str, body: str) -> None:
     (folder / f"{name}.sql").write_text(header + body + "\n", encoding="utf-8")
 
 
-def check_columns(database: Database, sql: str) -> None:
-    """Let sqlglot find every column of a query in the headers of the views that it reads."""
-    views = {view.name: dict.fromkeys(view.output_names, "text") for view in load_views(database)}
-    without_parameters = re.sub(_PARAMETER, "null", sql)
-    qualify(sqlglot.parse_one(without_parameters, dialect=database), schema=views, dialect=database)
+def columns_of(database: Database) -> dict[str, tuple[str, ...]]:
+    return {view.name: view.output_names for view in load_views(database)}
 
 
-@pytest.mark.parametrize(("database", "path"), QUERIES, ids=[f"{d}-{p.parent.name}-{p.stem}" for d, p in QUERIES])
-def test_every_column_that_the_report_and_the_lists_read_is_in_a_header(database: Database, path: Path) -> None:
-    check_columns(database, path.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("database", DATABASES)
+def test_every_column_that_readers_need_is_in_a_header(database: Database) -> None:
+    views = load_views(database)
+
+    assert unmet_needs(database, views, [view.name for view in views]) == {}
 
 
-def test_a_column_that_no_header_has_is_found() -> None:
-    text = load_sql("clickhouse", "lists/list_trades")
+@pytest.mark.parametrize("reader", view_readers(), ids=lambda reader: "-".join(Path(reader.place).parts[-2:]))
+def test_what_a_reader_needs_is_found_in_its_sql(reader: ViewReader) -> None:
+    """Of a view without a column, it needs some; only counting the rows needs none."""
+    columns: dict[str, Collection[str]] = {**columns_of(reader.database)}
+    for view in reader.views:
+        missing = reader.missing_columns(columns | {view: ()}).get(view, [])
 
-    with pytest.raises(OptimizeError, match="exit_resaon"):
-        check_columns("clickhouse", text.replace("exit_reason", "exit_resaon"))
+        assert missing or "(select count(*) from int_run_results)" in reader.sql, view
+        assert {*missing} <= {*columns[view]}
+
+
+def test_readers_are_queries_of_both_databases_and_the_dashboard() -> None:
+    places = {(reader.database, reader.topic) for reader in view_readers()}
+
+    assert places >= {(database, topic) for database in DATABASES for topic in ("report", "lists", "grafana")}
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("sql", "missing"),
     [
-        "clickhouse query 'lists/list_trades': Code: 47. DB::Exception: Unknown expression identifier `gone` in scope",
-        "clickhouse query 'lists/list_trades': Code: 47. DB::Exception: Identifier 'trades.gone' cannot be resolved",
-        "postgres query 'report/list_health': column \"gone\" does not exist LINE 3: gone",
-        "postgres query 'report/list_health': column health.gone does not exist",
+        ("select id from mart_things", []),
+        ("select gone from mart_things", ["gone"]),
+        ("select t.gone, t.id from mart_things as t where lost > 0 order by far", ["gone", "lost", "far"]),
+        # Of a table, which may have any column.
+        ("select gone from mart_things cross join runs", []),
+        ("select runs.gone, t.lost from mart_things as t cross join runs", ["lost"]),
+        (
+            "select (select count(*) from runs where is_there) as runs, (select max(gone) from mart_things) as m",
+            ["gone"],
+        ),
+        # Through other parts of the query.
+        ("with a as (select *, 1 as one from mart_things) select id, one, gone from a", ["gone"]),
+        ("with a as (select id as other from mart_things) select other from a", []),
+        (
+            "select id from (select id from mart_things union all select gone from mart_things) as both",
+            ["gone"],
+        ),
+        # A name that the query gives is none of the view's, but in its own expression it is.
+        ("select id + 1 as next from mart_things order by next", []),
+        ("select max(id) as gone from mart_things having gone > 0", []),
+        ("select coalesce(gone, 0) as gone from mart_things", ["gone"]),
     ],
 )
-def test_a_column_that_a_view_lost_is_named_with_the_file_of_the_view(answer: str) -> None:
-    mart = "mart_trades" if "clickhouse" in answer else "mart_pipeline_health"
-    query = "list_trades" if "clickhouse" in answer else "list_health"
+@pytest.mark.parametrize("database", DATABASES)
+def test_columns_are_looked_for_where_a_query_reads_them(database: Database, sql: str, missing: list[str]) -> None:
+    found = ViewReader(database, "lists", "query.sql", sql).missing_columns(COLUMNS)
 
-    with (
-        pytest.raises(
-            MigrationError, match=rf"the view {mart} \(.*/{mart}\.sql\) has no column 'gone', which .*{query}"
-        ),
-        naming_missing_columns(),
-    ):
-        raise MigrationError(answer)
+    assert {view: sorted(names) for view, names in found.items()} == (
+        {"mart_things": sorted(missing)} if missing else {}
+    )
 
 
-def test_other_refusals_stay_as_they_are() -> None:
-    text = "clickhouse query 'lists/list_trades': Unknown expression identifier `pnl` in scope"
+def test_what_reads_a_view_is_named() -> None:
+    places = need_of("postgres", "mart_failure_reasons")
 
-    # The view has this one: somebody else's table lacks it.
-    with pytest.raises(MigrationError, match=r"^clickhouse query"), naming_missing_columns():
-        raise MigrationError(text)
+    assert places is not None
+    assert places.endswith("list_failures.sql and 1 other read")
+    assert need_of("postgres", "mart_walk_forward") is None
 
 
 def test_the_report_needs_the_views_that_its_queries_read() -> None:

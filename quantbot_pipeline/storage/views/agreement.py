@@ -160,7 +160,7 @@ class _Comparison:
                 continue
             build = present.get(f"{view.name}__{self._hashes['clickhouse'][view.name]}")
             contents = clickhouse.contents(sources_of(view, views))
-            if contents is None or build is None or build.contents != contents:
+            if build is None or not build.is_filled_from(contents):
                 return f"ClickHouse's table {view.name} is older than its rows; run 'quantbot views build'"
         return ""
 

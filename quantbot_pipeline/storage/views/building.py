@@ -1,7 +1,8 @@
 """Building views: aside, tested there, and only then shown to those who read them.
 
-A view whose select or tests fail keeps its old build, and what reads it is not built; all else goes on. What did not
-change is left alone: a build's name holds the hash of all that its rows depend on, so it is there already.
+A view whose select or tests fail, or that lacks a column which a reader of it needs, keeps its old build, and what
+reads it is not built; all else goes on. What did not change is left alone: a build's name holds the hash of all that
+its rows depend on, so it is there already.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -15,6 +16,7 @@ from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views.agreement import check_agreement
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
 from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
+from quantbot_pipeline.storage.views.readers import need_of, unmet_needs
 from quantbot_pipeline.storage.views.rendering import (
     DATABASES,
     Relation,
@@ -49,7 +51,8 @@ class BuiltView:
         database: postgres or clickhouse.
         view: Its name.
         outcome: built: its select, its tests or what it reads changed; filled: a table took in new rows; unchanged;
-            failed: its select or tests are wrong; skipped: what it reads failed; dropped: it has no file any more.
+            failed: its select or tests are wrong, or it lacks what its readers need; skipped: what it reads failed;
+            dropped: it has no file any more.
             A view that failed or was skipped goes on showing what it showed.
         reason: Why it failed or was skipped; empty else.
         tests: Tests that ran in this build.
@@ -162,8 +165,7 @@ def build_views(
     Raises:
         MigrationError: a view's file is not understood and this is not tolerated; nothing was changed.
         ConfigError: a part of the selection fits no view.
-        StorageError: Postgres did not let a view be changed, as it was read without a pause.
-        ServerError: a server does not answer.
+        ServerError: a server does not answer, or others lock what is to be changed without a pause.
     """
     loaded: dict[Database, list[View]] = {}
     refused: dict[Database, dict[str, str]] = {}
@@ -177,10 +179,11 @@ def build_views(
     unknown = {name for reasons in refused.values() for name in reasons} - {view.name for view in known}
     asked = [part for part in selection if part.strip().strip("+") not in unknown]
     chosen = select_views(known, asked) if asked or not selection else []
+    tell = on_progress or (lambda _: None)
     with ExitStack() as closing:
         postgres = PostgresBuilds(postgres_url)
         closing.callback(postgres.close)
-        postgres.take_lock()
+        postgres.take_lock(lambda: tell("waiting until another build of the views ends"))
         results: list[BuiltView] = []
         for database, views in loaded.items():
             builds: ViewBuilds = postgres
@@ -188,7 +191,7 @@ def build_views(
                 builds = ClickHouseBuilds(clickhouse_url)
                 closing.callback(builds.close)
             names = [view.name for view in chosen if view.database == database]
-            builder = _Builder(database, builds, views, names, is_describing, on_progress or (lambda _: None))
+            builder = _Builder(database, builds, views, names, is_describing, tell)
             results += builder.run(is_dropping=not selection, kept=refused[database].keys())
             results += [BuiltView(database, name, "failed", reason) for name, reason in refused[database].items()]
     return ViewBuild(tuple(results))
@@ -289,6 +292,7 @@ class _Builder:
         self._tell = tell
         hashes = content_hashes(views)
         self._build_names = {view.name: f"{view.name}__{hashes[view.name]}" for view in views}
+        self._unmet_needs = unmet_needs(database, views, self._chosen)
         self._results: dict[str, BuiltView] = {}
 
     def run(self, *, is_dropping: bool, kept: Collection[str]) -> list[BuiltView]:
@@ -316,6 +320,8 @@ class _Builder:
                 verb = "reads" if name in view.refs else "is tested against"
                 reason = f"{view.name} {verb} {name}, which is not built"
                 return BuiltView(self._database, view.name, "skipped", reason, stopped_by=name)
+        if view.name in self._unmet_needs:
+            return BuiltView(self._database, view.name, "failed", self._unmet_needs[view.name])
         try:
             return self._build(view, present.get(self._build_names[view.name]))
         except ServerError:
@@ -330,7 +336,7 @@ class _Builder:
         if view.materialized == "table":
             # Also of one that was not chosen: what is filled from it would else hold old rows under a new mark.
             contents = self._builds.contents(sources_of(view, self._views))
-            if present is not None and (contents is None or contents != present.contents):
+            if present is not None and not present.is_filled_from(contents):
                 result = replace(result, outcome="filled")
         if result.outcome == "unchanged":
             if self._is_describing and view.name in self._chosen:
@@ -408,10 +414,14 @@ class _Builder:
         known = {view.name for view in self._views}.union(kept)
         for name, view in published.items():
             if view.build_name is not None and view.build_name.rpartition("__")[0] == name and name not in known:
-                reason = self._builds.unpublish(name)
-                outcome: Outcome = "dropped" if reason is None else "failed"
-                text = "" if reason is None else f"it has no file any more, but can't be dropped: {reason}"
-                dropped.append(BuiltView(self._database, name, outcome, text))
+                reading = need_of(self._database, name)
+                if reading is not None:
+                    reason = f"it has no file any more, but {reading} it; give the file back, or change what reads it"
+                elif (refused := self._builds.unpublish(name)) is not None:
+                    reason = f"it has no file any more, but can't be dropped: {refused}"
+                else:
+                    reason = ""
+                dropped.append(BuiltView(self._database, name, "failed" if reason else "dropped", reason))
         return dropped
 
 

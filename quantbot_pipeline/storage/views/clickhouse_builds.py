@@ -17,6 +17,7 @@ from quantbot_pipeline.storage.views.files import ViewTest
 from quantbot_pipeline.storage.views.rendering import View
 from quantbot_pipeline.storage.views.states import (
     Build,
+    Contents,
     OutputColumn,
     Publication,
     PublishedView,
@@ -72,7 +73,7 @@ class ClickHouseBuilds:
             row["build_name"]: Build(
                 row["build_name"],
                 is_table=bool(row["is_table"]),
-                contents=row["fingerprint"],
+                contents=Contents.parse(row["contents"]),
                 definition=row["definition"],
             )
             for row in rows
@@ -92,16 +93,16 @@ class ClickHouseBuilds:
             for row in rows
         }
 
-    def contents(self, tables: Sequence[str]) -> str | None:
-        """Return what tables hold, in few letters; None where a table does not tell."""
-        rows = self._connection.fetch_table(
+    def contents(self, tables: Sequence[str]) -> Contents | None:
+        """Return what tables hold; None where one of them does not tell."""
+        (row,) = self._connection.fetch_table(
             load_sql("clickhouse", "views/find_contents"),
             name="views/find_contents",
             parameters={"table_names": list(tables)},
         ).to_pylist()
-        if len(rows) < len(set(tables)) or not all(row["has_parts"] for row in rows):
+        if row["table_count"] < len(set(tables)):
             return None
-        return "; ".join(f"{row['table_name']} {row['contents']}" for row in rows)
+        return Contents(row["blocks"], row["parts"], row["started_s"])
 
     def source_address(self, name: str) -> str:
         """Return the quoted address of a table of the migrations, or of a published view."""
@@ -111,7 +112,7 @@ class ClickHouseBuilds:
         """Return the quoted address of a build."""
         return f"`{self._builds_database}`.`{build_name}`"
 
-    def create(self, view: View, build_name: str, select: str, contents: str | None) -> None:
+    def create(self, view: View, build_name: str, select: str, contents: Contents | None) -> None:
         """Create a view's build, with its rows where it is a table."""
         address = self.build_address(build_name)
         if view.materialized == "view":
@@ -120,7 +121,7 @@ class ClickHouseBuilds:
         order_by = ", ".join(f"`{name}`" for name in view.file.order_by)
         self._run(
             f"create table {address} engine = MergeTree order by ({order_by}) settings allow_nullable_key = 1 "
-            f"comment {_text(contents or '')} as\n{select}",
+            f"comment {_text(str(contents or ''))} as\n{select}",
             view.name,
         )
 

@@ -1,7 +1,7 @@
 """Builds of views in Postgres: the schema `view_builds`, and the views of `public` that show the newest ones."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 import psycopg
 import pyarrow as pa
@@ -13,6 +13,7 @@ from quantbot_pipeline.storage.views.files import ViewTest
 from quantbot_pipeline.storage.views.rendering import View
 from quantbot_pipeline.storage.views.states import (
     Build,
+    Contents,
     OutputColumn,
     Publication,
     PublishedView,
@@ -46,9 +47,18 @@ class PostgresBuilds:
         """End the connection, and with it the lock."""
         self._connection.close()
 
-    def take_lock(self) -> None:
-        """Wait until nobody else builds views; held until `close`."""
-        self._transaction.fetch_rows("views/take_lock")
+    def take_lock(self, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Wait until nobody else builds views; held until `close`.
+
+        Args:
+            on_wait: Told before it waits, if it has to.
+        """
+        (row,) = self._transaction.fetch_rows("views/try_lock")
+        if not row["is_taken"]:
+            on_wait()
+            self._transaction.fetch_rows("views/take_lock")
+        # A builder that died in the midst of a statement holds the lock until the server looks for it.
+        self._run("set client_connection_check_interval = '2s'")
         # Behind a change that waits for a lock, every reader of the view waits too, so it gives up soon.
         self._run(f"set lock_timeout = '{_LOCK_TIMEOUT}'")
 
@@ -81,7 +91,7 @@ class PostgresBuilds:
             for row in self._transaction.fetch_rows("views/find_published")
         }
 
-    def contents(self, tables: Sequence[str]) -> str | None:
+    def contents(self, tables: Sequence[str]) -> Contents | None:
         """Return None: Postgres does not tell in time whether a table changed, so tables are filled at every build."""
         del tables
         return None
@@ -94,7 +104,7 @@ class PostgresBuilds:
         """Return the quoted address of a build."""
         return f'"{_BUILDS}"."{build_name}"'
 
-    def create(self, view: View, build_name: str, select: str, contents: str | None) -> None:
+    def create(self, view: View, build_name: str, select: str, contents: Contents | None) -> None:
         """Create a view's build, with its rows where it is a table."""
         del contents
         kind = "table" if view.materialized == "table" else "view"
@@ -107,7 +117,7 @@ class PostgresBuilds:
 
     def accept(self, trial_name: str, build: Build) -> None:
         """Give a build that passed its tests its name; take the place of one that is there."""
-        with self._connection.transaction():
+        with self._own_answers(), self._connection.transaction():
             if build.name in self.builds():
                 # Views name a table by its number, not by its name: the rows move, the table stays.
                 self._run(f"delete from {self.build_address(build.name)}")  # noqa: S608 - quoted identifiers
@@ -145,11 +155,12 @@ class PostgresBuilds:
         """Yield what expressions of the project's files come to, row by row; the server keeps what is not read yet."""
         # Quoted identifiers and the project's own SQL.
         statement = f"select {', '.join(expressions)} from {address}"  # noqa: S608 - see above
-        try:
-            with self._connection.transaction(), self._connection.cursor(name="rows_of_a_view") as cursor:
-                yield from cursor.execute(_own(statement))
-        except psycopg.Error as error:
-            raise StorageError(first_line(error)) from error
+        with (
+            self._own_answers(),
+            self._connection.transaction(),
+            self._connection.cursor(name="rows_of_a_view") as cursor,
+        ):
+            yield from cursor.execute(_own(statement))
 
     def publish(self, publications: Sequence[Publication]) -> dict[str, str]:
         """Let the views that people read show new builds, all of them at once.
@@ -159,19 +170,17 @@ class PostgresBuilds:
         """
         for attempt in range(1, _LOCK_ATTEMPTS + 1):
             refused: dict[str, str] = {}
-            try:
-                with self._connection.transaction():
-                    # Views of before this schema read each other: the last ones let go first.
-                    for publication in reversed(publications):
-                        self._publish(publication, refused)
-            except psycopg.errors.LockNotAvailable as error:
-                if attempt == _LOCK_ATTEMPTS:
-                    raise StorageError(
-                        f"views of Postgres are being read without a pause: {first_line(error)}; run 'quantbot views "
-                        "build' again"
-                    ) from error
-            else:
-                return refused
+            with self._own_answers():
+                try:
+                    with self._connection.transaction():
+                        # Views of before this schema read each other: the last ones let go first.
+                        for publication in reversed(publications):
+                            self._publish(publication, refused)
+                except psycopg.errors.LockNotAvailable:
+                    if attempt == _LOCK_ATTEMPTS:
+                        raise
+                else:
+                    return refused
         return {}
 
     def _publish(self, publication: Publication, refused: dict[str, str]) -> None:
@@ -213,16 +222,17 @@ class PostgresBuilds:
 
     def unpublish(self, name: str) -> str | None:
         """Drop a view that has no file any more; return why it could not be."""
-        try:
-            self._connection.execute(_own(f'drop view "public"."{name}"'))
-        except psycopg.errors.DependentObjectsStillExist as error:
-            return (error.diag.message_detail or first_line(error)).replace("\n", "; ")
+        with self._own_answers():
+            try:
+                self._connection.execute(_own(f'drop view "public"."{name}"'))
+            except psycopg.errors.DependentObjectsStillExist as error:
+                return (error.diag.message_detail or first_line(error)).replace("\n", "; ")
         return None
 
     def drop_build(self, build: Build) -> None:
         """Drop one build; one that somebody reads or built upon stays for another time."""
         kind = "table" if build.is_table else "view"
-        with suppress(psycopg.errors.DependentObjectsStillExist, psycopg.errors.LockNotAvailable):
+        with self._own_answers(), suppress(psycopg.errors.DependentObjectsStillExist, psycopg.errors.LockNotAvailable):
             self._connection.execute(_own(f"drop {kind} if exists {self.build_address(build.name)}"))
 
     def _has_reader(self) -> bool:
@@ -237,17 +247,24 @@ class PostgresBuilds:
         self._run(statement.as_string(self._connection))
 
     def _run(self, text: str, parameters: Mapping[str, object] | None = None) -> "psycopg.Cursor[tuple[object, ...]]":
-        try:
+        with self._own_answers():
             return self._connection.execute(_own(text), parameters)
-        except psycopg.errors.LockNotAvailable:
-            raise
-        except psycopg.OperationalError as error:
-            if self._connection.broken:
-                raise ServerError(f"Postgres went away while views were built: {first_line(error)}") from error
-            raise StorageError(first_line(error)) from error
+
+    @contextmanager
+    def _own_answers(self) -> Iterator[None]:
+        """Give errors of Postgres in the project's words."""
+        try:
+            yield
+        except psycopg.errors.LockNotAvailable as error:
+            raise ServerError(
+                f"views of Postgres, or what they read, are locked by others without a pause: {first_line(error)}; run "
+                "'quantbot views build' again"
+            ) from error
         except psycopg.errors.UndefinedTable as error:
             raise MigrationError(first_line(error)) from error
         except psycopg.Error as error:
+            if self._connection.broken:
+                raise ServerError(f"Postgres went away while views were built: {first_line(error)}") from error
             raise StorageError(first_line(error)) from error
 
 

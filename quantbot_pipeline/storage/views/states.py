@@ -20,7 +20,38 @@ from quantbot_pipeline.storage.views.rendering import View
 TRIAL_SUFFIX = "__new"
 """Ends the name of a build whose tests have not passed yet."""
 
+_CONTENTS = re.compile(r"([0-9A-F]{32}) ([0-9A-F]{32}) (\d+)")
 _BUILD_NAME = re.compile(r"view_builds[`\"]?\.[`\"]?(?P<name>(?:stg|int|mart)_[a-z0-9_]+__[0-9a-f]{12})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What tables held at a moment.
+
+    Attributes:
+        blocks: What was last written to each of their partitions, which a server counts from its start on. Merges
+            leave it as it is.
+        parts: Their files, which merges change too.
+        started_s: When the server was started, seconds since the epoch; give or take one, as it is reckoned.
+    """
+
+    blocks: str
+    parts: str
+    started_s: int
+
+    def __str__(self) -> str:
+        return f"{self.blocks} {self.parts} {self.started_s}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Contents | None":
+        """Return what `str` made a text of; None for any other text."""
+        found = _CONTENTS.fullmatch(text)
+        return None if found is None else cls(found[1], found[2], int(found[3]))
+
+    def are_still(self, later: "Contents") -> bool:
+        """Return whether the same rows are there at a later moment; where it can't be told, they are not."""
+        is_of_one_start = abs(later.started_s - self.started_s) <= 1
+        return later.parts == self.parts or (later.blocks == self.blocks and is_of_one_start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +61,23 @@ class Build:
     Attributes:
         name: The view's name, two underscores, the hash, and `__new` while it is on trial.
         is_table: Whether its rows are stored.
-        contents: What its sources held when it was filled; empty where that is not known.
+        contents: What its sources held when it was filled; None where that is not known.
         definition: Its SQL as the database gives it, where builds are found by name in it.
     """
 
     name: str
     is_table: bool
-    contents: str = ""
+    contents: Contents | None = None
     definition: str = ""
 
     @property
     def reads(self) -> frozenset[str]:
         """Other builds that it reads."""
         return build_names_in(self.definition) - {self.name}
+
+    def is_filled_from(self, contents: Contents | None) -> bool:
+        """Return whether it holds what its sources do, as far as that can be told."""
+        return self.contents is not None and contents is not None and self.contents.are_still(contents)
 
     @property
     def is_on_trial(self) -> bool:
@@ -103,8 +138,8 @@ class ViewBuilds(Protocol):
         """Return the views that people read, by name."""
         ...
 
-    def contents(self, tables: Sequence[str]) -> str | None:
-        """Return what tables hold, in few letters that change when rows do; None where that is not known."""
+    def contents(self, tables: Sequence[str]) -> Contents | None:
+        """Return what tables hold; None where that is not known."""
         ...
 
     def source_address(self, name: str) -> str:
@@ -115,7 +150,7 @@ class ViewBuilds(Protocol):
         """Return the quoted address of a build."""
         ...
 
-    def create(self, view: View, build_name: str, select: str, contents: str | None) -> None:
+    def create(self, view: View, build_name: str, select: str, contents: Contents | None) -> None:
         """Create a view's build, with its rows where it is a table."""
         ...
 

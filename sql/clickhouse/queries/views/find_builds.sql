@@ -2,7 +2,7 @@
 select
     name as build_name,
     engine <> 'View' as is_table,
-    comment as fingerprint,
+    comment as contents,
     create_table_query as definition
 from system.tables
 where database = {builds_database:String}
