@@ -22,6 +22,7 @@ Examples:
   quantbot verify
   quantbot verify --quick
   quantbot verify --rules event-digests,summaries --json
+  quantbot verify --quick --list
 """
 )
 
@@ -34,7 +35,10 @@ def register(app: typer.Typer) -> None:
         rules: str | None = typer.Option(None, help="Rules to look at, comma-separated; all without it."),
         *,
         quick: bool = typer.Option(
-            False, "--quick", help="Only what the databases count by themselves; no event is read, no file hashed."
+            False,
+            "--quick",
+            help="Only what the databases count by themselves; no event is read, no file hashed. Rules that need this "
+            "can't be named with it.",
         ),
         as_list: bool = typer.Option(False, "--list", help="List the rules and look at none."),
         as_json: bool = typer.Option(False, "--json", help="Print every rule's outcome as JSON."),

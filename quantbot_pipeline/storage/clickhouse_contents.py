@@ -61,6 +61,20 @@ class CandleContents:
         chunks = [_in_order(self._contents(chunk, partitions)) for chunk in _chunks(tokens)]
         return pa.concat_tables(chunks) if chunks else _in_order(_HASHED_SCHEMA.empty_table())
 
+    def load_remembered_contents(self, tokens: Collection[TokenKey]) -> tuple[pa.Table, pa.Table]:
+        """Return what is remembered of some tokens, and the same hashed anew; nothing is remembered by it.
+
+        Left out is what does not count, because its partition has other parts now, or changed while it was hashed.
+        """
+        before = self._partitions()
+        chunks = [self._remembered(chunk, before) for chunk in _chunks(tokens) or [()]]
+        now = self._partitions()
+        steady = pa.array([name for name, partition in before.items() if now.get(name) == partition], pa.string())
+        known, hashed = (pa.concat_tables(tables) for tables in zip(*chunks, strict=True))
+        return _in_order(known.filter(pc.is_in(known["partition_id"], steady))), _in_order(
+            hashed.filter(pc.is_in(hashed["partition_id"], steady))
+        )
+
     def load_imported(self, tokens: Collection[TokenKey]) -> pa.Table:
         """Return chain, token_address, interval, month and `imported` of some tokens: quicker than their contents."""
         return self._read_of_tokens("candles/load_imported", tokens)
@@ -107,6 +121,17 @@ class CandleContents:
             parts_digests=[partition.parts_digest for partition in partitions.values()],
         )
         return rows.select(_HASHED_SCHEMA.names).cast(_HASHED_SCHEMA)
+
+    def _remembered(
+        self, tokens: Sequence[TokenKey], partitions: Mapping[str, _Partition]
+    ) -> tuple[pa.Table, pa.Table]:
+        """Return what is remembered of tokens, and what their partitions of which something is are hashed to."""
+        known = self._known(tokens, partitions)
+        names = set(_keys(known))
+        if not names:
+            return known, known
+        hashed = self._hash(tokens, sorted({name for name, _, _ in names}))
+        return known, hashed.filter(pa.array([key in names for key in _keys(hashed)], pa.bool_()))
 
     def _hash(self, tokens: Collection[TokenKey], partition_ids: Sequence[str]) -> pa.Table:
         rows = self._read_of_tokens("candles/load_contents", tokens, partition_ids=list(partition_ids))

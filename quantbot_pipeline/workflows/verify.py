@@ -106,6 +106,13 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("candles", "every candle can be: prices, volume, interval, time", _RESTORE, verify_counts.check_candles),
     Rule(
+        "candle-contents",
+        "what months of candles are remembered to hold is what they hold",
+        "empty the table candle_contents of ClickHouse, which is a memory alone, then 'quantbot backfill'",
+        verify_counts.check_candle_contents,
+        is_quick=False,
+    ),
+    Rule(
         "completed-runs",
         "a run has a summary and a digest when, and only when, it is completed",
         _RESTORE,
@@ -192,22 +199,24 @@ def find_rules(names: Collection[str] | None, *, quick: bool = False) -> tuple[R
         quick: Only those that the databases count by themselves.
 
     Raises:
-        InputError: there is no such rule, or none is left to look at; the message lists all.
+        InputError: there is no such rule, none is named, or one that is named is not quick and only such are wanted.
     """
     known = {rule.name for rule in RULES}
     unknown = sorted(set(names or ()) - known)
     if unknown:
         raise InputError(f"rules: {', '.join(unknown)} not known; allowed are {', '.join(rule.name for rule in RULES)}")
-    found = tuple(rule for rule in RULES if (names is None or rule.name in names) and (rule.is_quick or not quick))
+    found = tuple(rule for rule in RULES if names is None or rule.name in names)
     if not found:
         # That nothing is broken where nothing was looked at says nothing.
-        slow = sorted(set(names or ()))
+        raise InputError(f"rules: no rule left to look at; allowed are {', '.join(rule.name for rule in RULES)}")
+    slow = [rule.name for rule in found if not rule.is_quick]
+    if quick and names is not None and slow:
+        # Nor does it of a rule that was asked for and left out.
         raise InputError(
-            f"rules: no rule left to look at: {', '.join(slow)} read what is stored, which --quick leaves out"
-            if slow
-            else f"rules: no rule left to look at; allowed are {', '.join(rule.name for rule in RULES)}"
+            f"rules: --quick leaves out {', '.join(slow)}, which take reading what is stored; ask without --quick, or "
+            "without these"
         )
-    return found
+    return tuple(rule for rule in found if rule.is_quick or not quick)
 
 
 def check_rule(rule: Rule, state: StateStore, history: HistoryStore, *, now: datetime) -> RuleOutcome:

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
+
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.ingest.tokens import canonical_token
+from quantbot_pipeline.ingest.tokens import TokenKey, canonical_token
 from quantbot_pipeline.storage.migrations import DATABASES, read_migrations
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.verify_findings import (
@@ -20,6 +22,7 @@ from quantbot_pipeline.workflows.verify_findings import (
 )
 
 _LAST_ID = 2**63 - 1
+_TOKENS_PER_PAGE = 500
 _SHOWING_VIEWS = frozenset({"stg_runs", "stg_events", "stg_aggregates", "int_current_backtests", "mart_runs_ranked"})
 
 
@@ -113,6 +116,35 @@ def check_candles(stores: VerifiedStores) -> Finding:
     return finding_of(
         stores.history.read("verify/check_candles", intervals=list(INTERVAL_SECONDS), latest_s=latest),
     )
+
+
+def check_candle_contents(stores: VerifiedStores) -> Finding:
+    """Months of candles hold what they are remembered to hold, by which a backfill decides what is stale."""
+    found = FindingCounter()
+    after = TokenKey("", "")
+    while tokens := [
+        TokenKey(row["chain"], row["token_address"])
+        for row in stores.history.read(
+            "verify/load_remembered_tokens",
+            after_chain=after.chain,
+            after_token_address=after.address,
+            row_limit=_TOKENS_PER_PAGE,
+        ).to_pylist()
+    ]:
+        remembered, stored = map(_by_series_month, stores.history.load_remembered_contents(tokens))
+        found.look(len(remembered))
+        for key in sorted(remembered.keys() | stored.keys()):
+            if remembered.get(key) != stored.get(key):
+                was, has = (series[key]["candle_count"] if key in series else 0 for series in (remembered, stored))
+                told = f"{has:,} are stored" if was != has else "others are stored"
+                found.fault(f"{' '.join(key)}: {was:,} candles are remembered, {told}")
+        stores.on_rows(len(tokens))
+        after = tokens[-1]
+    return found.finding()
+
+
+def _by_series_month(contents: pa.Table) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    return {(row["chain"], row["token_address"], row["interval"], row["month"]): row for row in contents.to_pylist()}
 
 
 def check_published_runs(stores: VerifiedStores) -> Finding:

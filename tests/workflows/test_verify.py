@@ -139,6 +139,9 @@ def filled(workflow_urls: Urls, tmp_path_factory: pytest.TempPathFactory) -> Ite
         scene.empty()
         fill(scene, tmp_path_factory.mktemp("files"))
         build_views(workflow_urls.postgres, workflow_urls.clickhouse).require_all()
+        # In one part nothing waits to be merged, which would make what is remembered count no more.
+        scene.change_history("optimize table ohlcv_candles final")
+        scene.history.load_contents([BONK])
         for table in HISTORY_TABLES:
             scene.change_history(f"create table kept_{table} as {table}")
             scene.change_history(f"insert into kept_{table} select * from {table}")  # noqa: S608 - own names
@@ -151,6 +154,7 @@ def filled(workflow_urls: Urls, tmp_path_factory: pytest.TempPathFactory) -> Ite
 HISTORY_TABLES = (
     "schema_migrations",
     "ohlcv_candles",
+    "candle_contents",
     "simulation_events",
     "simulation_aggregates",
     "published_runs",
@@ -348,6 +352,24 @@ BREAKS = (
         tables=("ohlcv_candles",),
     ),
     Break(
+        "candle-contents",
+        "binance BONK_USDT 1m 2025-03: 240 candles are remembered, others are stored",
+        history=(
+            "insert into candle_contents select * replace('0' as content, row_version + 1 as row_version) "
+            "from candle_contents final where interval = '1m'",
+        ),
+        tables=("candle_contents",),
+    ),
+    Break(
+        "candle-contents",
+        "binance BONK_USDT 1m 2025-03: 0 candles are remembered, 240 are stored",
+        history=(
+            "insert into candle_contents select * replace('' as interval) from candle_contents final",
+            "delete from candle_contents where interval = '1m'",
+        ),
+        tables=("candle_contents",),
+    ),
+    Break(
         "completed-runs",
         "run 98 is failed and has a summary and no digest and time of completion",
         (
@@ -536,6 +558,8 @@ def tamper(scene: Scene, statements: Sequence[str]) -> None:
 
 @contextmanager
 def broken(scene: Scene, how: Break) -> Iterator[None]:
+    # What is remembered of candles is of them as they are now.
+    scene.history.load_contents([BONK])
     try:
         tamper(scene, how.state)
         for statement in how.history:
@@ -590,5 +614,9 @@ def test_identical_rows_that_wait_to_be_merged_are_no_fault(filled: Scene) -> No
 def test_rules_are_chosen_by_name_and_by_speed() -> None:
     assert [rule.name for rule in find_rules(["calls", "tokens"])] == ["tokens", "calls"]
     assert not {"event-digests", "summaries", "models"} & {rule.name for rule in find_rules(None, quick=True)}
+    with pytest.raises(InputError, match=r"rules: --quick leaves out event-digests, which"):
+        find_rules(["calls", "event-digests"], quick=True)
+    with pytest.raises(InputError, match=r"rules: no rule left to look at"):
+        find_rules([])
     with pytest.raises(InputError, match=r"rules: orders not known; allowed are migrations, unique-keys"):
         find_rules(["orders", "calls"])
