@@ -44,7 +44,7 @@ from quantbot_pipeline.cli import (
     views,
 )
 from quantbot_pipeline.cli.console import messages, print_error
-from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.help_text import flowing, hide_types_of_flags
 from quantbot_pipeline.errors import ConfigError, QuantbotError, StorageError
 from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.settings import load_settings
@@ -160,7 +160,8 @@ def run(arguments: Sequence[str] | None) -> int:
     # Dagster tells of each attempt to reach Postgres; what comes of them is told once.
     logging.getLogger().addFilter(_is_no_retry)
     try:
-        code = typer.main.get_command(build_app()).main(args=arguments, prog_name="quantbot", standalone_mode=False)
+        command = hide_types_of_flags(typer.main.get_group(build_app()))
+        code = command.main(args=arguments, prog_name="quantbot", standalone_mode=False)
         sys.stdout.flush()
     except TyperException as error:
         return _answer_usage(error)

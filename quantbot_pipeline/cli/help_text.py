@@ -1,5 +1,8 @@
 """Help texts: written as wrapped paragraphs in the source, shown at the width of the terminal."""
 
+import typer
+from typer.core import TyperGroup, TyperOption
+
 
 def flowing(text: str) -> str:
     """Return a text whose paragraphs are one line each, for the terminal to wrap.
@@ -20,3 +23,15 @@ def _flowing_paragraph(paragraph: str) -> str:
         else:
             lines[-1] += f" {line}"
     return "\n".join(lines)
+
+
+def hide_types_of_flags(group: TyperGroup) -> TyperGroup:
+    """Return a group of commands, changed so that help names no type of options that take no value."""
+    for command in (group, *group.commands.values()):
+        if isinstance(command, TyperGroup) and command is not group:
+            hide_types_of_flags(command)
+            continue
+        for parameter in command.get_params(typer.Context(command)):
+            if isinstance(parameter, TyperOption) and parameter.is_flag:
+                parameter.metavar = ""
+    return group

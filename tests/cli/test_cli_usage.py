@@ -97,6 +97,8 @@ def test_every_command_has_help_that_fits_a_terminal(path: tuple[str, ...], quan
     assert answer.err == ""
     assert "Usage: quantbot " + " ".join(path) in answer.out
     assert max(map(len, answer.out.splitlines())) <= WIDTH
+    # What takes no value has no type.
+    assert "bool" not in answer.out
     # A sentence beside usage line, panels and option names.
     assert any(line.startswith(" ") and len(line.split()) > 3 for line in answer.out.splitlines()[3:8])
 
