@@ -7,12 +7,17 @@ import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.ingest.calls import CallPolicy
+
+Server = Literal["postgres", "clickhouse"]
+
+_URL_SCHEMES: dict[Server, tuple[str, ...]] = {"postgres": ("postgresql", "postgres"), "clickhouse": ("http", "https")}
 
 
 class Settings(BaseSettings):
@@ -53,7 +58,7 @@ class Settings(BaseSettings):
     calls_repetition: int | None = None
     inbox_settle_seconds: float = Field(default=5.0, ge=0, le=3600)
     dagster_ui_port: int = Field(default=3333, ge=1024, le=65535)
-    server_start_timeout_seconds: float = Field(default=60.0, gt=0)
+    server_start_timeout_seconds: float = Field(default=60.0, gt=0, le=86_400)
     # Judged by the source alone: a message about a field of this class quotes what was found.
     birdeye_api_key: SecretStr | None = None
     birdeye_url: str = "https://public-api.birdeye.so"
@@ -69,7 +74,7 @@ class Settings(BaseSettings):
     @field_validator("first_month")
     @classmethod
     def _month(cls, month: str) -> str:
-        if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+        if not re.fullmatch(r"(?!0000)[0-9]{4}-(0[1-9]|1[0-2])", month):
             raise ValueError("allowed is a month YYYY-MM, such as 2015-01")
         return month
 
@@ -81,7 +86,10 @@ class Settings(BaseSettings):
     @field_validator("home")
     @classmethod
     def _absolute(cls, home: Path) -> Path:
-        return home.expanduser().absolute()
+        try:
+            return home.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("allowed after ~ is the name of a user with a home folder, or nothing") from error
 
     @cached_property
     def inbox(self) -> Path:
@@ -132,10 +140,15 @@ def load_settings(**overrides: Any) -> Settings:
         **overrides: Fields that win over the environment.
 
     Raises:
-        ConfigError: a variable has a value that is not allowed; the message names it.
+        ConfigError: a variable has a value that is not allowed; the message names it. Or the current folder is gone,
+            and the home is said relative to it.
     """
     try:
         return Settings(**overrides)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            "the current folder was removed; go to one that is there, or set QUANTBOT_HOME to an absolute path"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUANTBOT_" + "_".join(str(part) for part in first["loc"]).upper()
@@ -144,7 +157,38 @@ def load_settings(**overrides: Any) -> Settings:
         ) from error
 
 
-def what_to_do_without(server: Literal["postgres", "clickhouse"]) -> str:
+def check_server_urls(settings: Settings) -> None:
+    """Refuse URLs of external servers that can't be read.
+
+    Raises:
+        ConfigError: one can't. The message does not repeat it: it may hold a password.
+    """
+    urls: dict[Server, SecretStr | None] = {"postgres": settings.postgres_url, "clickhouse": settings.clickhouse_url}
+    for server, url in urls.items():
+        if url is not None and not _is_server_url(url.get_secret_value(), _URL_SCHEMES[server]):
+            raise unreadable_server_url(server)
+
+
+def unreadable_server_url(server: Server) -> ConfigError:
+    """Return the error of a URL that can't be read, without the URL."""
+    return ConfigError(
+        f"QUANTBOT_{server.upper()}_URL can't be read; allowed is "
+        f"{_URL_SCHEMES[server][0]}://user:password@host:port/database, with characters such as space, /, @, : and % "
+        "in the password percent-encoded"
+    )
+
+
+def _is_server_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        # Reading the port checks it.
+        has_place = parts.port != 0 and bool(parts.hostname or parts.query)
+    except ValueError:
+        return False
+    return parts.scheme in schemes and has_place and not any(character.isspace() for character in text)
+
+
+def what_to_do_without(server: Server) -> str:
     """Return what to do when a server does not answer: another thing for one of your own than for the embedded one."""
     variable = f"QUANTBOT_{server.upper()}_URL"
     try:

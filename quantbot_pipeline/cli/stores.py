@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from quantbot_pipeline.cli.console import waiting
 from quantbot_pipeline.errors import ConfigError
-from quantbot_pipeline.settings import Settings, load_settings
+from quantbot_pipeline.settings import Settings, check_server_urls, load_settings
 
 if TYPE_CHECKING:
     from quantbot_pipeline.servers.status import ServerUrls
@@ -41,15 +40,7 @@ def load_checked_settings(home: Path | None = None) -> Settings:
     settings = load_settings() if home is None else load_settings(home=home)
     if settings.home.exists() and not settings.home.is_dir():
         raise ConfigError(f"QUANTBOT_HOME: {settings.home} is a file; allowed is a folder, or a path to make one at")
-    for name, url, schemes in (
-        ("QUANTBOT_POSTGRES_URL", settings.postgres_url, ("postgresql", "postgres")),
-        ("QUANTBOT_CLICKHOUSE_URL", settings.clickhouse_url, ("http", "https")),
-    ):
-        if url is not None and not _is_url(url.get_secret_value(), schemes):
-            raise ConfigError(
-                f"{name} can't be read; allowed is {schemes[0]}://user:password@host:port/database, with characters "
-                "such as space, /, @ and : in the password percent-encoded"
-            )
+    check_server_urls(settings)
     return settings
 
 
@@ -72,16 +63,6 @@ def load_usable_settings(home: Path | None = None) -> Settings:
     if not os.access(settings.home, os.W_OK | os.X_OK):
         raise ConfigError(f"QUANTBOT_HOME: {settings.home} can't be written by this user; set it to one that can")
     return settings
-
-
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
-    try:
-        parts = urlsplit(text)
-        # Reading the port checks it.
-        has_place = parts.port != 0 and bool(parts.hostname or parts.query)
-    except ValueError:
-        return False
-    return parts.scheme in schemes and has_place and not any(character.isspace() for character in text)
 
 
 @contextmanager

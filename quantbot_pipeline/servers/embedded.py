@@ -4,21 +4,19 @@ Both outlive the command that starts them. Nothing here reads or writes tables.
 """
 
 from collections.abc import Callable
-from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
-from quantbot_pipeline.errors import ConfigError, ServerError
+from quantbot_pipeline.errors import ServerError
 from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
 from quantbot_pipeline.servers.dagster_ui import dagster_status
 from quantbot_pipeline.servers.home import locked_home, refuse_half_restored
 from quantbot_pipeline.servers.postgres_server import EmbeddedPostgres
 from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
-from quantbot_pipeline.settings import Settings
-
-Database = Literal["postgres", "clickhouse"]
+from quantbot_pipeline.settings import Server, Settings, check_server_urls, unreadable_server_url
 
 DAGSTER_DATABASE = "dagster"
 
@@ -54,7 +52,12 @@ def ensure_servers(
     tell = on_progress or (lambda _: None)
     if not for_restore:
         refuse_half_restored(settings)
-    clickhouse = _external_clickhouse(settings) or embedded_clickhouse(settings).url()
+    check_server_urls(settings)
+    clickhouse = (
+        embedded_clickhouse(settings).url()
+        if settings.clickhouse_url is None
+        else settings.clickhouse_url.get_secret_value()
+    )
     postgres = _external_postgres(settings) or embedded_postgres(settings).urls()
     if postgres is None or clickhouse is None:
         with locked_home(settings, tell):
@@ -65,7 +68,7 @@ def ensure_servers(
     return ServerUrls(postgres=postgres[0], dagster_postgres=postgres[1], clickhouse=clickhouse)
 
 
-def reader_url(settings: Settings, database: Database, *, on_progress: Callable[[str], None] | None = None) -> str:
+def reader_url(settings: Settings, database: Server, *, on_progress: Callable[[str], None] | None = None) -> str:
     """Return how the read-only user of an embedded server connects, starting the servers where they don't run.
 
     Args:
@@ -178,29 +181,16 @@ def _start_clickhouse(settings: Settings, tell: Callable[[str], None]) -> str:
     return url
 
 
-def _external_clickhouse(settings: Settings) -> str | None:
-    if settings.clickhouse_url is None:
-        return None
-    url = settings.clickhouse_url.get_secret_value()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(
-            f"QUANTBOT_CLICKHOUSE_URL: found the scheme {parts.scheme!r} and the host {parts.hostname!r}; "
-            "allowed is http(s)://user:password@host:port/database"
-        )
-    return url
-
-
 def _external_postgres(settings: Settings) -> tuple[str, str] | None:
     if settings.postgres_url is None:
         return None
     url = settings.postgres_url.get_secret_value()
+    try:
+        conninfo_to_dict(url)
+    except psycopg.Error:
+        # `from None`: libpq quotes what it could not read, which may be the password.
+        raise unreadable_server_url("postgres") from None
     parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise ConfigError(
-            f"QUANTBOT_POSTGRES_URL: found the scheme {parts.scheme!r}; "
-            "allowed is postgresql://user:password@host:port/database"
-        )
     # Put together here: without a host, as for a socket, `geturl` would leave out the two slashes.
     query = f"?{parts.query}" if parts.query else ""
     dagster_url = f"postgresql+psycopg2://{parts.netloc}/{DAGSTER_DATABASE}{query}"

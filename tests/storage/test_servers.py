@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -422,11 +423,33 @@ def test_external_urls_that_lead_nowhere_are_named_without_their_password(tmp_pa
     with pytest.raises(ServerError, match=r"Postgres at postgresql:///x\?host=/nowhere does not answer") as caught:
         ensure_servers(Settings(home=tmp_path, postgres_url="postgresql:///x?host=/nowhere&password=secret"))
     assert "secret" not in str(caught.value)
-    with pytest.raises(ConfigError, match="QUANTBOT_CLICKHOUSE_URL: found the scheme 'tcp'") as refused:
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("QUANTBOT_CLICKHOUSE_URL", "tcp://u:secret@h:1"),
+        ("QUANTBOT_CLICKHOUSE_URL", "http://u:secret@[h:1"),
+        # libpq quotes each of these in what it says: the password, its beginning, all of the URL.
+        ("QUANTBOT_POSTGRES_URL", "postgresql://u:secret%zz@127.0.0.1:1/x"),
+        ("QUANTBOT_POSTGRES_URL", "postgresql://u:secret/more@127.0.0.1:1/x"),
+        ("QUANTBOT_POSTGRES_URL", "postgresql://u:secret@[::1]x/y"),
+    ],
+)
+def test_external_urls_that_can_not_be_read_are_refused_without_repeating_them(
+    variable: str, url: str, tmp_path: Path
+) -> None:
+    urls = {"QUANTBOT_CLICKHOUSE_URL": "http://127.0.0.1:1/x", "QUANTBOT_POSTGRES_URL": "postgresql://u@127.0.0.1:1/x"}
+    urls[variable] = url
+    with pytest.raises(ConfigError, match=f"{variable} can't be read") as refused:
         ensure_servers(
-            Settings(home=tmp_path, postgres_url="postgresql://u@127.0.0.1:1/x", clickhouse_url="tcp://u:secret@h:1")
+            Settings(
+                home=tmp_path,
+                postgres_url=urls["QUANTBOT_POSTGRES_URL"],
+                clickhouse_url=urls["QUANTBOT_CLICKHOUSE_URL"],
+            )
         )
-    assert "secret" not in str(refused.value)
+    assert "secret" not in "".join(traceback.format_exception(refused.value))
 
 
 @pytest.mark.parametrize("name", ["postgres", "clickhouse"])

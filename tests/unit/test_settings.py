@@ -27,7 +27,16 @@ def test_a_relative_home_is_meant_from_the_current_folder(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("QUANTBOT_FIRST_MONTH", "2025-13"), ("QUANTBOT_DAGSTER_UI_PORT", "http"), ("QUANTBOT_DAGSTER_UI_PORT", "80")],
+    [
+        ("QUANTBOT_FIRST_MONTH", "2025-13"),
+        ("QUANTBOT_FIRST_MONTH", "0000-01"),
+        # Digits of another script: months are compared as texts.
+        ("QUANTBOT_FIRST_MONTH", "\u0662\u0660\u0662\u0665-01"),
+        ("QUANTBOT_DAGSTER_UI_PORT", "http"),
+        ("QUANTBOT_DAGSTER_UI_PORT", "80"),
+        ("QUANTBOT_SERVER_START_TIMEOUT_SECONDS", "inf"),
+        ("QUANTBOT_HOME", "~nobody-has-this-name/lab"),
+    ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
@@ -35,3 +44,13 @@ def test_a_wrong_value_is_refused_by_the_name_of_its_variable(
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=f"{name}: .*{value}"):
         load_settings()
+
+
+def test_a_current_folder_that_was_removed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="the current folder was removed"):
+        load_settings()
+    assert load_settings(home=tmp_path).home == tmp_path
