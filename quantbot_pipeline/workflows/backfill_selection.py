@@ -8,6 +8,7 @@ a backfill of nothing would look like one that is done.
 import difflib
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ ALL = "all"
 _RANGE = ".."
 _GLOB = frozenset("*?[")
 _SHOWN = 10
+_MONTHS_SHOWN = 3
+_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}")
 _CHAIN_END = ":"
 
 
@@ -129,7 +132,7 @@ def _select(
         matches = (lambda _: True) if text == ALL else matcher(text)
         found = {name for name in known if matches(name)}
         if not found and text != ALL:
-            raise InputError(f"{option}: {text!r} matches nothing {_AMONG[option]}; {_near(text, known)}")
+            raise InputError(f"{option}: {text!r} matches nothing {_AMONG[option]}; {_near(option, text, known)}")
         wanted |= found
     return wanted
 
@@ -141,11 +144,13 @@ _AMONG = {
 }
 
 
-def _near(text: str, known: Collection[str]) -> str:
+def _near(option: str, text: str, known: Collection[str]) -> str:
     if not known:
         return "there is none: 'quantbot ingest alerts' stores calls"
     if len(known) <= _SHOWN:
         return f"there are {', '.join(sorted(known))}"
+    if option == "--months":
+        return _near_months(text, known)
     if _CHAIN_END in text:
         chains = Counter(name.partition(_CHAIN_END)[0] for name in known)
         chain = text.partition(_CHAIN_END)[0]
@@ -157,6 +162,26 @@ def _near(text: str, known: Collection[str]) -> str:
     near = [by_case[name] for name in difflib.get_close_matches(text.casefold(), by_case, _SHOWN, 0.4)]
     ordered = sorted(known)
     return f"near are {', '.join(near)}" if near else f"there are {len(known)}, from {ordered[0]} to {ordered[-1]}"
+
+
+def _near_months(text: str, known: Collection[str]) -> str:
+    ordered = sorted(known)
+    span = f"{len(ordered)}, from {ordered[0]} to {ordered[-1]}"
+    wanted = [_month_number(month) for month in _MONTH.findall(text)]
+    if not wanted:
+        return f"there are {span}"
+
+    def months_away(month: str) -> int:
+        return min(abs(_month_number(month) - number) for number in wanted)
+
+    # Ordered by time, so that of two as near the earlier one comes first.
+    nearest = sorted(sorted(ordered, key=months_away)[:_MONTHS_SHOWN])
+    return f"nearest are {', '.join(nearest)}, of {span}"
+
+
+def _month_number(month: str) -> int:
+    year, number = month.split("-")
+    return 12 * int(year) + int(number)
 
 
 def _matcher(text: str) -> Callable[[str], bool]:

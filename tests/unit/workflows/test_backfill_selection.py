@@ -1,5 +1,7 @@
 """Selectors of a backfill: lists, globs, ranges, and what is refused."""
 
+import re
+
 import pytest
 
 from quantbot_pipeline.errors import InputError
@@ -95,6 +97,23 @@ def test_near_a_mistyped_glob_or_chain_are_its_chains() -> None:
     # A chain that is none of those near: all chains are told, not ten tokens.
     with pytest.raises(InputError, match=r"there are binance:\* \(20\), solana:\* \(1\)"):
         select_token_months(Selection.of(["kraken:*"]), known)
+
+
+@pytest.mark.parametrize(
+    ("months", "near"),
+    [
+        ("2025-06", "nearest are 2024-10, 2024-11, 2024-12, of 22, from 2023-01 to 2024-12"),
+        ("2022-12", "nearest are 2023-01, 2023-02, 2023-03, of 22"),
+        # A hole: 2023-11 and 2024-02 lie one month beside it, 2023-10 and 2024-03 two.
+        ("2023-12..2024-01", "nearest are 2023-10, 2023-11, 2024-02, of 22"),
+        ("2031-*", "there are 22, from 2023-01 to 2024-12"),
+    ],
+)
+def test_near_a_month_without_calls_are_those_next_to_it_in_time(months: str, near: str) -> None:
+    stored = [f"{year}-{month:02d}" for year in (2023, 2024) for month in range(1, 13)]
+    known = [TokenMonth(BONK, month) for month in stored if month not in ("2023-12", "2024-01")]
+    with pytest.raises(InputError, match=re.escape(near)):
+        select_token_months(Selection.of(months=[months]), known)
 
 
 @pytest.mark.parametrize("option", ["tokens", "months", "strategies"])
