@@ -104,6 +104,18 @@ class CheckedCandles:
         """The good candles as a table of `FLAGGED_CANDLE_SCHEMA`; made anew at every access."""
         return self.table().append_column(FLAGGED_CANDLE_SCHEMA.field("flags"), pa.array(self.flags, type=pa.uint8()))
 
+    def between(self, start: int, end: int) -> "CheckedCandles":
+        """Return the same with those good candles alone that open in `[start, end)`; no other counts as read."""
+        is_within = (self.timestamp >= start) & (self.timestamp < end)
+        return replace(
+            self,
+            series_of_row=self.series_of_row[is_within],
+            timestamp=self.timestamp[is_within],
+            values={name: numbers[is_within] for name, numbers in self.values.items()},
+            flags=self.flags[is_within],
+            rows_read=self.rows_read - int((~is_within).sum()),
+        )
+
     def flag_count(self, flag: int) -> int:
         """Return how many of the good candles have a flag."""
         return int(np.count_nonzero(self.flags & np.uint8(flag)))

@@ -17,14 +17,13 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 import numpy as np
-import pyarrow as pa
 
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.engine.reference import warm_up_candles
 from quantbot_pipeline.errors import InputError, SourceError
 from quantbot_pipeline.ingest.candle_checks import check_candles
-from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS
+from quantbot_pipeline.ingest.checked_candles import CheckedCandles
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sources.candle_pages import PAGE_CANDLES, CandlePage, CandleSource, Market
 from quantbot_pipeline.sources.candle_pages import Side as PoolSide
@@ -33,8 +32,9 @@ from quantbot_pipeline.storage.fetches import FetchLedger, StoredPool
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import CallRow, ImportRecord
 from quantbot_pipeline.strategy.model import Strategy
-from quantbot_pipeline.workflows.import_candles import ImportOutcome, token_months_of
+from quantbot_pipeline.workflows.import_candles import ImportOutcome, months_of_batch
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
+from quantbot_pipeline.workflows.settle_candles import SettledBatch, rows_to_insert, settle_batches
 from quantbot_pipeline.workflows.simulation_inputs import trade_reach_seconds
 from quantbot_pipeline.workflows.token_months import format_token
 
@@ -420,24 +420,21 @@ def _store_page(
         return None
     token = market.token
     given = {"chain": token.chain, "token_address": token.address, "interval": plan.interval}
-    checked = check_candles(page.rows, dict(given), None)
-    candles = checked.table()
-    timestamp = candles["timestamp"].to_numpy()
+    whole = check_candles(page.rows, dict(given), None)
     # All that is asked for has closed, so this leaves open candles out too.
-    wanted = candles.filter(pa.array((timestamp >= asked[0]) & (timestamp < asked[1])))
-    left_out = candles.num_rows - wanted.num_rows
+    checked = whole.between(*asked)
+    left_out = whole.rows_read - checked.rows_read
     outcome.received += page.row_count
     outcome.left_out += left_out
     # Between comparing with what is stored and storing: two at once would both count a candle as new.
     with state.exclusive_import():
-        changed, new_count = _changed(wanted, history, plan.interval)
+        [settled] = settle_batches([checked], history)
         options_key = "|".join([plan.source, *given.values(), str(page.start), str(page.end)])
         known = state.find_import("candles", page.sha256, options_key)
         if known is not None:
             # Stored by a run that died before it could say so, or fetched again on purpose after its rows were removed.
-            if changed.num_rows:
-                history.insert_candles(changed)
-            outcome.duplicates += page.row_count - left_out - len(checked.quarantined)
+            _insert(checked, settled, history)
+            outcome.duplicates += checked.rows_read - len(checked.quarantined)
             outcome.quarantined += len(checked.quarantined)
             return ImportOutcome(known, is_known=True)
         record = state.begin_import(
@@ -446,23 +443,23 @@ def _store_page(
                 file=page.rows.file,
                 sha256=page.sha256,
                 options_key=options_key,
-                rows_read=page.row_count - left_out,
-                rows_stored=new_count,
-                rows_duplicate=wanted.num_rows - new_count + checked.duplicates + checked.conflicts,
+                rows_read=checked.rows_read,
+                rows_stored=settled.new_count,
+                rows_duplicate=settled.repeated_count + checked.duplicates + checked.conflicts,
                 rows_quarantined=len(checked.quarantined),
                 details={
                     "conflicts_in_file": checked.conflicts,
+                    "conflict_count": checked.conflicts + settled.conflict_count,
                     "rows_left_out": left_out,
                     "pool_address": market.pool_address,
                     "token_months": [
-                        [key.token.chain, key.token.address, key.month] for key in sorted(token_months_of(wanted))
+                        [key.token.chain, key.token.address, key.month] for key in sorted(months_of_batch(checked))
                     ],
                 },
                 quarantined=checked.quarantined,
             )
         )
-        if changed.num_rows:
-            history.insert_candles(changed)
+        _insert(checked, settled, history)
         state.complete_import(record)
     outcome.stored += record.rows_stored
     outcome.duplicates += record.rows_duplicate
@@ -470,18 +467,6 @@ def _store_page(
     return ImportOutcome(record, is_known=False)
 
 
-def _changed(candles: pa.Table, history: HistoryStore, interval: str) -> tuple[pa.Table, int]:
-    """Return the candles of one series that are not stored with these values, and how many have a new key."""
-    if not candles.num_rows:
-        return candles, 0
-    first = {name: candles[name][0].as_py() for name in ("chain", "token_address")}
-    timestamp = candles["timestamp"].to_numpy()
-    stored = history.load_candle_rows(
-        first["chain"], first["token_address"], interval, int(timestamp[0]), int(timestamp[-1]) + 1
-    )
-    is_stored = np.isin(timestamp, stored["timestamp"].to_numpy())
-    is_same = is_stored.copy()
-    position = np.searchsorted(stored["timestamp"].to_numpy(), timestamp[is_stored])
-    for name in VALUE_COLUMNS:
-        is_same[is_stored] &= candles[name].to_numpy()[is_stored] == stored[name].to_numpy()[position]
-    return candles.filter(pa.array(~is_same)), int((~is_stored).sum())
+def _insert(checked: CheckedCandles, settled: SettledBatch, history: HistoryStore) -> None:
+    if settled.is_needed.any():
+        history.insert_candles(rows_to_insert([(checked, settled.is_needed)]))

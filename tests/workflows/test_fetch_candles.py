@@ -364,9 +364,14 @@ def test_rows_that_can_not_be_used_are_in_quarantine_and_the_sum_holds(
         [good + STEP, 1, 0.9, 0.5, 1.5, 10],
         [good + 2 * STEP + 7, 1, 2, 0.5, 1.5, 10],
         [good + 3 * STEP, 1, 2, 0.5, "<b>x", 10],
+        [good + 4 * STEP, 1, 1, 1, 1, 10],
+        [good + 4 * STEP, 1, 1, 1, 1, None],
     ]
     outcome = _only(fetching.run())
-    assert (outcome.received, outcome.stored, outcome.duplicates, outcome.quarantined) == (5, 1, 1, 3)
+    assert (outcome.received, outcome.stored, outcome.duplicates, outcome.quarantined) == (7, 2, 2, 3)
+    # What files say of a candle beyond its numbers, pages do too: the volume of the last one was missing.
+    assert fetching.scene.ask_history("select flags from ohlcv_candles final order by timestamp") == [(0,), (1,)]
+    assert fetching.scene.ask_state("select details_json ->> 'conflict_count' from imports") == [("1",)]
     found = fetching.scene.ask_state("select file, field, raw_text from quarantine order by field, raw_text")
     assert [row[1] for row in found] == ["close", "high", "timestamp"]
     assert found[0][0] == f"geckoterminal:solana:{POOL}:5m"
