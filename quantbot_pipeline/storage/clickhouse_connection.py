@@ -1,7 +1,8 @@
 """The connection to ClickHouse: opening, reading and inserting Arrow, errors in the project's own words."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -15,6 +16,7 @@ from clickhouse_connect.driver.summary import QuerySummary
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.settings import what_to_do_without
+from quantbot_pipeline.storage.json_text import storable_parameters
 
 CONNECT_TIMEOUT_SECONDS = 10
 SEND_RECEIVE_TIMEOUT_SECONDS = 300
@@ -22,6 +24,7 @@ SEND_RECEIVE_TIMEOUT_SECONDS = 300
 # Codes of ClickHouse's ErrorCodes.cpp.
 _MISSING_SCHEMA_CODES = frozenset({16, 47, 60, 81})  # column in table, identifier, table, database
 MISSING_TABLE_CODES = frozenset({60, 81})  # table, database
+_MISSING_DATABASE_CODE = 81
 _REFUSED_LOGIN_CODES = frozenset({192, 193, 194, 497, 516})
 
 _DEFAULT_PORTS = {"http": 8123, "https": 8443}
@@ -103,49 +106,47 @@ class ClickHouseConnection:
 
     def command(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing; `name` says in messages which one."""
-        try:
-            self._client.command(sql, parameters=dict(parameters or {}))
-        except (ClickHouseError, OSError) as error:
-            raise self._translated(error, name) from error
+        with self._said_of(name):
+            self._client.command(sql, parameters=storable_parameters(parameters or {}))
 
     def insert_selected(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run an `insert … select` and return how many rows it inserted."""
-        try:
-            answer = self._client.command(sql, parameters=dict(parameters or {}))
-        except (ClickHouseError, OSError) as error:
-            raise self._translated(error, name) from error
+        with self._said_of(name):
+            answer = self._client.command(sql, parameters=storable_parameters(parameters or {}))
         if not isinstance(answer, QuerySummary):
             raise StorageError(f"clickhouse query {name!r} returns rows; allowed is an insert")
         return int(answer.written_rows)
 
     def fetch_table(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a query and return its rows as Arrow, strings as strings."""
-        try:
-            return self._client.query_arrow(sql, parameters=dict(parameters or {}), use_strings=True)
-        except (ClickHouseError, OSError) as error:
-            raise self._translated(error, name) from error
+        with self._said_of(name):
+            return self._client.query_arrow(sql, parameters=storable_parameters(parameters or {}), use_strings=True)
 
     def insert_table(self, table: str, rows: pa.Table) -> None:
         """Insert rows by column name; columns of the table that are not given take their defaults."""
         if rows.num_rows == 0:
             return
-        try:
+        with self._said_of(f"insert into {table}"):
             self._client.insert_arrow(table, rows)
-        except (ClickHouseError, OSError) as error:
-            raise self._translated(error, f"insert into {table}") from error
 
     def insert_stream(self, table: str, rows: pa.Table) -> None:
         """Insert rows as `insert_table` does, in blocks that the server stores while it reads the next: for many."""
         if rows.num_rows == 0:
             return
-        try:
+        with self._said_of(f"insert into {table}"):
             self._client.raw_insert(table, rows.column_names, _encoded(rows), fmt="ArrowStream")
+
+    @contextmanager
+    def _said_of(self, name: str) -> Iterator[None]:
+        """Say what the client raises in the project's words, and of which statement."""
+        try:
+            yield
         except (ClickHouseError, OSError) as error:
-            raise self._translated(error, f"insert into {table}") from error
+            raise self._translated(error, name) from error
 
     def _connect(self) -> Client:
         address = self._address
-        try:
+        with self._said_of("connect"):
             return clickhouse_connect.get_client(
                 interface=address.scheme,
                 host=address.host,
@@ -160,12 +161,15 @@ class ClickHouseConnection:
                 # Parameters of bulk reads hold thousands of addresses: too long for a URL.
                 form_encode_query_params=True,
             )
-        except (ClickHouseError, OSError) as error:
-            raise self._translated(error, "connect") from error
 
     def _translated(self, error: Exception, name: str) -> StorageError:
         message = server_answer(error)
         code = getattr(error, "code", None)
+        if code == _MISSING_DATABASE_CODE and self._address.database in message:
+            return ServerError(
+                f"{self.server} has no database {self._address.database!r}; have it created, or name another one in "
+                "QUANTBOT_CLICKHOUSE_URL"
+            )
         if code in _MISSING_SCHEMA_CODES:
             return MigrationError(
                 f"clickhouse query {name!r}: {message}; the schema is not up to date: run 'quantbot migrate'"

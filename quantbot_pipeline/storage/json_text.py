@@ -1,4 +1,4 @@
-"""Documents as JSON text that both databases take.
+"""Texts, and documents as JSON text, that both databases take.
 
 JSON has no NaN and no infinities, and Postgres holds neither U+0000 nor lone surrogates. Such values come
 from dirty input files, whose rows must be kept, so they are written in a form that can still be read:
@@ -20,6 +20,22 @@ def storable_text(text: str) -> str:
     if "\x00" not in text and text.isascii():
         return text
     return text.translate(_UNSTORABLE_TO_VISIBLE)
+
+
+def storable_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters of a query with their texts, also those in lists, as they are stored.
+
+    What comes from a command line may hold bytes that are no text; stored is none like it, so nothing is found.
+    """
+    return {name: _storable_value(value) for name, value in parameters.items()}
+
+
+def _storable_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, list | tuple):
+        return [_storable_value(item) for item in value]
+    return value
 
 
 def to_json_text(document: Any) -> str:

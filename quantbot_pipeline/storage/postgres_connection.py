@@ -17,6 +17,7 @@ from psycopg.types.string import TextLoader
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.settings import what_to_do_without
+from quantbot_pipeline.storage.json_text import storable_parameters
 from quantbot_pipeline.storage.sql_files import load_sql
 
 Connection = psycopg.Connection[TupleRow]
@@ -87,13 +88,13 @@ def connect(url: str) -> Connection:
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             application_name="quantbot",
         )
+        connection.execute("set timezone to 'UTC'")
     except psycopg.Error as error:
         if (full := describe_full_disk(error, where=f"the disk of {describe_server(url)}")) is not None:
             raise ServerError(f"{full} ({_one_line(error)})") from error
         raise ServerError(
             f"{describe_server(url)} does not let us in: {_one_line(error)}; {what_to_do_without('postgres')}"
         ) from error
-    connection.execute("set timezone to 'UTC'")
     return connection
 
 
@@ -185,7 +186,7 @@ class PostgresTransaction:
         try:
             # None, not {}: without parameters a '%' in the SQL means itself.
             return (cursor or self._connection.cursor()).execute(
-                load_sql("postgres", query).encode(), parameters or None
+                load_sql("postgres", query).encode(), storable_parameters(parameters) or None
             )
         except psycopg.Error as error:
             raise self.translated(error, query) from error
@@ -207,7 +208,8 @@ class PostgresConnections:
         """
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._run_once(work)
+                with self.transaction() as transaction:
+                    return work(transaction)
             except StorageError as error:
                 if attempt == ATTEMPTS or not isinstance(error.__cause__, _RETRYABLE):
                     raise
@@ -221,17 +223,10 @@ class PostgresConnections:
             lock: Query that waits for the lock; it ends with the connection, however the process ends.
             unlock: Query that gives it back.
         """
-        connection = self._take()
-        transaction = PostgresTransaction(connection, self._server)
-        try:
-            transaction.execute(lock)
+        with self._session() as session:
+            session.execute(lock)
             yield
-            transaction.execute(unlock)
-        except BaseException:
-            # Closing gives the lock back too, whatever state the connection is in.
-            connection.close()
-            raise
-        self._put_back(connection)
+            session.execute(unlock)
 
     @contextmanager
     def holding(self, names: Iterable[str], on_wait: Callable[[], None]) -> Iterator[bool]:
@@ -244,39 +239,36 @@ class PostgresConnections:
             on_wait: Called before waiting for another session.
         """
         ordered = sorted(set(names))
-        connection = self._take()
-        transaction = PostgresTransaction(connection, self._server)
-        try:
-            tried = transaction.fetch_rows("locks/try_locks", names=ordered)
+        with self._session() as session:
+            tried = session.fetch_rows("locks/try_locks", names=ordered)
             has_waited = not all(row["is_held"] for row in tried)
             if has_waited:
                 # Whoever waits holds nothing that comes later in the order, so nobody waits for each other in a circle.
-                transaction.execute("locks/unlock_all")
+                session.execute("locks/unlock_all")
                 on_wait()
                 for name in ordered:
-                    transaction.execute("locks/wait_for_lock", name=name)
+                    session.execute("locks/wait_for_lock", name=name)
             yield has_waited
-            transaction.execute("locks/unlock_all")
-        except BaseException:
-            # Closing gives the locks back too, whatever state the connection is in.
-            connection.close()
-            raise
-        self._put_back(connection)
+            session.execute("locks/unlock_all")
 
     @contextmanager
     def holding_idle(self, names: Iterable[str]) -> Iterator[frozenset[str]]:
         """Hold the locks of those names that no other session holds while the context lasts; yields these names."""
-        connection = self._take()
-        transaction = PostgresTransaction(connection, self._server)
-        try:
-            tried = transaction.fetch_rows("locks/try_locks", names=sorted(set(names)))
+        with self._session() as session:
+            tried = session.fetch_rows("locks/try_locks", names=sorted(set(names)))
             yield frozenset(row["name"] for row in tried if row["is_held"])
-            transaction.execute("locks/unlock_all")
-        except BaseException:
-            # Closing gives the locks back too, whatever state the connection is in.
+            session.execute("locks/unlock_all")
+
+    @contextmanager
+    def held_as_sign(self, name: str) -> Iterator[None]:
+        """Hold the lock of a name while the context and its connection last, if nobody holds it."""
+        connection = self._take()
+        try:
+            PostgresTransaction(connection, self._server).fetch_rows("locks/try_locks", names=[name])
+            yield
+        finally:
+            # Gives the lock back, also where the server is not there any more.
             connection.close()
-            raise
-        self._put_back(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[PostgresTransaction]:
@@ -297,16 +289,19 @@ class PostgresConnections:
             with suppress(IndexError):
                 self._idle.pop().close()
 
-    def _run_once(self, work: Callable[[PostgresTransaction], Result]) -> Result:
+    @contextmanager
+    def _session(self) -> Iterator[PostgresTransaction]:
+        """Yield a connection whose statements are each kept at once; one that an exception ends is closed.
+
+        Closing gives back the locks of the session, whatever state the connection is in.
+        """
         connection = self._take()
-        transaction = PostgresTransaction(connection, self._server)
         try:
-            with connection.transaction():
-                return work(transaction)
-        except psycopg.Error as error:
-            raise transaction.translated(error, "commit") from error
-        finally:
-            self._put_back(connection)
+            yield PostgresTransaction(connection, self._server)
+        except BaseException:
+            connection.close()
+            raise
+        self._put_back(connection)
 
     def _put_back(self, connection: Connection) -> None:
         if connection.closed or len(self._idle) >= IDLE_CONNECTIONS:

@@ -142,6 +142,20 @@ def test_a_refused_query_is_named_with_the_server_s_words(state: PostgresStore, 
         history.read("features/load_scores", model_id="seven")
 
 
+def test_bytes_that_are_no_text_find_nothing(state: PostgresStore, history: ClickHouseStore) -> None:
+    """What a terminal of another encoding hands over ended in a stack trace of the driver."""
+    assert state.load_models("\udcff") == []
+    assert state.load_strategies(["\udcff"]) == []
+    assert history.read("features/load_features", feature_set="\udcff").num_rows == 0
+    assert history.load_call_scores(["\udcff"], [1]).num_rows == 0
+
+
+def test_a_clickhouse_without_the_database_says_so(clickhouse_database: str) -> None:
+    """It was told as an old schema, with advice that led to the same message."""
+    with pytest.raises(ServerError, match="has no database 'nowhere'; have it created"):
+        ClickHouseStore(f"{clickhouse_database.rpartition('/')[0]}/nowhere").load_coverage()
+
+
 def test_a_store_goes_on_after_the_server_closed_its_idle_connections(
     state: PostgresStore, postgres_database: str
 ) -> None:

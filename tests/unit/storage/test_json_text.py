@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantbot_pipeline.storage.json_text import storable_text, to_json_text
+from quantbot_pipeline.storage.json_text import storable_parameters, storable_text, to_json_text
 
 
 def test_a_plain_document_keeps_its_order_and_its_floats() -> None:
@@ -32,6 +32,11 @@ def test_the_text_of_an_escape_is_left_alone() -> None:
 
 def test_emoji_and_read_only_mappings_pass() -> None:
     assert to_json_text(MappingProxyType({"🚀": "漢"})) == '{"🚀":"漢"}'
+
+
+def test_texts_of_parameters_are_what_is_stored_and_all_else_stays() -> None:
+    found = storable_parameters({"name": "\udcff", "names": ["a\x00", "b"], "limit": 3, "score": math.inf, "no": None})
+    assert found == {"name": "\ufffd", "names": ["a\u2400", "b"], "limit": 3, "score": math.inf, "no": None}
 
 
 def test_what_has_no_json_form_is_an_error() -> None:
