@@ -137,9 +137,7 @@ def take_alerts(
 def derive_stored_calls(state: StateStore, history: HistoryStore, settings: Settings) -> dict[str, Any]:
     """Derive calls by the rules of the settings, else those in force, and return what changed."""
     derivation = derive_calls(state, history, choose_rules(state, settings))
-    counts = derivation.counts._asdict()
-    del counts["is_mirror_old"]
-    return {**counts, "unplaced_tokens": len(derivation.unplaced)}
+    return {**derivation.counts._asdict(), "unplaced_tokens": len(derivation.unplaced)}
 
 
 def changed_months(

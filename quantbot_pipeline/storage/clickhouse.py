@@ -316,18 +316,24 @@ class ClickHouseStore(CandleImports, CandleResampling, CandleContents):
         for name in ("events/delete_events", "aggregates/delete_aggregates"):
             self._connection.command(load_sql("clickhouse", name), name=name, parameters={"run_ids": sorted(run_ids)})
 
-    def publish(self, runs: pa.Table, calls: pa.Table) -> None:
+    def publish(self, runs: pa.Table | None, calls: pa.Table) -> None:
         """Mirror completed runs and calls, so that views in ClickHouse know what may be shown.
 
         Calls go first: a run that is shown then finds its calls.
+
+        Args:
+            runs: Rows of `PUBLISHED_RUN_SCHEMA`; None leaves the mirror of runs as it is.
+            calls: Rows of `PUBLISHED_CALL_SCHEMA`.
 
         Raises:
             DataError: a column is missing or of another type, or a time is outside 1970 to 2106.
         """
         call_rows = _conform(calls, PUBLISHED_CALL_SCHEMA, "publish", times=("signal_timestamp",))
-        run_rows = _conform(runs, PUBLISHED_RUN_SCHEMA, "publish", times=("window_start", "window_end", "completed_at"))
+        times = ("window_start", "window_end", "completed_at")
+        run_rows = None if runs is None else _conform(runs, PUBLISHED_RUN_SCHEMA, "publish", times=times)
         self._connection.insert_table("published_calls", call_rows)
-        self._connection.insert_table("published_runs", run_rows)
+        if run_rows is not None:
+            self._connection.insert_table("published_runs", run_rows)
 
     # --- learning -----------------------------------------------------------------------------------
     def insert_features(self, features: pa.Table) -> None:

@@ -92,12 +92,10 @@ def derive_calls(
         active=total["active"],
         inactive=total["inactive"],
         runs_retired=retired,
-        is_mirror_old=bool(found["changed"] or retired),
     )
     if new or touched or load_call_rules(transaction) != rules:
-        changes = {name: value for name, value in counts._asdict().items() if name != "is_mirror_old"}
         transaction.execute(
-            "calls/insert_derivation", rules_json=to_json_text(rules), counts_json=to_json_text(changes)
+            "calls/insert_derivation", rules_json=to_json_text(rules), counts_json=to_json_text(counts._asdict())
         )
     return counts
 

@@ -429,8 +429,8 @@ class HistoryStore(Protocol):
         """Remove events and aggregates of runs that no reader may see."""
         ...
 
-    def publish(self, runs: pa.Table, calls: pa.Table) -> None:
-        """Mirror completed runs and calls, so that views in ClickHouse know what may be shown."""
+    def publish(self, runs: pa.Table | None, calls: pa.Table) -> None:
+        """Mirror completed runs and calls, so that views in ClickHouse know what may be shown; None leaves runs."""
         ...
 
     def insert_features(self, features: pa.Table) -> None:

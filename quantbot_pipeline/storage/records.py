@@ -144,7 +144,6 @@ class DerivationCounts(NamedTuple):
         active: Calls in force now.
         inactive: Alerts of which the rules make no call.
         runs_retired: Current runs that have no call left in their window.
-        is_mirror_old: Whether anything changed that ClickHouse's mirror of calls or runs shows.
     """
 
     new: int
@@ -154,7 +153,6 @@ class DerivationCounts(NamedTuple):
     active: int
     inactive: int
     runs_retired: int
-    is_mirror_old: bool
 
 
 @dataclass(frozen=True, slots=True)

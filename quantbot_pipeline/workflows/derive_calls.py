@@ -94,7 +94,7 @@ def _known_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def derive_calls(state: StateStore, history: HistoryStore, rules: CallRules | None = None) -> Derivation:
     """Make the stored calls what the rules say of the stored alerts; again changes nothing.
 
-    Where stored calls changed, ClickHouse's mirror of calls and runs is written anew.
+    ClickHouse's mirror of calls is written anew, and that of runs where some were retired.
 
     Args:
         state: Where alerts and calls are.
@@ -109,8 +109,9 @@ def derive_calls(state: StateStore, history: HistoryStore, rules: CallRules | No
     found = {place.token for place in placed.values() if place.reason is None}
     token_ids = state.upsert_tokens(dict.fromkeys(sorted(found)))
     counts = state.derive_calls(rules.as_document(), _derivation(rules, placed, token_ids))
-    if counts.is_mirror_old:
-        history.publish(state.load_published_runs(), state.load_published_calls())
+    # Whatever the counts: prices and symbols that alerts now say are no part of calls, and a derivation that could not
+    # mirror what it changed is not told from one that changed nothing.
+    history.publish(state.load_published_runs() if counts.runs_retired else None, state.load_published_calls())
     unplaced = tuple(
         UnplacedToken(token.address, open_addresses[token.address], place.reason)
         for token, place in placed.items()

@@ -387,6 +387,16 @@ def test_a_later_edit_tells_an_alert_no_figures_but_its_chain(scene: Scene) -> N
     assert scene.ask_state("select t.chain from alerts a join tokens t on t.id = a.token_id") == [("base",)]
 
 
+def test_deriving_mirrors_new_calls_and_what_alerts_say_anew(scene: Scene) -> None:
+    """Neither is a change of a stored call; ClickHouse had both only after the next simulation."""
+    said(scene, 1, 10, alert_price=None)
+    derive(scene)
+    assert scene.ask_history("select alert_price from published_calls final") == [(None,)]
+    said(scene, 1, 10, alert_price=2.0)
+    derive(scene)
+    assert scene.ask_history("select alert_price from published_calls final") == [(2.0,)]
+
+
 def test_a_filled_alert_reaches_the_mirror(scene: Scene) -> None:
     said(scene, 1, 10, alert_price=None)
     derive(scene)
