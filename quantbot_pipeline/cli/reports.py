@@ -1,6 +1,6 @@
 """`quantbot report`."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_warning, waiting
 from quantbot_pipeline.cli.help_text import flowing
-from quantbot_pipeline.cli.result_lists import warn_of_views
+from quantbot_pipeline.cli.result_lists import Since, since_seconds, warn_of_views
 from quantbot_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         run: list[int] = typer.Option([], "--run", help="Make the page of this run; may be repeated.", metavar="ID"),
         strategy: str = typer.Option("", "--strategy", help="Only this strategy, all of its versions.", metavar="NAME"),
         caller: str = typer.Option("", "--caller", help="Only this caller's calls.", metavar="SOURCE/HANDLE"),
-        since: str = typer.Option("", "--since", help="Only calls made from this UTC day on.", metavar="YYYY-MM-DD"),
+        since: Since = "",
         out: Path | None = typer.Option(None, "--out", help="Folder to write to.", metavar="DIR"),
         as_json: bool = typer.Option(False, "--json", help="Print paths and counts of pages as JSON."),
     ) -> None:
@@ -96,13 +96,9 @@ def _narrowing(run_ids: list[int], strategy: str, caller: str, since: str) -> "N
         raise ConfigError(
             f"--caller '{caller}' names no caller; allowed is SOURCE/HANDLE, as 'quantbot callers list' shows them"
         )
-    try:
-        day = date.fromisoformat(since) if since else None
-    except ValueError as error:
-        raise ConfigError(f"--since '{since}' is no day; allowed is YYYY-MM-DD, such as 2025-03-01") from error
     return Narrowing(
         strategy=strategy,
         caller=(source, handle) if caller else None,
-        since=None if day is None else datetime(day.year, day.month, day.day, tzinfo=UTC),
+        since=datetime.fromtimestamp(since_seconds(since), UTC) if since else None,
         run_ids=tuple(dict.fromkeys(run_ids)),
     )

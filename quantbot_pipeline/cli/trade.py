@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             _write(content, out)
         if as_json:
-            from quantbot_pipeline.report.trade_chart import trade_document
+            from quantbot_pipeline.report.trade_document import trade_document
 
             print_json(trade_document(content) | ({} if out is None else {"file": str(out)}))
         elif out is not None:
@@ -129,7 +129,7 @@ def _write_by_suffix(content: "TradeContent", path: Path) -> None:
         return
     import json
 
-    from quantbot_pipeline.report.trade_chart import trade_document
+    from quantbot_pipeline.report.trade_document import trade_document
 
     write_page(json.dumps(trade_document(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
 
@@ -144,8 +144,8 @@ def _open(path: Path) -> None:
 def _print_trade(content: "TradeContent") -> None:
     from rich.text import Text
 
-    from quantbot_pipeline.report.trade_chart import plan_drawing
     from quantbot_pipeline.report.trade_content import event_rows
+    from quantbot_pipeline.report.trade_drawing import plan_drawing
     from quantbot_pipeline.report.trade_words import caveats, describe_trade, result_text, strategy_name, token_name
 
     style = "bold" if not content.has_bought else "bold green" if content.pnl > 0 else "bold red"

@@ -38,13 +38,32 @@ QUARANTINE_REASONS = 15
 _BASELINE_PREFIX = "baseline_"
 
 
-def collect_report(state: StateStore, history: HistoryStore, *, generated_at: datetime) -> ReportContent:
+FROM_THE_FIRST_S = -(2**40)
+"""A time before every call, seconds since the epoch."""
+
+EVERY_CALL: Mapping[str, str | int] = {
+    "strategy": "",
+    "caller_source": "",
+    "caller_handle": "",
+    "since_s": FROM_THE_FIRST_S,
+}
+"""Parameters of queries that are narrowed to nothing."""
+
+
+def collect_report(
+    state: StateStore,
+    history: HistoryStore,
+    *,
+    generated_at: datetime,
+    narrowed: Mapping[str, str | int] = EVERY_CALL,
+) -> ReportContent:
     """Return what the stores say now; the views must have been applied.
 
     Args:
         state: Postgres.
         history: ClickHouse.
         generated_at: The time that the page carries, tz-aware UTC.
+        narrowed: Which calls the trade that is drawn is chosen from; all else is of everything.
 
     Raises:
         StorageError: a query fails, a view that is not there for one.
@@ -58,7 +77,7 @@ def collect_report(state: StateStore, history: HistoryStore, *, generated_at: da
         window=_window(state_counts, history_counts),
         strategies=strategies,
         equity=_equity(rows_of(history, "report/load_daily_pnl"), strategies),
-        example=_example(state, history),
+        example=_example(state, history, narrowed),
         search=collect_search(state),
         models=tuple(_model(row) for row in rows_of(state, "report/list_models", model_limit=MODELS)),
         quarantine=tuple(
@@ -164,8 +183,8 @@ def _drawn_positions(count: int) -> list[int]:
     return [round(k * (count - 1) / (EQUITY_POINTS - 1)) for k in range(EQUITY_POINTS)]
 
 
-def _example(state: StateStore, history: HistoryStore) -> TradeContent | None:
-    chosen = rows_of(history, "report/choose_trade")
+def _example(state: StateStore, history: HistoryStore, narrowed: Mapping[str, str | int]) -> TradeContent | None:
+    chosen = rows_of(history, "report/choose_trade", **narrowed)
     keys = [TradeKey(int(row["simulation_run_id"]), row["call_id"]) for row in chosen]
     return next(iter(collect_trades(state, history, keys)), None)
 

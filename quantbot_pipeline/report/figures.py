@@ -4,15 +4,16 @@ Plotly reads a small HTML in names and hover texts; every text that comes from o
 """
 
 import html
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from quantbot_pipeline.report.content import CoverageMap, EquityCurve, Standing
-from quantbot_pipeline.report.site_content import CallerMonth
+from quantbot_pipeline.report.site_content import CallerMonth, TokenPrices, TradeLine
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow: these
 # are readable on white and on black.
@@ -184,6 +185,90 @@ def months_figure(months: Sequence[CallerMonth]) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
 
 
+def price_figure(prices: TokenPrices, trades: Sequence[TradeLine]) -> dict[str, Any]:
+    """Return a token's price over all of its time, with a mark at each call: won or lost in the mean of its trades.
+
+    Args:
+        prices: The prices; at least one.
+        trades: What became of calls on the token, under any number of strategies.
+    """
+    by_call: dict[int, list[TradeLine]] = defaultdict(list)
+    for trade in trades:
+        by_call[trade.call_id].append(trade)
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines" if len(prices.at) > 1 else "markers",
+            "name": "price",
+            "x": [_naive(at) for at in prices.at],
+            "y": list(prices.close),
+            "line": {"width": 1.5, "color": CURVE_COLOURS[0]},
+            "hovertemplate": "%{x|%Y-%m-%d %H:%M}: %{y:.6~g}<extra></extra>",
+        }
+    ]
+    for name, colour, symbol in _CALL_MARKS:
+        calls = [of_call for of_call in by_call.values() if _outcome(of_call) == name]
+        if calls:
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": f"calls, {name}",
+                    "x": [_naive(of_call[0].signal_at) for of_call in calls],
+                    "y": [_price_at(prices, of_call[0].signal_at) for of_call in calls],
+                    "text": [html.escape(_call_words(of_call)) for of_call in calls],
+                    "marker": {"color": colour, "symbol": symbol, "size": 10},
+                    "hovertemplate": "%{text}<extra></extra>",
+                }
+            )
+    layout = {
+        "hovermode": "closest",
+        "showlegend": True,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "margin": {"l": 64, "r": 12, "t": 8, "b": 36},
+        "xaxis": {"type": "date"},
+        "yaxis": {"type": "log" if min(prices.close) > 0 else "linear", "tickformat": "~g", "nticks": 8},
+    }
+    return {"data": traces, "layout": layout}
+
+
+_CALL_MARKS = (
+    ("won", _GAIN_COLOUR, "triangle-up"),
+    ("lost", _LOSS_COLOUR, "triangle-down"),
+    ("skipped", "#888888", "circle-open"),
+)
+
+
+def _outcome(of_call: Sequence[TradeLine]) -> str:
+    mean = _mean_result(of_call)
+    if mean is None:
+        return "skipped"
+    return "won" if mean > 0 else "lost"
+
+
+def _mean_result(of_call: Sequence[TradeLine]) -> float | None:
+    results = [trade.pnl for trade in of_call if trade.pnl is not None]
+    return sum(results) / len(results) if results else None
+
+
+def _call_words(of_call: Sequence[TradeLine]) -> str:
+    first, mean = of_call[0], _mean_result(of_call)
+    bought = sum(trade.pnl is not None for trade in of_call)
+    trades = "one trade" if bought == 1 else f"{bought} trades"
+    result = "nothing was bought" if mean is None else f"{mean:+.1%} in the mean of {trades}"
+    return f"{first.signal_at:%Y-%m-%d %H:%M} call {first.call_id} by {first.caller[1] or 'a caller'}: {result}"
+
+
+def _price_at(prices: TokenPrices, at: datetime) -> float:
+    """Return the last price before a time, the first one for a time before all."""
+    return prices.close[max(bisect_right(prices.at, at) - 1, 0)]
+
+
+def _naive(at: datetime) -> str:
+    # Plotly takes times as they are written; all of them are UTC.
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
 def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
     """Return the mean pnl of callers under strategy versions as a heat map, a row per caller, the best-ranked on top.
 
@@ -224,11 +309,13 @@ def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
         "height": matrix_height(standings),
         "margin": {"l": 12, "r": 12, "t": 8, "b": 12},
         "xaxis": {
+            "type": "category",
             "automargin": True,
             "tickvals": trace["x"],
             "ticktext": [html.escape(_shortened(f"{name} v{version}")) for name, version in strategies],
         },
         "yaxis": {
+            "type": "category",
             "autorange": "reversed",
             "tickvals": trace["y"],
             "ticktext": [html.escape(_shortened(handle)) for _, handle in callers],

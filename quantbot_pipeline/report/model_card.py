@@ -13,6 +13,7 @@ from typing import Any
 
 from quantbot_pipeline.report.figures import CURVE_COLOURS
 from quantbot_pipeline.report.page import render_page
+from quantbot_pipeline.report.site_paths import SECTIONS
 from quantbot_pipeline.storage.records import ModelRow
 
 CARD_FOLDER = "models"
@@ -55,12 +56,13 @@ def card_path_of(name: str, version: str) -> PurePosixPath:
     return PurePosixPath(CARD_FOLDER) / re.sub(r"[^A-Za-z0-9._-]", "_", f"{name}-{version}.html", flags=re.ASCII)
 
 
-def render_model_card(row: ModelRow, drift: Mapping[str, Any] | None = None) -> str:
+def render_model_card(row: ModelRow, drift: Mapping[str, Any] | None = None, *, is_beside_report: bool = False) -> str:
     """Return the card as one HTML file that needs nothing else; equal rows and drift give equal text.
 
     Args:
         row: The model.
         drift: Document of what was last found of its drift (`workflows.model_drift`).
+        is_beside_report: Whether the card leads to the pages of the report.
     """
     metrics = row.metrics
     walk = metrics.get("out_of_fold") or {}
@@ -84,6 +86,7 @@ def render_model_card(row: ModelRow, drift: Mapping[str, Any] | None = None) -> 
         "model_card.html.j2",
         figures,
         model=row,
+        sections=SECTIONS if is_beside_report else (),
         # Rows of earlier versions say less.
         metrics=defaultdict(lambda: None, metrics),
         walk=defaultdict(lambda: None, walk),

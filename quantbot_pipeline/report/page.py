@@ -117,7 +117,7 @@ def page_environment() -> Environment:
         direction=_direction,
         multiple=_multiple,
         instant=_instant,
-        span=_span,
+        span=format_span,
         short=shortened,
         quality_class=_quality_class,
         **SEARCH_FILTERS,
@@ -229,7 +229,7 @@ def _instant(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _span(minutes: float) -> str:
+def format_span(minutes: float) -> str:
     """Return a length of time in the unit in which it is a small number."""
     for size, unit in ((1440, "d"), (60, "h")):
         if minutes >= 2 * size:

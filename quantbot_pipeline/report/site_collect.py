@@ -4,34 +4,43 @@ What grows with the data is bounded here, and the content says how many there ar
 """
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.report.collect import collect_report, finite, moment, standing_of
+from quantbot_pipeline.report.collect import FROM_THE_FIRST_S, collect_report, moment, standing_of
 from quantbot_pipeline.report.content import Standing
 from quantbot_pipeline.report.search_collect import collect_search
 from quantbot_pipeline.report.search_content import SearchContent
 from quantbot_pipeline.report.site_content import (
-    CallerMonth,
     CallerName,
-    ExitLine,
     FailureLine,
-    GapLine,
     HealthLine,
     Narrowing,
     QualityCount,
     RunDetail,
     RunLine,
-    SearchLine,
     SiteContent,
     StrategyDocument,
     StrategyName,
-    TokenLine,
-    TradeLine,
+    TokenName,
+    TokenPrices,
     TradeList,
+)
+from quantbot_pipeline.report.site_rows import (
+    caller_month,
+    caller_of,
+    exit_line,
+    gap_line,
+    run_line,
+    search_line,
+    strategy_of,
+    token_line,
+    token_of,
+    trade_line,
 )
 from quantbot_pipeline.report.stored_rows import rows_of
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -39,11 +48,22 @@ from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 LISTED_ROWS = 2_000
 """Rows of a table at most: a browser sorts and filters them at once."""
 
+STRATEGY_RUNS = 200
+"""Runs on the page of a strategy version at most."""
+
+TOKEN_RUNS = 100
+"""Runs on the page of a token at most."""
+
+PAGE_TRADES = 500
+"""Trades on the page of a caller or token at most."""
+
+STRATEGY_PAGES = 60
 CALLER_PAGES = 60
 RUN_PAGES = 60
 SEARCH_PAGES = 12
-CALLER_TRADES = 500
+TOKEN_PAGES = 60
 
+_PRICE_POINTS = 400
 _FAILURE_REASONS = 50
 _GAP_ROWS = 500
 
@@ -71,42 +91,74 @@ def collect_site(
         StorageError: a query fails.
     """
     narrowing = narrowing or Narrowing()
-    overview = collect_report(state, history, generated_at=generated_at)
+    narrowed = _parameters(narrowing)
+    overview = collect_report(state, history, generated_at=generated_at, narrowed=narrowed)
     strategies = tuple(row for row in overview.strategies if narrowing.strategy in ("", row.strategy))
     _check_strategy(narrowing, overview.strategies)
-    callers = _callers(history, narrowing, strategies)
-    caller_names = _best_callers(callers)
-    wanted = (narrowing.caller,) if narrowing.caller else caller_names[:CALLER_PAGES]
-    trades_since = {"strategy": narrowing.strategy, "since_s": _seconds(narrowing.since)}
-    asked = {"caller_sources": [name[0] for name in wanted], "caller_handles": [name[1] for name in wanted]}
-    runs, run_total = _runs(state, history, narrowing)
-    token_rows = rows_of(history, "report/list_tokens", strategy=narrowing.strategy, row_limit=LISTED_ROWS)
+    caller_rows = _callers(history, narrowing, strategies)
+    callers = tuple(standing_of(row, "caller_rank") for row in caller_rows)
+    caller_pages = (narrowing.caller,) if narrowing.caller else _best_callers(callers)[:CALLER_PAGES]
+    of_callers = {
+        "strategy": narrowed["strategy"],
+        "since_s": narrowed["since_s"],
+        "caller_sources": [source for source, _ in caller_pages],
+        "caller_handles": [handle for _, handle in caller_pages],
+    }
+    token_rows = rows_of(
+        history,
+        "report/list_tokens",
+        strategy=narrowing.strategy,
+        row_limit=LISTED_ROWS,
+        token_limit=TOKEN_PAGES,
+    )
+    most_hangs_on = dict.fromkeys(token_of(row) for row in token_rows if row["token_place"] <= TOKEN_PAGES)
+    of_tokens = {
+        "chains": [chain for chain, _ in most_hangs_on],
+        "token_addresses": [address for _, address in most_hangs_on],
+    }
+    token_trades = _trade_lists(
+        rows_of(history, "report/list_token_trades", **narrowed, **of_tokens, trade_limit=PAGE_TRADES), token_of
+    )
+    run_rows = _runs(state, history, narrowing, of_tokens)
+    runs = tuple(run_line(row) for row in run_rows)
     gap_rows = rows_of(history, "report/list_gaps", row_limit=_GAP_ROWS)
     search_rows = rows_of(state, "report/list_searches", job_limit=LISTED_ROWS)
     return SiteContent(
         overview=overview,
         narrowing=narrowing,
         callers=callers,
-        caller_pages=wanted,
-        caller_total=len(caller_names),
-        caller_months=_grouped(
-            rows_of(history, "report/list_caller_months", **trades_since, **asked), _caller_of, _caller_month
-        ),
+        caller_pages=caller_pages,
+        caller_total=caller_rows[0]["caller_count"] if caller_rows else 0,
+        version_callers={strategy_of(row): row["version_caller_count"] for row in caller_rows},
+        caller_months=_grouped(rows_of(history, "report/list_caller_months", **of_callers), caller_of, caller_month),
         caller_trades=_trade_lists(
-            rows_of(history, "report/list_caller_trades", **trades_since, **asked, trade_limit=CALLER_TRADES),
-            _caller_of,
+            rows_of(history, "report/list_caller_trades", **of_callers, trade_limit=PAGE_TRADES), caller_of
         ),
         strategy_trades=_trade_lists(
-            rows_of(history, "report/list_strategy_trades", **trades_since, trade_limit=LISTED_ROWS), _strategy_of
+            rows_of(
+                history,
+                "report/list_strategy_trades",
+                **narrowed,
+                strategy_names=[row.strategy for row in strategies[:STRATEGY_PAGES]],
+                strategy_versions=[row.version for row in strategies[:STRATEGY_PAGES]],
+                trade_limit=LISTED_ROWS,
+            ),
+            strategy_of,
         ),
-        strategy_documents=_documents(state, strategies),
-        exits=_grouped(rows_of(history, "report/list_exits"), _strategy_of, _exit_line),
+        strategy_documents=_documents(state, strategies[:STRATEGY_PAGES]),
+        exits=_grouped(rows_of(history, "report/list_exits"), strategy_of, exit_line),
         runs=runs,
-        run_total=run_total,
+        run_total=run_rows[0]["run_count"] if run_rows else 0,
+        version_runs={strategy_of(row): row["version_run_count"] for row in run_rows},
+        token_runs={token_of(row): row["token_run_count"] for row in run_rows},
         run_pages=_run_pages(runs, narrowing),
-        tokens=tuple(_token_line(row) for row in token_rows),
+        tokens=tuple(token_line(row) for row in token_rows),
         token_total=token_rows[0]["row_count"] if token_rows else 0,
-        searches=tuple(_search_line(row) for row in search_rows),
+        token_pages=tuple(name for name in most_hangs_on if name in token_trades),
+        token_count=token_rows[0]["token_count"] if token_rows else 0,
+        token_trades=token_trades,
+        token_prices=_token_prices(rows_of(history, "report/load_token_prices", **of_tokens, cell_limit=_PRICE_POINTS)),
+        searches=tuple(search_line(row) for row in search_rows),
         search_total=search_rows[0]["job_count"] if search_rows else 0,
         search_pages=_searches(state, [row["job_id"] for row in search_rows[:SEARCH_PAGES]]),
         qualities=tuple(
@@ -140,7 +192,7 @@ def collect_site(
             )
             for row in rows_of(state, "report/list_health")
         ),
-        gaps=tuple(_gap_line(row) for row in gap_rows),
+        gaps=tuple(gap_line(row) for row in gap_rows),
         gap_total=gap_rows[0]["row_count"] if gap_rows else 0,
     )
 
@@ -165,9 +217,16 @@ def collect_run_details(state: StateStore, run_ids: Sequence[int]) -> dict[int, 
     }
 
 
-def _seconds(since: datetime | None) -> int:
-    # Before every call that there is.
-    return -(2**40) if since is None else int(since.timestamp())
+def _parameters(narrowing: Narrowing) -> dict[str, str | int]:
+    """Return what queries are asked with that are narrowed."""
+    source, handle = narrowing.caller or ("", "")
+    since = narrowing.since
+    return {
+        "strategy": narrowing.strategy,
+        "caller_source": source,
+        "caller_handle": handle,
+        "since_s": FROM_THE_FIRST_S if since is None else int(since.timestamp()),
+    }
 
 
 def _check_strategy(narrowing: Narrowing, strategies: Sequence[Standing]) -> None:
@@ -176,34 +235,31 @@ def _check_strategy(narrowing: Narrowing, strategies: Sequence[Standing]) -> Non
         known = ", ".join(names[:10]) or "none"
         raise DataError(
             f"strategy '{narrowing.strategy}' has no completed, current backtest to report on; strategies that have: "
-            f"{known}; simulate it with 'quantbot backfill --strategy {narrowing.strategy}'"
+            f"{known}; simulate it with 'quantbot backfill --strategy {shlex.quote(narrowing.strategy)}'"
         )
 
 
-def _callers(history: HistoryStore, narrowing: Narrowing, strategies: Sequence[Standing]) -> tuple[Standing, ...]:
-    sources, handles = ([narrowing.caller[0]], [narrowing.caller[1]]) if narrowing.caller else ([], [])
+def _callers(history: HistoryStore, narrowing: Narrowing, strategies: Sequence[Standing]) -> list[Mapping[str, Any]]:
+    """Return rows of the caller leaderboard, by the rank of the strategy version and then the caller's."""
+    source, handle = narrowing.caller or ("", "")
     found = rows_of(
         history,
         "report/list_callers",
+        strategy=narrowing.strategy,
+        caller_source=source,
+        caller_handle=handle,
         # The same number for each strategy version, so that none is left out.
         caller_limit=max(LISTED_ROWS // max(len(strategies), 1), 25),
-        caller_sources=sources,
-        caller_handles=handles,
     )
-    order = {(row.strategy, row.version): row.rank for row in strategies}
-    standings = [
-        standing_of(row, "caller_rank")
-        for row in found
-        if _strategy_of(row) in order and narrowing.caller in (None, _caller_of(row))
-    ]
-    if narrowing.caller and not standings:
+    if narrowing.caller and not found:
         raise DataError(
-            f"caller '{'/'.join(narrowing.caller)}' has no call in a completed, current backtest"
+            f"caller '{source}/{handle}' has no call in a completed, current backtest"
             f"{f' of strategy {narrowing.strategy}' if narrowing.strategy else ''}; "
             "'quantbot callers list' shows source and handle of all callers"
         )
-    standings.sort(key=lambda row: (order[row.strategy, row.version], row.rank))
-    return tuple(standings)
+    order = {(row.strategy, row.version): row.rank for row in strategies}
+    known = (row for row in found if strategy_of(row) in order)
+    return sorted(known, key=lambda row: (order[strategy_of(row)], row["caller_rank"]))
 
 
 def _best_callers(standings: Iterable[Standing]) -> tuple[CallerName, ...]:
@@ -216,20 +272,25 @@ def _best_callers(standings: Iterable[Standing]) -> tuple[CallerName, ...]:
     return tuple(sorted(best, key=lambda name: (best[name], name)))
 
 
-def _runs(state: StateStore, history: HistoryStore, narrowing: Narrowing) -> tuple[tuple[RunLine, ...], int]:
+def _runs(
+    state: StateStore, history: HistoryStore, narrowing: Narrowing, of_tokens: Mapping[str, list[str]]
+) -> list[dict[str, Any]]:
     found = rows_of(
         history,
         "report/list_runs",
-        strategy=narrowing.strategy,
-        since_s=_seconds(narrowing.since),
+        **_parameters(narrowing),
+        **of_tokens,
         run_limit=LISTED_ROWS,
+        version_limit=STRATEGY_RUNS,
+        token_limit=TOKEN_RUNS,
+        latest_limit=RUN_PAGES,
         run_ids=list(narrowing.run_ids),
     )
     listed = {row["simulation_run_id"] for row in found}
     missing = [run_id for run_id in narrowing.run_ids if run_id not in listed]
     if missing:
         raise DataError(_why_not_shown(state, missing[0], narrowing))
-    return tuple(_run_line(row) for row in found), found[0]["run_count"] if found else 0
+    return found
 
 
 def _why_not_shown(state: StateStore, run_id: int, narrowing: Narrowing) -> str:
@@ -249,7 +310,7 @@ def _why_not_shown(state: StateStore, run_id: int, narrowing: Narrowing) -> str:
         return f"run {run_id} is of type {run['run_type']}; a report has pages of backtests alone"
     return (
         f"run {run_id} of strategy {run['strategy_name']} is not among {narrowing.words() or 'the published runs'}; "
-        "leave out --strategy and --since, or build the views with 'quantbot views build'"
+        "leave out --strategy, --caller and --since, or build the views with 'quantbot views build'"
     )
 
 
@@ -280,14 +341,6 @@ def _searches(state: StateStore, job_ids: Iterable[int]) -> tuple[SearchContent,
     return tuple(search for search in found if search is not None)
 
 
-def _strategy_of(row: Mapping[str, Any]) -> StrategyName:
-    return row["strategy_name"], row["strategy_version"]
-
-
-def _caller_of(row: Mapping[str, Any]) -> CallerName:
-    return row["caller_source"], row["caller_handle"]
-
-
 def _run_of(row: Mapping[str, Any]) -> int:
     run_id: int = row["run_id"]
     return run_id
@@ -306,128 +359,15 @@ def _grouped(
 
 def _trade_lists(rows: Sequence[Mapping[str, Any]], key: Callable[[Mapping[str, Any]], _Key]) -> dict[_Key, TradeList]:
     totals = {key(row): int(row["trade_total"]) for row in rows}
-    return {name: TradeList(trades, totals[name]) for name, trades in _grouped(rows, key, _trade_line).items()}
+    return {name: TradeList(trades, totals[name]) for name, trades in _grouped(rows, key, trade_line).items()}
 
 
-def _trade_line(row: Mapping[str, Any]) -> TradeLine:
-    return TradeLine(
-        strategy=row["strategy_name"],
-        version=row["strategy_version"],
-        run_id=row["run_id"],
-        call_id=row["call_id"],
-        caller=_caller_of(row),
-        chain=row["chain"],
-        token_address=row["token_address"],
-        symbol=row["symbol"] or "",
-        signal_at=moment(row["signal_s"]),
-        entered_at=None if row["entered_s"] is None else moment(row["entered_s"]),
-        holding_minutes=row["holding_minutes"],
-        exit_event=row["exit_event"] or "",
-        end_reason=row["end_reason"] or "",
-        pnl=None if row["outcome"] == "skipped" else row["pnl"],
-        action_count=row["buy_count"] + row["sell_count"] + row["target_count"] + row["reentry_count"],
-        data_quality=row["data_quality"],
-    )
-
-
-def _run_line(row: Mapping[str, Any]) -> RunLine:
-    return RunLine(
-        rank=row["run_rank"],
-        run_id=row["simulation_run_id"],
-        strategy=row["strategy_name"],
-        version=row["strategy_version"],
-        engine_version=row["engine_version"],
-        chain=row["chain"],
-        token_address=row["token_address"],
-        window_start=moment(row["window_start_s"]),
-        window_end=moment(row["window_end_s"]),
-        completed_at=moment(row["completed_s"]),
-        trade_count=row["trade_count"],
-        win_rate=finite(row["win_rate"]),
-        mean_pnl=finite(row["mean_pnl"]),
-        total_pnl=row["total_pnl"],
-        max_drawdown=finite(row["max_drawdown"]),
-        sharpe_ratio=finite(row["sharpe_ratio"]),
-        is_small_sample=bool(row["is_small_sample"]),
-        data_quality=row["data_quality"],
-    )
-
-
-def _caller_month(row: Mapping[str, Any]) -> CallerMonth:
-    return CallerMonth(
-        strategy=row["strategy_name"],
-        version=row["strategy_version"],
-        month=row["month_name"],
-        trade_count=row["trade_count"],
-        skipped_count=row["skipped_count"],
-        win_rate=finite(row["win_rate"]),
-        mean_pnl=finite(row["mean_pnl"]),
-        mean_pnl_lower=finite(row["mean_pnl_lower"]),
-        total_pnl=row["total_pnl"],
-        is_small_sample=bool(row["is_small_sample"]),
-    )
-
-
-def _exit_line(row: Mapping[str, Any]) -> ExitLine:
-    return ExitLine(
-        outcome=row["outcome"],
-        exit_event=row["exit_event"],
-        exit_reason=row["exit_reason"],
-        call_count=row["call_count"],
-        share_of_calls=row["share_of_calls"],
-        win_rate=finite(row["win_rate"]),
-        mean_pnl=finite(row["mean_pnl"]),
-        median_pnl=finite(row["median_pnl"]),
-        total_pnl=row["total_pnl"],
-        mean_holding_minutes=finite(row["mean_holding_minutes"]),
-    )
-
-
-def _token_line(row: Mapping[str, Any]) -> TokenLine:
-    return TokenLine(
-        rank=row["token_rank"],
-        strategy=row["strategy_name"],
-        version=row["strategy_version"],
-        chain=row["chain"],
-        token_address=row["token_address"],
-        symbol=row["symbol"] or "",
-        trade_count=row["trade_count"],
-        skipped_count=row["skipped_count"],
-        caller_count=row["caller_count"],
-        win_rate=finite(row["win_rate"]),
-        mean_pnl=finite(row["mean_pnl"]),
-        median_pnl=finite(row["median_pnl"]),
-        total_pnl=row["total_pnl"],
-    )
-
-
-def _gap_line(row: Mapping[str, Any]) -> GapLine:
-    return GapLine(
-        chain=row["chain"],
-        token_address=row["token_address"],
-        month=row["month_name"],
-        interval=row["interval_name"],
-        candle_count=row["candle_count"],
-        missing_count=row["missing_count"],
-        coverage=row["coverage"],
-        gap_count=row["gap_count"],
-        longest_gap_minutes=row["longest_gap_candles"] * row["interval_seconds"] / 60,
-        silent_hours=row["silent_hours"],
-        distorted_count=row["distorted_count"],
-    )
-
-
-def _search_line(row: Mapping[str, Any]) -> SearchLine:
-    counts = json.loads(row["counts_json"]) if row["counts_json"] else {}
-    verdict = json.loads(row["verdict_json"]) if row["verdict_json"] else {}
-    return SearchLine(
-        job_id=row["job_id"],
-        name=row["name"],
-        status=row["status"],
-        template=row["template"],
-        objective=row["objective"],
-        answer=str(verdict.get("answer") or ""),
-        trial_count=sum(counts.values()) or row["stored_count"],
-        created_at=row["created_at"].astimezone(UTC),
-        completed_at=None if row["completed_at"] is None else row["completed_at"].astimezone(UTC),
-    )
+def _token_prices(rows: Iterable[Mapping[str, Any]]) -> dict[TokenName, TokenPrices]:
+    prices = {}
+    for name, points in _grouped(rows, token_of, lambda row: row).items():
+        prices[name] = TokenPrices(
+            at=tuple(moment(row["cell_s"]) for row in points),
+            close=tuple(row["close"] for row in points),
+            stretch_minutes=points[0]["cell_seconds"] / 60,
+        )
+    return prices

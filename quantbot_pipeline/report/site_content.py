@@ -19,6 +19,9 @@ CallerName = tuple[str, str]
 StrategyName = tuple[str, str]
 """Name and version."""
 
+TokenName = tuple[str, str]
+"""Chain and address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
@@ -26,7 +29,7 @@ class Narrowing:
 
     Attributes:
         strategy: Name of a strategy; all of its versions.
-        caller: Source and handle.
+        caller: Source and handle; runs that looked at one of the caller's calls.
         since: Calls made from then on, in UTC; runs whose window ends after it.
         run_ids: Runs that get a page, however many others there are. Narrows nothing else.
     """
@@ -198,6 +201,21 @@ class TokenLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPrices:
+    """Closing prices of a token over all of its time.
+
+    Attributes:
+        at: When each stretch of time begins.
+        close: Last closing price of each, in quote currency.
+        stretch_minutes: Length of a stretch, in which there may be many candles.
+    """
+
+    at: tuple[datetime, ...]
+    close: tuple[float, ...]
+    stretch_minutes: float
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyDocument:
     """A stored strategy version as its author wrote it."""
 
@@ -288,16 +306,25 @@ class SiteContent:
         callers: Standings of callers under strategy versions, by strategy version.
         caller_pages: Callers that have a page of their own, best first.
         caller_total: All callers in the leaderboards.
-        runs: Runs that are listed, best first.
-        run_total: All current runs.
-        run_pages: Runs that have a page of their own.
+        version_callers: How many callers each strategy version has in all.
         caller_months: Results by month of callers that have a page.
         caller_trades: Their trades.
         strategy_trades: Trades by strategy version.
         strategy_documents: Strategy versions as their authors wrote them.
         exits: How trades ended, by strategy version.
-        tokens: Results by token, those with most trades first.
+        runs: Best first: the best of all, of each strategy version and of tokens that have a page, and the latest.
+        run_total: All current runs.
+        version_runs: How many current runs each strategy version has in all.
+        token_runs: How many each token that has a page has in all.
+        run_pages: Runs that have a page of their own.
+        tokens: Results by token, those first that brought or cost most.
+        token_total: All such rows.
+        token_pages: Tokens that have a page of their own, those first that brought or cost most.
+        token_count: All tokens with a result.
+        token_trades: Trades of tokens that have a page.
+        token_prices: Their prices.
         searches: Searches that are listed, newest first.
+        search_total: All searches.
         search_pages: The searches that have a page.
         qualities: Current runs by what their candles were like.
         failures: Why runs, searches and backfills failed.
@@ -311,6 +338,7 @@ class SiteContent:
     callers: tuple[Standing, ...] = ()
     caller_pages: tuple[CallerName, ...] = ()
     caller_total: int = 0
+    version_callers: Mapping[StrategyName, int] = field(default_factory=dict)
     caller_months: Mapping[CallerName, tuple[CallerMonth, ...]] = field(default_factory=dict)
     caller_trades: Mapping[CallerName, TradeList] = field(default_factory=dict)
     strategy_trades: Mapping[StrategyName, TradeList] = field(default_factory=dict)
@@ -318,9 +346,15 @@ class SiteContent:
     exits: Mapping[StrategyName, tuple[ExitLine, ...]] = field(default_factory=dict)
     runs: tuple[RunLine, ...] = ()
     run_total: int = 0
+    version_runs: Mapping[StrategyName, int] = field(default_factory=dict)
+    token_runs: Mapping[TokenName, int] = field(default_factory=dict)
     run_pages: tuple[int, ...] = ()
     tokens: tuple[TokenLine, ...] = ()
     token_total: int = 0
+    token_pages: tuple[TokenName, ...] = ()
+    token_count: int = 0
+    token_trades: Mapping[TokenName, TradeList] = field(default_factory=dict)
+    token_prices: Mapping[TokenName, TokenPrices] = field(default_factory=dict)
     searches: tuple[SearchLine, ...] = ()
     search_total: int = 0
     search_pages: tuple[SearchContent, ...] = ()

@@ -1,13 +1,14 @@
-"""The report's folder: pages are swapped in one by one, the index last, and what is left over goes then.
+"""The report's folder: all pages are made aside and moved in together, the index last; then goes what is left over.
 
 A manifest names the files of the report, so that nothing else in the folder is ever touched, and what each was made
-of, so that a page that would be the same is left as it is.
+of, so that a page that would be the same is left as it is. Whatever ends the making leaves the report before as it was.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ MANIFEST = ".quantbot-report.json"
 """Names the files of a report, beside them."""
 
 _LOCK = ".quantbot-report.lock"
+_STAGING = ".quantbot-report.new"
 _VERSION = 1
 
 
@@ -59,7 +61,8 @@ class SiteFolder:
     directory: Path
     _known: dict[str, dict[str, str]] = field(default_factory=dict)
     _pages: dict[str, dict[str, str]] = field(default_factory=dict)
-    _written: int = 0
+    _staged: set[str] = field(default_factory=set)
+    _is_new: bool = False
     _lock: int = -1
 
     def __enter__(self) -> Self:
@@ -75,9 +78,14 @@ class SiteFolder:
             raise ConfigError(
                 f"the report can't be written to {self.directory}: {error.strerror}; choose a folder with --out DIR"
             ) from error
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._is_new = not (self.directory / MANIFEST).exists()
+            if self._is_new:
+                self._refuse_other_files([INDEX])
             self._known = self._read_manifest()
+            # Of a report that was killed while it was made.
+            shutil.rmtree(self.staging, ignore_errors=True)
         except BaseException:
             os.close(self._lock)
             raise
@@ -86,8 +94,14 @@ class SiteFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the next writer in."""
+        """Remove what was not moved in, and let the next writer in."""
+        shutil.rmtree(self.staging, ignore_errors=True)
         os.close(self._lock)
+
+    @property
+    def staging(self) -> Path:
+        """Where files lie until `finish` moves them into the folder; other files than pages may be put there too."""
+        return self.directory / _STAGING
 
     def has(self, path: str, key: str) -> bool:
         """Return whether a page that was made of the same is there."""
@@ -98,40 +112,64 @@ class SiteFolder:
         self._pages[path] = self._known[path]
 
     def put(self, page: RenderedPage, *, key: str = "") -> None:
-        """Write a page, whole or not at all, unless one that shows the same is there.
+        """Make a page, unless one that shows the same is there.
 
         Args:
             page: The page.
             key: What it was made of, where that can be told without making it; see `has`.
         """
         before = self._known.get(page.path, {})
-        path = self.directory / page.path
-        if before.get("digest") != page.digest or not path.is_file():
-            write_page(page.text, path)
-            self._written += 1
+        if before.get("digest") != page.digest or not (self.directory / page.path).is_file():
+            write_page(page.text, self.staging / page.path)
+            self._staged.add(page.path)
         self._pages[page.path] = {"digest": page.digest, "key": key}
 
     def put_script(self) -> None:
-        """Write the script that draws charts, before the pages that need it."""
-        path = self.directory / plotly_path()
-        if not path.is_file():
-            write_page(plotly_script(), path)
+        """Make the script that draws charts, unless it is there."""
+        if not (self.directory / plotly_path()).is_file():
+            write_page(plotly_script(), self.staging / plotly_path())
 
     def finish(self, index: RenderedPage) -> SiteChanges:
-        """Swap in the index, write the manifest, and remove what the report does not have any more."""
+        """Move everything in, the index last, write the manifest, and remove what the report does not have any more.
+
+        Raises:
+            ConfigError: files of somebody else would be overwritten.
+        """
         self.put(index)
-        script = plotly_path()
-        # First the names of both, so that a file that is being removed is never forgotten.
-        self._write_manifest(self._known | self._pages)
+        if self._is_new:
+            self._refuse_other_files(sorted(self._pages))
+        # First the names of both, so that no file is ever forgotten; of what a page is that is being replaced, nobody
+        # can tell until all of them are.
+        undecided = {path: {"digest": "", "key": ""} for path in self._staged}
+        self._write_manifest(self._known | self._pages | undecided)
+        self._move_in()
         left = [path for path in self._known if path not in self._pages]
         for path in left:
             (self.directory / path).unlink(missing_ok=True)
-        for old in (self.directory / script).parent.glob("plotly-*.js"):
-            if old.name != Path(script).name:
+        script = self.directory / plotly_path()
+        for old in script.parent.glob("plotly-*.js"):
+            if old.name != script.name:
                 old.unlink(missing_ok=True)
         self._remove_single_page()
         self._write_manifest(self._pages)
-        return SiteChanges(self.directory / INDEX, self._written, len(self._pages) - self._written, len(left))
+        return SiteChanges(self.directory / INDEX, len(self._staged), len(self._pages) - len(self._staged), len(left))
+
+    def _move_in(self) -> None:
+        """Move what was made into the folder: first what nothing leads to yet, so that no link ever leads nowhere."""
+        made = [path.relative_to(self.staging) for path in self.staging.rglob("*") if path.is_file()]
+        made.sort(key=lambda path: (str(path) == INDEX, (self.directory / path).exists(), str(path)))
+        for path in made:
+            (self.directory / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.staging / path).replace(self.directory / path)
+
+    def _refuse_other_files(self, paths: Iterable[str]) -> None:
+        """Refuse to overwrite what no report has written."""
+        for path in paths:
+            if (self.directory / path).exists():
+                raise ConfigError(
+                    f"{self.directory / path} is there and is no report of quantbot, which would be overwritten; "
+                    "choose another folder with --out DIR"
+                )
 
     def _remove_single_page(self) -> None:
         """Remove the one page that reports of older versions were."""
@@ -143,16 +181,10 @@ class SiteFolder:
                 path.unlink()
 
     def _read_manifest(self) -> dict[str, dict[str, str]]:
-        path = self.directory / MANIFEST
-        if not path.exists():
-            if (self.directory / INDEX).exists():
-                raise ConfigError(
-                    f"{self.directory / INDEX} is there and is no report of quantbot, which would be overwritten; "
-                    "choose another folder with --out DIR"
-                )
+        if self._is_new:
             return {}
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
             pages = document["pages"] if document["version"] == _VERSION else {}
             # Paths are joined to the folder and removed: only those that stay within it.
             return {

@@ -3,7 +3,7 @@
 import hashlib
 import re
 
-from quantbot_pipeline.report.site_content import CallerName, StrategyName
+from quantbot_pipeline.report.site_content import CallerName, StrategyName, TokenName
 
 INDEX = "index.html"
 STRATEGIES = "strategies.html"
@@ -14,6 +14,17 @@ SEARCHES = "searches.html"
 MODELS = "models.html"
 QUALITY = "quality.html"
 ABOUT = "about.html"
+
+SECTIONS = (
+    (STRATEGIES, "Strategies"),
+    (CALLERS, "Callers"),
+    (RUNS, "Runs"),
+    (TOKENS, "Tokens"),
+    (SEARCHES, "Searches"),
+    (MODELS, "Models"),
+    (QUALITY, "Data quality"),
+)
+"""Pages that every page leads to, with their names."""
 
 ASSETS = "assets"
 """Folder of the scripts that pages share."""
@@ -29,6 +40,11 @@ def strategy_path(name: StrategyName) -> str:
 def caller_path(name: CallerName) -> str:
     """Return where the page of a caller is."""
     return f"callers/{_slug(*name)}.html"
+
+
+def token_path(name: TokenName) -> str:
+    """Return where the page of a token is."""
+    return f"tokens/{_slug(*name)}.html"
 
 
 def run_path(run_id: int) -> str:

@@ -19,8 +19,8 @@ from plotly.offline import get_plotlyjs
 from quantbot_pipeline import __version__
 from quantbot_pipeline.report.page import page_environment, read_template_file
 from quantbot_pipeline.report.site_content import Narrowing
-from quantbot_pipeline.report.site_pages import NARROWED_HOW, SECTIONS, SitePage
-from quantbot_pipeline.report.site_paths import ASSETS
+from quantbot_pipeline.report.site_page import NARROWED_HOW, SitePage
+from quantbot_pipeline.report.site_paths import ASSETS, SECTIONS
 from quantbot_pipeline.report.tables import visible
 
 

@@ -1,25 +1,20 @@
 """The report's tables: which columns, what they mean, and which view they are read from."""
 
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
-from quantbot_pipeline.report.content import QuarantineReason, Standing
+from quantbot_pipeline.report.content import Standing
 from quantbot_pipeline.report.site_content import (
     CallerMonth,
     CallerName,
     ExitLine,
-    FailureLine,
-    GapLine,
-    HealthLine,
-    Narrowing,
-    QualityCount,
     RunLine,
     SearchLine,
     TokenLine,
     TradeLine,
     TradeList,
 )
-from quantbot_pipeline.report.site_paths import caller_path, run_path, search_path, strategy_path
+from quantbot_pipeline.report.site_paths import caller_path, run_path, search_path, strategy_path, token_path
 from quantbot_pipeline.report.tables import Column, Interval, Link, Source, Table
 
 _SMALL_SAMPLE = "small sample"
@@ -27,7 +22,7 @@ _SMALL_SAMPLE = "small sample"
 _AT_LEAST_MEAN = "Mean less 1.96 standard errors, reckoned from the differences between tokens"
 _AT_LEAST_SHARE = "Lower end of the 95 % Wilson interval"
 _SUM = "In capitals of one trade: +2.50 means that all trades together earned two and a half times what one was given"
-_QUALITY = "What the candles were like that the run read: good, gaps, stale, sparse or unknown"
+QUALITY = "What the candles were like that the run read: good, gaps, stale, sparse or unknown"
 
 _RESULT_COLUMNS = (
     Column("Trades", "whole"),
@@ -61,7 +56,7 @@ def run_link(run_id: int, pages: Collection[int]) -> Link:
     return Link(str(run_id), run_path(run_id) if run_id in pages else "")
 
 
-def strategy_table(standings: Sequence[Standing]) -> Table:
+def strategy_table(standings: Sequence[Standing], source: Source, note: str = "") -> Table:
     """Return the strategy leaderboard."""
     return Table(
         "strategies",
@@ -70,7 +65,8 @@ def strategy_table(standings: Sequence[Standing]) -> Table:
         tuple(
             (row.rank, strategy_link(row.strategy, row.version, flag=_flag(row)), *_results(row)) for row in standings
         ),
-        (Source("mart_strategy_leaderboard", order="strategy_rank"),),
+        (source,),
+        note,
     )
 
 
@@ -159,7 +155,7 @@ def trade_table(
         Column("Held", "span", "From the first buy to the last sell"),
         Column("Ended by"),
         Column("Pnl", "percent", "Of the trade's capital, after fees and slippage"),
-        Column("Candles", "quality", _QUALITY),
+        Column("Candles", "quality", QUALITY),
     ]
     if with_run:
         columns.append(Column("Run"))
@@ -219,8 +215,13 @@ def _with_reason(event: str, reason: str) -> str:
 
 
 def token_link(chain: str, address: str, symbol: str = "") -> Link:
-    """Return a token's symbol, or its address where it has none."""
-    return Link(symbol or address, detail=f"{chain}:{address}" if symbol else chain, is_address=not symbol)
+    """Return a token's symbol, or its address where it has none, which leads to its page."""
+    return Link(
+        symbol or address,
+        token_path((chain, address)),
+        detail=f"{chain}:{address}" if symbol else chain,
+        is_address=not symbol,
+    )
 
 
 def run_table(
@@ -231,12 +232,14 @@ def run_table(
     note: str = "",
     with_strategy: bool = True,
     with_run: bool = True,
+    with_token: bool = True,
 ) -> Table:
     """Return runs, best first."""
     columns = [Column("#", "whole", "Rank by the mean as if ten more trades had come out at zero")]
     if with_run:
         columns.append(Column("Run", is_name=True))
-    columns.append(Column("Token", is_name=not with_run))
+    if with_token:
+        columns.append(Column("Token", is_name=not with_run))
     if with_strategy:
         columns.append(Column("Strategy"))
     columns += [
@@ -247,7 +250,7 @@ def run_table(
         Column("Win rate", "share"),
         Column("Sum", "multiple", _SUM),
         Column("Max drawdown", "share", "Of the run's equity, from its highest point"),
-        Column("Candles", "quality", _QUALITY),
+        Column("Candles", "quality", QUALITY),
     ]
     rows = []
     for run in runs:
@@ -255,7 +258,8 @@ def run_table(
         if with_run:
             flag = "small" if run.is_small_sample else ""
             cells.append(Link(str(run.run_id), run_path(run.run_id) if run.run_id in pages else "", flag=flag))
-        cells.append(token_link(run.chain, run.token_address) if run.token_address else Link("several"))
+        if with_token:
+            cells.append(token_link(run.chain, run.token_address) if run.token_address else Link("several"))
         if with_strategy:
             cells.append(strategy_link(run.strategy, run.version))
         cells += [
@@ -336,18 +340,15 @@ def month_table(months: Sequence[CallerMonth], source: Source) -> Table:
     )
 
 
-def token_table(tokens: Sequence[TokenLine], total: int, source: Source) -> Table:
-    """Return results by token."""
-    note = ""
-    if total > len(tokens):
-        note = f"The {len(tokens):,} rows that brought or cost most of {total:,}; 'quantbot tokens' lists them all."
+def token_table(tokens: Sequence[TokenLine], source: Source, note: str = "", *, with_token: bool = True) -> Table:
+    """Return results by token under each strategy version."""
+    name = (Column("Token", is_name=True), Column("Strategy")) if with_token else (Column("Strategy", is_name=True),)
     return Table(
         "tokens",
-        "Results by token",
+        "Results by token" if with_token else "Results by strategy",
         (
             Column("#", "whole", "Rank under the strategy, by what the token brought"),
-            Column("Token", is_name=True),
-            Column("Strategy"),
+            *name,
             Column("Trades", "whole"),
             Column("Mean pnl", "percent"),
             Column("Median", "percent"),
@@ -359,7 +360,7 @@ def token_table(tokens: Sequence[TokenLine], total: int, source: Source) -> Tabl
         tuple(
             (
                 line.rank,
-                token_link(line.chain, line.token_address, line.symbol),
+                *((token_link(line.chain, line.token_address, line.symbol),) if with_token else ()),
                 strategy_link(line.strategy, line.version),
                 line.trade_count,
                 line.mean_pnl,
@@ -413,139 +414,3 @@ def search_table(searches: Sequence[SearchLine], total: int, pages: Collection[i
         (Source("optimization_jobs", "postgres", order="id desc"),),
         note,
     )
-
-
-def quality_table(qualities: Iterable[QualityCount]) -> Table:
-    """Return how many runs read which quality of candles."""
-    return Table(
-        "run-quality",
-        "Current runs by what their candles were like",
-        (
-            Column("Strategy", is_name=True),
-            Column("Candles", "quality", _QUALITY),
-            Column("Runs", "whole"),
-            Column("Trades", "whole"),
-        ),
-        tuple(
-            (strategy_link(line.strategy, line.version), line.data_quality, line.run_count, line.trade_count)
-            for line in qualities
-        ),
-        (Source("int_run_results", "postgres", order="simulation_run_id"),),
-    )
-
-
-def failure_table(failures: Iterable[FailureLine]) -> Table:
-    """Return why runs, searches and backfills failed."""
-    return Table(
-        "failures",
-        "What failed, by reason",
-        (
-            Column("What", is_name=True),
-            Column("Failures", "whole"),
-            Column("Reason", meaning="The last of them; values in it differ from case to case"),
-            Column("Last", "moment", "UTC"),
-        ),
-        tuple((line.area, line.failure_count, line.example, line.last_at) for line in failures),
-        (Source("mart_failure_reasons", "postgres", order="failure_count desc"),),
-    )
-
-
-def health_table(health: Iterable[HealthLine]) -> Table:
-    """Return whether everything is imported, simulated and up to date."""
-    return Table(
-        "health",
-        "Is everything imported, simulated and up to date?",
-        (
-            Column("Measure", is_name=True),
-            Column("State", meaning="Whether somebody should look at it"),
-            Column("How many", "whole"),
-            Column("Newest", "moment", "UTC"),
-            Column("What it means"),
-        ),
-        tuple(
-            (
-                Link(line.measure.replace("_", " "), detail=line.area),
-                "look" if line.is_problem else "fine",
-                line.value,
-                line.latest_at,
-                line.what_it_means,
-            )
-            for line in health
-        ),
-        (Source("mart_pipeline_health", "postgres", order="is_problem desc, area, measure"),),
-    )
-
-
-def gap_table(gaps: Sequence[GapLine], total: int) -> Table:
-    """Return months of tokens in which candles are missing."""
-    note = f"The {len(gaps):,} months with most missing candles of {total:,}." if total > len(gaps) else ""
-    return Table(
-        "gaps",
-        "Months with missing candles",
-        (
-            Column("Token", is_name=True),
-            Column("Month"),
-            Column("Interval"),
-            Column("Covered", "share"),
-            Column("Missing", "whole", "Candles"),
-            Column("Gaps", "whole"),
-            Column("Longest", "span"),
-            Column("Silent at the end", "span", "From the last candle to the end of the month or of the data"),
-            Column("Flagged", "whole", "Candles whose wick the import judged distorted"),
-        ),
-        tuple(
-            (
-                Link(line.token_address, detail=line.chain, is_address=True),
-                line.month,
-                line.interval,
-                line.coverage,
-                line.missing_count,
-                line.gap_count,
-                line.longest_gap_minutes,
-                line.silent_hours * 60,
-                line.distorted_count,
-            )
-            for line in gaps
-        ),
-        (Source("mart_data_coverage", filters=(("is_finest_interval", 1),), order="missing_count desc"),),
-        note,
-    )
-
-
-def quarantine_table(reasons: Iterable[QuarantineReason]) -> Table:
-    """Return why rows of imported files could not be used."""
-    return Table(
-        "quarantine",
-        "Quarantined rows by reason",
-        (
-            Column("Rows", "whole"),
-            Column("Import"),
-            Column("Field", is_name=True),
-            Column("The first of them"),
-            Column("Where"),
-        ),
-        tuple(
-            (reason.row_count, reason.kind, reason.field or "row", reason.example, reason.example_place)
-            for reason in reasons
-        ),
-        (Source("quarantine", "postgres", order="id"),),
-    )
-
-
-def trades_source(narrowing: Narrowing, *filters: tuple[str, str | int]) -> Source:
-    """Return where trades come from."""
-    since = None if narrowing.since is None else ("signal_timestamp", f"{narrowing.since:%Y-%m-%d %H:%M:%S}")
-    return mart_source("mart_trades", narrowing, *filters, order="signal_timestamp desc", since=since)
-
-
-def mart_source(
-    relation: str,
-    narrowing: Narrowing,
-    *filters: tuple[str, str | int],
-    order: str,
-    since: tuple[str, str] | None = None,
-) -> Source:
-    """Return a view that has a column `strategy_name`, narrowed to the strategy that the report is narrowed to."""
-    if narrowing.strategy and "strategy_name" not in {column for column, _ in filters}:
-        filters = (*filters, ("strategy_name", narrowing.strategy))
-    return Source(relation, filters=filters, order=order, since=since)

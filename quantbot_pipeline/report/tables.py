@@ -40,7 +40,9 @@ class Source:
         database: Where it is.
         filters: Column and value that must be equal.
         order: Column to order by; empty for none.
-        since: Column and time, as `YYYY-MM-DD HH:MM:SS` UTC, that it must not be before; None without a bound.
+        since: Column and time, as ClickHouse writes it, that it must not be before; None without a bound.
+        after: Column and time or number that it must be greater than.
+        among: Column whose value must be one of those in the rows of another source.
     """
 
     relation: str
@@ -48,6 +50,8 @@ class Source:
     filters: tuple[tuple[str, str | int], ...] = ()
     order: str = ""
     since: tuple[str, str] | None = None
+    after: tuple[str, str | int] | None = None
+    among: tuple[str, "Source"] | None = None
 
     @property
     def place(self) -> str:
@@ -56,12 +60,20 @@ class Source:
 
     def sql(self) -> str:
         """Return a statement that can be run as it is; texts in it are quoted, whatever they hold."""
+        order = f" order by {self.order}" if self.order else ""
+        return f"{self._select('*')}{order}"
+
+    def _select(self, columns: str) -> str:
         conditions = [f"{column} = {self._literal(value)}" for column, value in self.filters]
         if self.since:
             conditions.append(f"{self.since[0]} >= {self._literal(self.since[1])}")
+        if self.after:
+            conditions.append(f"{self.after[0]} > {self._literal(self.after[1])}")
+        if self.among:
+            column, others = self.among
+            conditions.append(f"{column} in ({others._select(column)})")
         where = f" where {' and '.join(conditions)}" if conditions else ""
-        order = f" order by {self.order}" if self.order else ""
-        return f"select * from {self.relation}{where}{order}"  # noqa: S608 - shown to a reader, never run
+        return f"select {columns} from {self.relation}{where}"  # noqa: S608 - shown to a reader, never run
 
     def _literal(self, value: str | int) -> str:
         if isinstance(value, int):

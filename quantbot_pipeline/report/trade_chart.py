@@ -1,4 +1,4 @@
-"""The chart of one trade as a plain Plotly document, and the same trade as plain JSON.
+"""The chart of one trade as a plain Plotly document.
 
 The price with everything that happened on it lies on top, volume and indicators that have a scale of their own in panes
 beneath it, all over one axis of time in UTC. Colours of text, paper and grid are the page's business. Markers carry
@@ -10,7 +10,6 @@ Plotly reads a small HTML in names and hover texts; every text that comes from o
 import html
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,21 +22,11 @@ from quantbot_pipeline.report.trade_content import (
     DrawnCandles,
     IndicatorLine,
     TradeContent,
-    draw_candles,
-    event_rows,
     reason_text,
 )
-from quantbot_pipeline.report.trade_levels import Level, TradeLevels, is_at_close, trade_levels
-from quantbot_pipeline.report.trade_words import (
-    caveats,
-    describe_trade,
-    interval_name,
-    percent,
-    share,
-    shown_name,
-    subtitle_text,
-    title_text,
-)
+from quantbot_pipeline.report.trade_drawing import TradeDrawing, plan_drawing
+from quantbot_pipeline.report.trade_levels import Level, is_at_close
+from quantbot_pipeline.report.trade_words import percent, share, shown_name, subtitle_text, title_text
 
 # Near Okabe and Ito's palette, which colour-blind people tell apart; all are readable on white and on black.
 RISING, FALLING = "#4a9d8f", "#c0785a"
@@ -52,96 +41,12 @@ BUY, SELL, STOP, TARGET, AVERAGE, ORDER, CALL = (
 )
 LINES = ("#cc79a7", "#56b4e9", "#e69f00", "#009e73", "#9b7fd4", "#d55e00")
 
-# In units of the price, so drawn on the candles; everything else has a pane of its own.
-_ON_PRICE = frozenset({"sma", "ema", "vwma", "ichimoku", "highest", "lowest"})
-_BANDS_ON_PRICE = frozenset({"upper", "middle", "lower"})
-
-# More panes than these leave no room for the price.
-_MOST_PANES = 5
 _PRICE_PIXELS, _PANE_PIXELS, _SURROUNDING_PIXELS = 340, 84, 120
-
-# How far above the highest candle a target may lie and still be drawn, and how far below the lowest one a stop or an
-# order: what would have ended the trade is wanted in sight, what was never near it would squeeze the candles.
-_REACH_ABOVE, _REACH_BELOW = 1.3, 4.0
-
-# Below this price, digits after the point are mostly zeros.
-_SCIENTIFIC_BELOW = 1e-4
-
-# Above this ratio of the highest to the lowest price, equal falls look equal only on a logarithmic axis.
-_LOGARITHMIC_ABOVE = 2.5
 
 # Text beside more markers than these is a thicket; pointing at one still tells.
 _MOST_NUMBERED = 24
 
 Figure = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Pane:
-    """Indicator lines that share a scale, beneath the price.
-
-    Attributes:
-        title: What they are, such as `rsi(period=14)`.
-        lines: The lines.
-    """
-
-    title: str
-    lines: tuple[IndicatorLine, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TradeDrawing:
-    """What every way of drawing a trade shares: the candles to draw, levels, lines and panes.
-
-    Attributes:
-        drawn: Candles, sampled where there are many.
-        levels: Prices that waited, those out of sight left out.
-        hidden: How many levels are left out.
-        on_price: Indicator lines over the candles.
-        panes: Indicator lines beneath them, as many as there is room for.
-        panes_left_out: Titles of the others.
-        is_logarithmic: Whether prices need a logarithmic axis.
-        is_tiny: Whether prices are told best in powers of ten.
-    """
-
-    drawn: DrawnCandles
-    levels: TradeLevels
-    hidden: int
-    on_price: tuple[IndicatorLine, ...]
-    panes: tuple[Pane, ...]
-    panes_left_out: tuple[str, ...]
-    is_logarithmic: bool
-    is_tiny: bool
-
-    def sampled(self, values: FloatArray) -> FloatArray:
-        """Return an indicator's values at the closes of the drawn candles."""
-        return values[self.drawn.last]
-
-
-def plan_drawing(content: TradeContent, most_candles: int = MOST_CANDLES) -> TradeDrawing:
-    """Return what is drawn of a trade, whatever draws it."""
-    drawn = draw_candles(content.candles, most_candles)
-    levels = trade_levels(content)
-    shown, hidden = _within_sight(content, drawn, levels)
-    on_price = tuple(line for line in content.indicators if _is_on_price(line))
-    by_kind: dict[str, list[IndicatorLine]] = {}
-    for line in content.indicators:
-        if not _is_on_price(line):
-            # Bandwidth and percent_b of one indicator have scales of their own.
-            key = line.label if line.indicator == "bbands" else line.label.removesuffix(f".{line.output}")
-            by_kind.setdefault(key, []).append(line)
-    panes = [Pane(title, tuple(lines)) for title, lines in by_kind.items()]
-    prices = _prices(content, drawn, shown)
-    return TradeDrawing(
-        drawn=drawn,
-        levels=shown,
-        hidden=hidden,
-        on_price=on_price,
-        panes=tuple(panes[:_MOST_PANES]),
-        panes_left_out=tuple(pane.title for pane in panes[_MOST_PANES:]),
-        is_logarithmic=bool(prices) and min(prices) > 0 and max(prices) / min(prices) > _LOGARITHMIC_ABOVE,
-        is_tiny=bool(prices) and max(prices) < _SCIENTIFIC_BELOW,
-    )
 
 
 def trade_figure(content: TradeContent, *, most_candles: int = MOST_CANDLES, has_title: bool = True) -> Figure:
@@ -173,7 +78,7 @@ def trade_figure(content: TradeContent, *, most_candles: int = MOST_CANDLES, has
         traces += [_indicator_trace(drawing, line, k, f"y{number}") for k, line in enumerate(pane.lines)]
     signal = _moment(drawing.drawn.place(content.call.signal_at))
     layout = {
-        "height": trade_height(content, most_candles=most_candles),
+        "height": _SURROUNDING_PIXELS + _PRICE_PIXELS + _PANE_PIXELS * len(panes),
         "hovermode": "closest",
         "showlegend": True,
         "legend": {"orientation": "h", "x": 0, "y": 1.01, "yanchor": "bottom", "font": {"size": 11}},
@@ -196,141 +101,6 @@ def trade_figure(content: TradeContent, *, most_candles: int = MOST_CANDLES, has
             "font": {"size": 16},
         }
     return {"data": traces, "layout": layout}
-
-
-def trade_height(content: TradeContent, *, most_candles: int = MOST_CANDLES) -> int:
-    """Return the height of the chart, pixels."""
-    drawing = plan_drawing(content, most_candles)
-    has_volume = bool(len(content.candles)) and float(content.candles.volume.max()) > 0
-    return _SURROUNDING_PIXELS + _PRICE_PIXELS + _PANE_PIXELS * (len(drawing.panes) + has_volume)
-
-
-def drawing_notes(content: TradeContent, drawing: TradeDrawing) -> list[str]:
-    """Return what a reader of the chart must know, in sentences without their full stop: sampling, what is left out."""
-    notes = caveats(content, is_consistent=drawing.levels.is_consistent)
-    if drawing.drawn.is_sampled:
-        notes.append(
-            f"each drawn candle covers {interval_name(drawing.drawn.candles.interval_seconds)}, put together from "
-            f"{len(content.candles):,} stored candles of {interval_name(drawing.drawn.stored_seconds)}: first open, "
-            "highest high, lowest low, last close"
-        )
-    if drawing.hidden:
-        levels = "a level" if drawing.hidden == 1 else f"{drawing.hidden} levels"
-        notes.append(f"{levels} far from all candles {'is' if drawing.hidden == 1 else 'are'} not drawn")
-    if drawing.panes_left_out:
-        notes.append(f"there is no room for {', '.join(drawing.panes_left_out)}; the JSON document has their values")
-    return notes
-
-
-def trade_document(content: TradeContent) -> dict[str, Any]:
-    """Return the trade as plain JSON: what was called, what happened, the levels, the candles, the indicators.
-
-    Times are ISO 8601 in UTC, prices in quote currency, sizes and results fractions; NaN is null.
-    """
-    levels = trade_levels(content)
-    candles, call = content.candles, content.call
-    return {
-        "call": {
-            "call_id": call.call_id,
-            "caller_source": call.caller_source,
-            "caller_handle": call.caller_handle,
-            "chain": call.chain,
-            "token_address": call.token_address,
-            "symbol": call.symbol,
-            "signal_at": _iso(call.signal_at),
-        },
-        "strategy": {
-            "name": content.strategy_name,
-            "version": content.strategy_version,
-            "config": content.strategy.model_dump(mode="json", by_alias=True, exclude_none=True),
-        },
-        "run": {
-            "id": content.run_id,
-            "type": content.run_type,
-            "is_current": content.is_current,
-            "data_quality": content.data_quality,
-        },
-        "has_bought": content.has_bought,
-        "skip_reason": content.skip_reason or None,
-        "pnl": content.pnl,
-        "text": describe_trade(content),
-        "caveats": caveats(content, is_consistent=levels.is_consistent),
-        "events": [{**asdict(row), "at": _iso(row.at)} for row in event_rows(content)],
-        "levels": {
-            name: [
-                {
-                    "name": level.name,
-                    "steps": [[_iso(at), price] for at, price in level.steps],
-                    "until": _iso(level.until),
-                }
-                for level in found
-            ]
-            for name, found in (
-                ("orders", levels.orders),
-                ("stops", levels.stops),
-                ("targets", levels.targets),
-                ("average_entries", levels.averages),
-            )
-        },
-        "candles": {
-            "interval_seconds": candles.interval_seconds,
-            "opened_at": [_iso(at) for at in candles.timestamp.tolist()],
-            "open": candles.open.tolist(),
-            "high": candles.high.tolist(),
-            "low": candles.low.tolist(),
-            "close": candles.close.tolist(),
-            "volume": candles.volume.tolist(),
-        },
-        "indicators": {
-            line.label: [value if math.isfinite(value) else None for value in line.values.tolist()]
-            for line in content.indicators
-        },
-    }
-
-
-# What is in sight
-
-
-def _is_on_price(line: IndicatorLine) -> bool:
-    return line.indicator in _ON_PRICE or (line.indicator == "bbands" and line.output in _BANDS_ON_PRICE)
-
-
-def _within_sight(content: TradeContent, drawn: DrawnCandles, levels: TradeLevels) -> tuple[TradeLevels, int]:
-    """Return the levels that are near enough to the candles: a far one would squeeze everything into a corner."""
-    if not len(drawn.candles):
-        return levels, 0
-    fills = [event.price for event in content.events if math.isfinite(event.price)]
-    top = max([float(drawn.candles.high.max()), *fills]) * _REACH_ABOVE
-    bottom = min([float(drawn.candles.low.min()), *fills]) / _REACH_BELOW
-
-    def near(found: Sequence[Level]) -> list[Level]:
-        return [level for level in found if all(bottom <= price <= top for _, price in level.steps)]
-
-    kept = TradeLevels(
-        stops=near(levels.stops),
-        targets=near(levels.targets),
-        averages=levels.averages,
-        orders=near(levels.orders),
-        is_consistent=levels.is_consistent,
-    )
-    hidden = sum(
-        len(every) - len(some)
-        for every, some in (
-            (levels.stops, kept.stops),
-            (levels.targets, kept.targets),
-            (levels.orders, kept.orders),
-        )
-    )
-    return kept, hidden
-
-
-def _prices(content: TradeContent, drawn: DrawnCandles, levels: TradeLevels) -> list[float]:
-    prices = [event.price for event in content.events if math.isfinite(event.price)]
-    if len(drawn.candles):
-        prices += [float(drawn.candles.low.min()), float(drawn.candles.high.max())]
-    for found in (levels.stops, levels.targets, levels.orders):
-        prices += [price for level in found for _, price in level.steps]
-    return prices
 
 
 # Traces
@@ -627,7 +397,3 @@ def _moment(seconds: int) -> str:
     """Return a UTC time as Plotly reads it: without an offset, which it would turn into local time."""
     at = datetime.fromtimestamp(seconds, UTC)
     return at.strftime("%Y-%m-%d %H:%M:%S" if at.second else "%Y-%m-%d %H:%M")
-
-
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()

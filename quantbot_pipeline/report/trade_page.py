@@ -1,8 +1,9 @@
 """One trade as one HTML file that needs nothing else: the chart, its events and where they come from."""
 
 from quantbot_pipeline.report.page import render_page
-from quantbot_pipeline.report.trade_chart import drawing_notes, plan_drawing, trade_figure
+from quantbot_pipeline.report.trade_chart import trade_figure
 from quantbot_pipeline.report.trade_content import TradeContent, event_rows
+from quantbot_pipeline.report.trade_drawing import drawing_notes, plan_drawing
 from quantbot_pipeline.report.trade_words import (
     describe_trade,
     moment,

@@ -36,13 +36,11 @@ from quantbot_pipeline.report.trade_chart import (
     SELL,
     STOP,
     TARGET,
-    TradeDrawing,
-    drawing_notes,
     marker_label,
     place_of,
-    plan_drawing,
 )
 from quantbot_pipeline.report.trade_content import DrawnCandles, TradeContent
+from quantbot_pipeline.report.trade_drawing import TradeDrawing, drawing_notes, plan_drawing
 from quantbot_pipeline.report.trade_levels import Level
 from quantbot_pipeline.report.trade_words import shown_name, subtitle_text, title_text
 

@@ -1,17 +1,21 @@
 """The HTML report of what is stored now: a folder of pages that need nothing else."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from quantbot_pipeline import __version__
 from quantbot_pipeline.errors import StrategyError
 from quantbot_pipeline.report.site_collect import collect_run_details, collect_run_trades, collect_site
-from quantbot_pipeline.report.site_content import Narrowing, RunDetail, RunLine, SiteContent
+from quantbot_pipeline.report.site_content import Narrowing, RunDetail, RunLine, SiteContent, TradeList
 from quantbot_pipeline.report.site_files import SiteChanges, SiteFolder
-from quantbot_pipeline.report.site_pages import choose_drawn, list_pages, page_paths, pages_fingerprint, run_page
-from quantbot_pipeline.report.site_paths import caller_path, run_path, strategy_path
+from quantbot_pipeline.report.site_page import paged_strategies, version_of
+from quantbot_pipeline.report.site_pages import list_pages, page_paths, pages_fingerprint
+from quantbot_pipeline.report.site_paths import caller_path, run_path, strategy_path, token_path
 from quantbot_pipeline.report.site_render import render_site_page
+from quantbot_pipeline.report.site_run_page import choose_drawn, run_page
 from quantbot_pipeline.report.trade_collect import TradeKey, collect_trades
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.model_cards import drift_for_card, write_model_card
@@ -65,7 +69,7 @@ def write_current_report(
         shown = {(model.name, model.version) for model in content.overview.models}
         for row in state.load_models() if shown else ():
             if (row.name, row.version) in shown:
-                write_model_card(row, directory, drift_for_card(row, state, history))
+                write_model_card(row, folder.staging, drift_for_card(row, state, history), is_beside_report=True)
         undrawn = _write_runs(state, history, content, folder, on_progress)
         pages, paths = list(list_pages(content)), page_paths(content)
         on_progress("writing the report: lists")
@@ -85,7 +89,11 @@ def _write_runs(
     """Write the pages of runs that are not there yet; return, by run, why its trades can't be drawn."""
     by_id = {run.run_id: run for run in content.runs}
     details = collect_run_details(state, content.run_pages)
-    keys = {run_id: _key(content, by_id[run_id], details[run_id]) for run_id in content.run_pages}
+    trades = collect_run_trades(history, content.run_pages)
+    paths = page_paths(content)
+    keys = {
+        run_id: _key(content, by_id[run_id], details[run_id], trades[run_id], paths) for run_id in content.run_pages
+    }
     stale = []
     for run_id, key in keys.items():
         if folder.has(run_path(run_id), key):
@@ -96,7 +104,6 @@ def _write_runs(
     for first in range(0, len(stale), _RUNS_AT_ONCE):
         batch = stale[first : first + _RUNS_AT_ONCE]
         on_progress(f"writing the report: run {first + 1} of {len(stale)}")
-        trades = collect_run_trades(history, batch)
         chosen = [TradeKey(run_id, call_id) for run_id in batch for call_id in choose_drawn(trades[run_id])]
         drawn = collect_trades(state, history, chosen, unreadable=unreadable)
         for run_id in batch:
@@ -104,7 +111,7 @@ def _write_runs(
             undrawn = _first_line(unreadable[run_id]) if run_id in unreadable else ""
             page = run_page(content, by_id[run_id], details[run_id], trades[run_id], of_run, undrawn=undrawn)
             rendered = render_site_page(
-                page, generated_at=content.overview.generated_at, narrowing=content.narrowing, paths=page_paths(content)
+                page, generated_at=content.overview.generated_at, narrowing=content.narrowing, paths=paths
             )
             folder.put(rendered, key=keys[run_id])
     return {run_id: _first_line(error) for run_id, error in unreadable.items()}
@@ -115,9 +122,13 @@ def _first_line(error: StrategyError) -> str:
     return str(error).partition("\n")[0]
 
 
-def _key(content: SiteContent, run: RunLine, detail: RunDetail) -> str:
-    """Return what a run's page is made of: what a run says never changes, its rank and what it leads to may."""
-    return f"{run} {detail.events_digest} {content.caller_pages} {content.narrowing.words()} {pages_fingerprint()}"
+def _key(content: SiteContent, run: RunLine, detail: RunDetail, trades: TradeList, paths: frozenset[str]) -> str:
+    """Return what a run's page is made of: what a run did never changes; its rank, names and what it leads to may."""
+    named = [caller_path(trade.caller) for trade in trades.trades]
+    named += [token_path((trade.chain, trade.token_address)) for trade in trades.trades]
+    leads_to = sorted(paths.intersection(named))
+    parts = (run, detail, trades, leads_to, content.narrowing.words(), pages_fingerprint(), __version__)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _asked_for(content: SiteContent) -> Iterator[str]:
@@ -126,6 +137,4 @@ def _asked_for(content: SiteContent) -> Iterator[str]:
     if narrowing.caller:
         yield caller_path(narrowing.caller)
     if narrowing.strategy:
-        for row in content.overview.strategies:
-            if row.strategy == narrowing.strategy:
-                yield strategy_path((row.strategy, row.version))
+        yield from (strategy_path(version_of(row)) for row in paged_strategies(content))

@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from view_scene import JANUARY, Scene
 
 from quantbot_pipeline.errors import DataError, StrategyError
 from quantbot_pipeline.report.site_content import Narrowing
-from quantbot_pipeline.report.site_paths import caller_path, strategy_path
+from quantbot_pipeline.report.site_paths import caller_path, strategy_path, token_path
 from quantbot_pipeline.report.trade_collect import TradeKey, collect_trade, collect_trades
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.views import build_views
@@ -97,15 +99,20 @@ def test_a_report_is_of_current_runs_and_is_rebuilt_where_it_changed(scene: Scen
     with pytest.raises(DataError, match="caller 'test/nobody' has no call"):
         _write(scene, tmp_path, Narrowing(caller=("test", "nobody")))
 
+    # Ann called before the fifth: the run looked at no call that is asked for.
+    late = Narrowing("s", ("test", "ann"), JANUARY.replace(day=5))
+    with pytest.raises(DataError, match=f"run {newer} of strategy s is not among strategy s, caller test / ann, calls"):
+        _write(scene, tmp_path, replace(late, run_ids=(newer,)))
+
     narrowed = tmp_path / "narrowed"
-    asked = _write(scene, narrowed, Narrowing("s", ("test", "ann"), JANUARY.replace(day=5), (newer,)))
+    asked = _write(scene, narrowed, replace(late, since=None, run_ids=(newer,)))
     assert [path.relative_to(narrowed).as_posix() for path in asked.asked_for] == [
         f"runs/{newer}.html",
         caller_path(("test", "ann")),
         strategy_path(("s", "1")),
     ]
     assert strategy_path((HOSTILE, "1")) not in _pages(narrowed)
-    # Ann called on the 2nd, the other one on the 9th.
+    _write(scene, narrowed, late)
     assert "There is no call in what this report is narrowed to" in (narrowed / caller_path(("test", "ann"))).read_text(
         encoding="utf-8"
     )
@@ -128,6 +135,79 @@ def test_a_report_is_of_current_runs_and_is_rebuilt_where_it_changed(scene: Scen
     clickhouse.close()
     assert sorted((row["call_id"], row["outcome"]) for row in rows) == [(first, "won"), (second, "skipped")]
     assert json.loads((tmp_path / ".quantbot-report.json").read_text(encoding="utf-8"))["version"] == 1
+
+
+def test_lists_of_a_narrowed_report_hold_what_was_asked_for_and_so_do_their_statements(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """Pages of strategies once listed the trades of every caller, whichever was asked for."""
+    ann = [scene.call("ann", "A", day=2), scene.call("ann", "A", day=9), scene.call("ann", "B", day=20)]
+    bob = scene.call(HOSTILE, "A", day=9)
+    on_a = scene.run("s", {ann[0]: 0.5, ann[1]: -0.1, bob: 0.2})
+    on_b = scene.run("s", {ann[2]: None}, window_end=datetime(2025, 3, 1, tzinfo=UTC))
+    other = scene.run(HOSTILE, {ann[0]: 0.1, bob: -0.4})
+    _build(scene)
+    since = JANUARY.replace(day=9)
+    # Calls under s by page, newest first, and the runs that may hold them.
+    s_page, hostile_page = strategy_path(("s", "1")), strategy_path((HOSTILE, "1"))
+    token_a, token_b = token_path(("binance", "A")), token_path(("binance", "B"))
+    for narrowing, trades, runs in (
+        (
+            Narrowing(),
+            {
+                s_page: [ann[2], bob, ann[1], ann[0]],
+                hostile_page: [bob, ann[0]],
+                token_a: [bob, bob, ann[1], ann[0], ann[0]],
+            },
+            {on_a, on_b, other},
+        ),
+        (Narrowing("s"), {s_page: [ann[2], bob, ann[1], ann[0]], token_a: [bob, ann[1], ann[0]]}, {on_a, on_b}),
+        (
+            Narrowing(caller=("test", HOSTILE)),
+            {s_page: [bob], hostile_page: [bob], token_a: [bob, bob], caller_path(("test", HOSTILE)): [bob, bob]},
+            {on_a, other},
+        ),
+        (
+            Narrowing(since=since),
+            {s_page: [ann[2], bob, ann[1]], hostile_page: [bob], token_a: [bob, bob, ann[1]], token_b: [ann[2]]},
+            {on_a, on_b, other},
+        ),
+        (
+            Narrowing("s", ("test", "ann"), since),
+            {s_page: [ann[2], ann[1]], token_a: [ann[1]], caller_path(("test", "ann")): [ann[2], ann[1]]},
+            {on_a, on_b},
+        ),
+        (Narrowing("s", ("test", "ann"), JANUARY.replace(day=10)), {s_page: [ann[2]]}, {on_b}),
+    ):
+        folder = tmp_path / (narrowing.folder() or "whole")
+        _write(scene, folder, narrowing)
+        for page, calls in trades.items():
+            shown = re.findall(r'data-v="(\d+)"><code', (folder / page).read_text("utf-8"))
+            # Trades of the same moment are in the order of their calls' ids.
+            assert [int(call) for call in shown] == calls, (narrowing.words(), page)
+        listed = re.findall(r'data-v="(\d+)"><bdi', (folder / "runs.html").read_text("utf-8"))
+        assert {int(run) for run in listed} == runs, narrowing.words()
+        assert (token_b in _pages(folder)) == (ann[2] in trades[next(iter(trades))]), narrowing.words()
+        _check_statements(scene, folder)
+
+
+def _check_statements(scene: Scene, folder: Path) -> None:
+    """Check that each statement under a table of views asks for as many rows as the table has."""
+    clickhouse = ClickHouseConnection(scene.urls.clickhouse)
+    checked = 0
+    for path in folder.rglob("*.html"):
+        for sheet in path.read_text("utf-8").split('<div class="sheet"')[1:]:
+            rows = sheet.partition("<tbody>")[2].partition("</tbody>")[0].count("<tr>")
+            statement = re.search(
+                r"quantbot url clickhouse</code> and:</p>\s*<pre[^>]*><code>(.*?)</code>", sheet, re.DOTALL
+            )
+            # The overview's table of strategies has no more than there are here.
+            if statement is not None:
+                found = clickhouse.fetch_table(unescape(statement[1]), name="shown").num_rows
+                assert rows == found, f"{path.name}: {unescape(statement[1])}"
+                checked += 1
+    clickhouse.close()
+    assert checked > 10
 
 
 def test_a_strategy_that_this_version_cannot_read_costs_its_own_trades_alone(scene: Scene, tmp_path: Path) -> None:

@@ -42,6 +42,11 @@
     return made;
   };
 
+  // What is written into the cells of a heat map needs room, or it can't be read; it is shown when pointed at as well.
+  const CELL_OF_TEXT = 58;
+  const readable = (trace, width) =>
+    trace.texttemplate && width / trace.x.length < CELL_OF_TEXT ? { ...trace, texttemplate: "" } : trace;
+
   const drawn = new Set();
   // Pixels between the edges of a printed page, of A4 and of Letter.
   const PRINTED_WIDTH = 660;
@@ -49,7 +54,8 @@
   const draw = (name, figure) => {
     drawn.add(name);
     const config = { displayModeBar: false, responsive: true };
-    Plotly.react(place(name), figure.data, themed(figure.layout), config).catch((error) => apologise(name, String(error)));
+    const data = figure.data.map((trace) => readable(trace, place(name).clientWidth));
+    Plotly.react(place(name), data, themed(figure.layout), config).catch((error) => apologise(name, String(error)));
   };
 
   const drawFigures = async (holder) => {

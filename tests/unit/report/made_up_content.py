@@ -35,6 +35,7 @@ from quantbot_pipeline.report.site_content import (
     SiteContent,
     StrategyDocument,
     TokenLine,
+    TokenPrices,
     TradeLine,
     TradeList,
 )
@@ -206,6 +207,7 @@ def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narro
         callers=(*standings, replace(standings[0], strategy=f"{text} too")),
         caller_pages=(caller,),
         caller_total=12,
+        version_callers={name: 12, (f"{text} too", "1"): 1},
         caller_months={
             caller: tuple(
                 CallerMonth(text, "1", f"2025-0{k}", 10, 1, 0.5, 0.1 * k, None, 1.0 * k, True) for k in range(1, 4)
@@ -222,9 +224,19 @@ def site_content(text: str = "plain", *, trade_count: int = 30, narrowing: Narro
         },
         runs=(run_line(text), run_line(text, 8)),
         run_total=9,
+        version_runs={name: 9},
+        token_runs={("solana", text): 3},
         run_pages=(7,),
         tokens=(TokenLine(1, text, "1", "solana", text, "", 3, 1, 1, 0.5, 0.1, 0.1, 0.3),),
         token_total=4,
+        token_pages=(("solana", text),),
+        token_count=3,
+        token_trades={("solana", text): trades},
+        token_prices={
+            ("solana", text): TokenPrices(
+                tuple(NOON + timedelta(hours=k - 20) for k in range(30)), tuple(1.0 + k / 10 for k in range(30)), 60.0
+            )
+        },
         searches=(
             SearchLine(search.job_id, text, "completed", text, text, text, 12, made_at, made_at),
             SearchLine(99, text, "failed", text, text, "", 0, made_at, None),

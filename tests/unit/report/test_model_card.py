@@ -81,7 +81,6 @@ def test_card_shows_verdict_window_metrics_and_pictures() -> None:
         "0.6543",
         "0.013",
         "Calls made before 2025-01-03 00:00 UTC",
-        "../index.html",
     ):
         assert text in page
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]  # there
@@ -92,6 +91,11 @@ def test_card_shows_verdict_window_metrics_and_pictures() -> None:
     # The diagonal, the last window, the walk-forward.
     assert [trace["x"] for trace in figures["reliability"]["data"]] == [[0, 1], [0.4], [0.4]]
     assert page == render_model_card(row())
+
+
+def test_a_card_leads_to_the_pages_of_the_report_where_there_are_any() -> None:
+    assert '<a href="../quality.html">Data quality</a>' in render_model_card(row(), is_beside_report=True)
+    assert 'href="../' not in render_model_card(row())
 
 
 def test_card_of_a_model_that_failed_says_that_it_is_good_for_nothing() -> None:

@@ -1,9 +1,10 @@
 """The figures: what is drawn where."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from made_up_content import STANDING, content
+from made_up_content import NOON, STANDING, content, trade_lines
 
 from quantbot_pipeline.report.content import Standing
 from quantbot_pipeline.report.figures import (
@@ -12,9 +13,10 @@ from quantbot_pipeline.report.figures import (
     equity_figure,
     matrix_figure,
     months_figure,
+    price_figure,
     spread_figure,
 )
-from quantbot_pipeline.report.site_content import CallerMonth
+from quantbot_pipeline.report.site_content import CallerMonth, TokenPrices
 
 
 def test_equity_is_drawn_as_steps_by_day() -> None:
@@ -111,3 +113,18 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_calls_are_marked_on_the_price_of_their_time_by_what_their_trades_brought() -> None:
+    prices = TokenPrices((NOON, NOON + timedelta(hours=1)), (2.0, 3.0), 60.0)
+    lines = [replace(line, signal_at=NOON + timedelta(minutes=61), call_id=7) for line in trade_lines("<b>", 3)[1:]]
+    # Of 30 % and -20 % the mean is won; one strategy bought nothing.
+    both = [replace(lines[0], pnl=0.3), replace(lines[1], pnl=-0.2), replace(lines[1], pnl=None)]
+    early = replace(lines[0], pnl=None, call_id=8, signal_at=NOON - timedelta(days=1))
+
+    price, won, skipped = price_figure(prices, [*both, early])["data"]
+
+    assert (price["x"][0], price["y"]) == ("2025-02-03 12:00:00", [2.0, 3.0])
+    assert (won["name"], won["x"], won["y"]) == ("calls, won", ["2025-02-03 13:01:00"], [3.0])
+    assert won["text"] == ["2025-02-03 13:01 call 7 by &lt;b&gt;: +5.0% in the mean of 2 trades"]
+    assert (skipped["name"], skipped["y"]) == ("calls, skipped", [2.0])

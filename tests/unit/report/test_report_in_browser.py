@@ -21,9 +21,10 @@ from quantbot_pipeline.report.model_card import render_model_card
 from quantbot_pipeline.report.page import write_page
 from quantbot_pipeline.report.site_content import SiteContent
 from quantbot_pipeline.report.site_files import SiteFolder
-from quantbot_pipeline.report.site_pages import list_pages, page_paths, run_page
-from quantbot_pipeline.report.site_paths import caller_path, strategy_path
+from quantbot_pipeline.report.site_pages import list_pages, page_paths
+from quantbot_pipeline.report.site_paths import caller_path, strategy_path, token_path
 from quantbot_pipeline.report.site_render import render_site_page
+from quantbot_pipeline.report.site_run_page import run_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
@@ -41,7 +42,9 @@ PICTURED = {
     "index.html": "index",
     strategy_path(("steady", "1")): "strategy",
     caller_path(("steady", "steady")): "caller",
+    token_path(("solana", "steady")): "token",
     "runs/7.html": "run",
+    "models/card-1.html": "card",
 }
 
 # The page that holds as many trades as a page ever does.
@@ -58,7 +61,8 @@ def _write(folder_path: Path, name: str) -> Path:
     made = _made(name)
     with SiteFolder(folder_path) as folder:
         folder.put_script()
-        write_page(render_model_card(model_row(name)), folder_path / "models/card-1.html")
+        card = render_model_card(model_row(name), is_beside_report=True)
+        write_page(card, folder.staging / "models/card-1.html")
         trades = made.strategy_trades[name, "1"]
         drawn = [trade(name, call_id=9), trade(name, call_id=10, candle_count=900)]
         every = [run_page(made, run_line(name), run_detail(name), trades, drawn), *list_pages(made)]

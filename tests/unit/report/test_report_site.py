@@ -3,7 +3,9 @@
 import base64
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 
@@ -16,9 +18,12 @@ from quantbot_pipeline.report import site_files
 from quantbot_pipeline.report.content import ReportContent
 from quantbot_pipeline.report.site_content import Narrowing, SiteContent, TradeList
 from quantbot_pipeline.report.site_files import SiteFolder
-from quantbot_pipeline.report.site_pages import DRAWN_TRADES, SitePage, choose_drawn, list_pages, page_paths, run_page
-from quantbot_pipeline.report.site_paths import caller_path, strategy_path
+from quantbot_pipeline.report.site_page import SitePage
+from quantbot_pipeline.report.site_pages import list_pages, page_paths
+from quantbot_pipeline.report.site_paths import caller_path, strategy_path, token_path
 from quantbot_pipeline.report.site_render import RenderedPage, plotly_path, render_site_page
+from quantbot_pipeline.report.site_run_page import DRAWN_TRADES, choose_drawn, run_page
+from quantbot_pipeline.report.site_sources import months_source, runs_source
 from quantbot_pipeline.report.site_tables import trade_table
 from quantbot_pipeline.report.tables import Interval, Source, Table, visible
 
@@ -96,7 +101,12 @@ def hostile() -> dict[str, RenderedPage]:
         ("runs.html", "The first 2 of 9 runs"),
         ("runs/7.html", "target hit"),
         ("runs/7.html", "1 of 25 trades are drawn"),
-        ("tokens.html", "The 1 rows that brought or cost most of 4"),
+        ("tokens.html", "The first 1 of 4 rows by what they brought or cost"),
+        ("tokens.html", "1 of 3 tokens have a page"),
+        (token_path(("solana", "some-name")), "30 calls of 1 caller, simulated under 1 strategy version."),
+        # From 1.0 on by a tenth an hour, thirty times, begun 20 hours before noon.
+        (token_path(("solana", "some-name")), "lowest 1 on 2025-02-02, highest 3.9 on 2025-02-03"),
+        (token_path(("solana", "some-name")), "The first 2 of 3 runs"),
         ("searches.html", "The newest 1 of 2 searches have a page"),
         ("searches/3.html", "some-name = some-name"),
         ("models.html", "higher is better"),
@@ -311,6 +321,12 @@ def test_a_run_draws_its_best_its_worst_and_those_in_which_most_happens() -> Non
         ),
         (Source("v", "postgres", (("a", "it's \\ 1"),)), r"select * from v where a = 'it''s \ 1'"),
         (Source("v", since=("at", "2025-01-01 00:00:00")), "select * from v where at >= '2025-01-01 00:00:00'"),
+        (
+            Source(
+                "v", filters=(("a", 1),), after=("at", 0), among=("b", Source("w", filters=(("c", "x"),), order="d"))
+            ),
+            "select * from v where a = 1 and at > 0 and b in (select b from w where c = 'x')",
+        ),
     ],
 )
 def test_statements_quote_what_they_look_for(source: Source, sql: str) -> None:
@@ -445,13 +461,89 @@ def _refuse(*_: object) -> None:
     raise OSError("disk full")
 
 
-def test_somebody_elses_index_page_is_never_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_text("mine", encoding="utf-8")
+def test_what_ends_the_making_leaves_the_report_before_whole(tmp_path: Path) -> None:
+    """Pages were once swapped in as they were made: new ones led to others that were not there yet."""
+    with SiteFolder(tmp_path) as folder:
+        folder.put(_page("a.html", "old"), key="old")
+        folder.finish(_page("index.html", "old"))
+    before = {path: (tmp_path / path).read_bytes() for path in _files(tmp_path)}
 
-    with pytest.raises(ConfigError, match=r"is no report of quantbot.*--out DIR"), SiteFolder(tmp_path):
-        pass
+    with pytest.raises(KeyboardInterrupt):
+        _make(tmp_path, "a.html", "b.html", before_end=_die)
 
-    assert (tmp_path / "index.html").read_text(encoding="utf-8") == "mine"
+    assert {path: (tmp_path / path).read_bytes() for path in _files(tmp_path)} == before
+
+
+def test_what_was_killed_while_it_was_moved_in_is_put_right_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SiteFolder(tmp_path) as folder:
+        for name in ("a.html", "gone.html"):
+            folder.put(_page(name, "old"), key="old")
+        folder.finish(_page("index.html", "old"))
+    monkeypatch.setattr(SiteFolder, "_move_in", _die)
+    # As after a kill: nothing is cleaned up.
+    monkeypatch.setattr(site_files.shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(KeyboardInterrupt):
+        _make(tmp_path, "a.html", "b.html")
+    monkeypatch.undo()
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "old"
+
+    with SiteFolder(tmp_path) as folder:
+        assert not folder.has("a.html", "new")
+        folder.put(_page("a.html", "new", "2"))
+        changes = folder.finish(_page("index.html", "new", "2"))
+
+    assert (changes.written, changes.removed) == (2, 2)
+    assert _files(tmp_path) == _OWN | {"a.html"}
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == "new"
+
+
+def _make(directory: Path, *paths: str, before_end: Callable[[], None] = lambda: None) -> None:
+    """Make a report whose pages say `new`."""
+    with SiteFolder(directory) as folder:
+        for path in paths:
+            folder.put(_page(path, "new", "2"), key="new")
+        before_end()
+        folder.finish(_page("index.html", "new", "2"))
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_new_pages_are_moved_in_before_those_that_lead_to_them_and_the_index_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SiteFolder(tmp_path) as folder:
+        folder.put(_page("a.html", "old"))
+        folder.finish(_page("index.html", "old"))
+    moved: list[str] = []
+    replace_file = pages.Path.replace
+
+    def note(source: Path, target: Path) -> Path:
+        moved.append(target.name)
+        return replace_file(source, target)
+
+    with SiteFolder(tmp_path) as folder:
+        folder.put(_page("a.html", "new", "2"))
+        folder.put(_page("z.html", "new", "2"))
+        monkeypatch.setattr(pages.Path, "replace", note)
+        folder.finish(_page("index.html", "new", "2"))
+
+    assert [name for name in moved if name in ("a.html", "z.html")] == ["z.html", "a.html"]
+    assert moved[-2:] == ["index.html", ".quantbot-report.json"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "callers.html"])
+def test_pages_of_somebody_else_are_never_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=rf"{name} is there and is no report of quantbot.*--out DIR"):
+        _make(tmp_path, "callers.html")
+
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+    assert _files(tmp_path) == {name, ".quantbot-report.lock"}
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
@@ -499,6 +591,23 @@ def test_the_script_is_written_once_and_an_old_one_goes(tmp_path: Path, monkeypa
         folder.finish(_page("index.html"))
 
     assert _files(tmp_path / "assets") == {Path(plotly_path()).name}
+
+
+def test_a_narrowed_report_says_where_its_rows_come_from() -> None:
+    since = datetime(2025, 2, 3, 12, 30, tzinfo=UTC)
+    narrowing = Narrowing(strategy="one", caller=("tg", "ann"), since=since)
+
+    assert runs_source(narrowing).sql() == (
+        "select * from mart_runs_ranked where strategy_name = 'one' and window_end > '2025-02-03 12:30:00' and "
+        "simulation_run_id in (select simulation_run_id from mart_trades where strategy_name = 'one' and "
+        "caller_source = 'tg' and caller_handle = 'ann' and signal_timestamp >= '2025-02-03 12:30:00') "
+        "order by run_rank"
+    )
+    # A filter of the page's own stands once.
+    assert months_source(narrowing, ("strategy_name", "one")).sql() == (
+        "select * from mart_caller_months where strategy_name = 'one' and caller_source = 'tg' and caller_handle = "
+        "'ann' and month >= '2025-02-01' order by month"
+    )
 
 
 def test_the_overview_is_of_the_strategy_that_is_asked_for_alone() -> None:

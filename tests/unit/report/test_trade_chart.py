@@ -13,13 +13,10 @@ import pytest
 from traded import candles_of, content_of, strategy_of, wild_candles
 
 from quantbot_pipeline.engine.candles import Candles
-from quantbot_pipeline.report.trade_chart import (
-    drawing_notes,
-    plan_drawing,
-    trade_document,
-    trade_figure,
-)
+from quantbot_pipeline.report.trade_chart import trade_figure
 from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, draw_candles, event_rows
+from quantbot_pipeline.report.trade_document import trade_document
+from quantbot_pipeline.report.trade_drawing import drawing_notes, plan_drawing
 from quantbot_pipeline.report.trade_page import render_trade_page
 from quantbot_pipeline.report.trade_picture import draw_trade_png
 from quantbot_pipeline.report.trade_words import describe_trade, plot_small_trade

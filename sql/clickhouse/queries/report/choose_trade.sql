@@ -1,6 +1,7 @@
 -- The trade that shows most: the most kinds of event, then the number of events nearest to eight, so that
 -- a drawing of it stays readable; then the oldest. A call that was not published yet has no caller and no time.
 -- grain: at most one row
+-- parameters: strategy and caller_handle (empty: every one), caller_source, since_s
 -- units: times in seconds since the epoch, UTC; pnl on capital 1
 select
     strategy_name,
@@ -15,7 +16,15 @@ select
     toInt64(toUnixTimestamp(signal_timestamp)) as signal_s,
     pnl
 from int_trades
-where has_bought and caller_handle != ''
+where
+    has_bought
+    and caller_handle != ''
+    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and (
+        {caller_handle:String} = ''
+        or (caller_source = {caller_source:String} and caller_handle = {caller_handle:String})
+    )
+    and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
 order by
     event_type_count desc,
     abs(toInt64(event_count) - 8),

@@ -1,7 +1,7 @@
 -- The latest calls of callers under every strategy version, and what became of them.
 -- grain: one row per caller, strategy version and call, latest first; trade_total is the number of all of the caller
 -- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s, trade_limit (by caller)
--- units: as in mart_trades; times in seconds since the epoch, UTC
+-- units: as in mart_caller_trades; times in seconds since the epoch, UTC
 select
     strategy_name,
     strategy_version,
@@ -25,7 +25,7 @@ select
     reentry_count,
     data_quality,
     count() over (partition by caller_source, caller_handle) as trade_total
-from mart_trades
+from mart_caller_trades
 where
     (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
     and ({strategy:String} = '' or strategy_name = {strategy:String})

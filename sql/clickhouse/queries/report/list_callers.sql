@@ -1,6 +1,7 @@
--- Callers under strategy versions: the first of each leaderboard, and those that were asked for.
--- grain: one row per strategy version and caller; caller_count is the number of all callers of the strategy version
--- parameters: caller_limit; caller_sources and caller_handles, pairwise
+-- Callers under strategy versions: the first of each leaderboard, or the one that was asked for.
+-- grain: one row per strategy version and caller; version_caller_count is the number of all callers of the strategy
+--   version, caller_count of all strategy versions that the filter leaves
+-- parameters: strategy and caller_handle (empty: every one), caller_source, caller_limit (by strategy version)
 -- units: as in mart_caller_leaderboard
 with
 ranked as (
@@ -21,8 +22,10 @@ ranked as (
         total_pnl,
         is_small_sample,
         good_data_trade_count,
-        count() over (partition by strategy_name, strategy_version) as caller_count
+        count() over (partition by strategy_name, strategy_version) as version_caller_count,
+        uniqExactIf((caller_source, caller_handle), caller_handle != '') over () as caller_count
     from mart_caller_leaderboard
+    where {strategy:String} = '' or strategy_name = {strategy:String}
 )
 
 select
@@ -42,9 +45,10 @@ select
     total_pnl,
     is_small_sample,
     good_data_trade_count,
+    version_caller_count,
     caller_count
 from ranked
 where
-    caller_rank <= {caller_limit:UInt32}
-    or (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
+    ({caller_handle:String} = '' and caller_rank <= {caller_limit:UInt32})
+    or ({caller_handle:String} != '' and caller_source = {caller_source:String} and caller_handle = {caller_handle:String})
 order by strategy_name, strategy_version, caller_rank

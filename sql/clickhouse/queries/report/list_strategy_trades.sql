@@ -1,6 +1,7 @@
 -- The latest calls under each strategy version, and what became of them.
 -- grain: one row per strategy version and call, latest first; trade_total is the number of all of the strategy version
--- parameters: strategy (empty: every one), since_s, trade_limit (by strategy version)
+-- parameters: strategy_names and strategy_versions, pairwise; strategy and caller_handle (empty: every one),
+--   caller_source, since_s, trade_limit (by strategy version)
 -- units: as in mart_trades; times in seconds since the epoch, UTC
 select
     strategy_name,
@@ -27,7 +28,14 @@ select
     count() over (partition by strategy_name, strategy_version) as trade_total
 from mart_trades
 where
-    ({strategy:String} = '' or strategy_name = {strategy:String})
+    (strategy_name, strategy_version) in arrayZip(
+        {strategy_names:Array(String)}, {strategy_versions:Array(String)}
+    )
+    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and (
+        {caller_handle:String} = ''
+        or (caller_source = {caller_source:String} and caller_handle = {caller_handle:String})
+    )
     and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
 order by strategy_name, strategy_version, signal_timestamp desc, call_id desc
 limit {trade_limit:UInt32} by strategy_name, strategy_version
