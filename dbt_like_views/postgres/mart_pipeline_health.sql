@@ -15,7 +15,7 @@ tests:
   - expression: value >= 0
   - expression: not is_problem or value > 0
 notes: |
-  How old the marts in ClickHouse are that are tables, 'quantbot views build --json' and the Dagster assets tell.
+  What the marts in ClickHouse that are tables do not show yet, its mart_table_freshness tells.
 */
 with
 last_run as (

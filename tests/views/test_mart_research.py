@@ -1,18 +1,19 @@
 """What the marts of searches, models, candles and the pipeline itself answer, against rows worked out by hand."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from view_scene import JANUARY, Scene
+from view_scene import FEBRUARY, JANUARY, Scene
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse import SCORE_SCHEMA
 from quantbot_pipeline.storage.records import BackfilledMonth, ImportRecord, JobResult, NewTrial
+from quantbot_pipeline.storage.views import build_views
 
 pytestmark = pytest.mark.server
 
@@ -248,6 +249,10 @@ def test_pipeline_health_and_reasons_of_failures(scene: Scene) -> None:
     imported = ImportRecord("alerts", "a.csv", "0" * 64, "", 5, 3, 0, 2, {}, refused)
     scene.state.begin_import(imported)
     scene.state.complete_import(imported)
+    # With other options line 2 went in, so it is no failure any more; line 3 is told of by both imports.
+    better = replace(imported, options_key="zone", rows_stored=4, rows_quarantined=1, quarantined=refused[1:])
+    scene.state.begin_import(better)
+    scene.state.complete_import(better)
     scene.state.begin_import(replace(imported, sha256="1" * 64))
     call = scene.call("ann", "A")
     scene.run("s", {call: 0.1}, scope="one")
@@ -269,7 +274,7 @@ def test_pipeline_health_and_reasons_of_failures(scene: Scene) -> None:
     values = {name: row["value"] for name, row in health.items()}
     assert (values["runs_current"], values["runs_superseded"]) == (1, 1)
     assert (values["runs_failed"], values["runs_running"]) == (2, 1)
-    assert (values["files_completed"], values["files_started"], values["rows_quarantined"]) == (1, 1, 2)
+    assert (values["files_completed"], values["files_started"], values["rows_quarantined"]) == (2, 1, 3)
     # bob's call came after the last run, the file before it.
     assert (values["calls_in_force"], values["calls_changed_since_last_run"]) == (2, 1)
     assert values["imports_since_last_run"] == 0
@@ -290,3 +295,30 @@ def test_health_of_empty_stores_is_all_zeros(scene: Scene) -> None:
 
     assert len(rows) >= 20
     assert {(row["value"], row["is_problem"]) for row in rows} == {(0, False)}
+
+
+def test_freshness_tells_what_the_tables_do_not_show_yet(scene: Scene) -> None:
+    def freshness() -> dict[str, tuple[int, bool]]:
+        rows = scene.shown("clickhouse", "mart_table_freshness", "measure")
+        return {row["measure"]: (row["value"], row["is_problem"]) for row in rows}
+
+    call = scene.call("ann", "A")
+    scene.run("s", {call: 0.1}, scope="one")
+    _insert_candles(scene, "A", "1h", [JANUARY, FEBRUARY], [0, 0])
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
+    fresh = freshness()
+
+    # The second run of the scope takes the first one's place, another strategy's is new, February goes on.
+    scene.run("s", {call: 0.2}, scope="one")
+    scene.run("t", {call: 0.2})
+    _insert_candles(scene, "A", "1h", [FEBRUARY + timedelta(hours=1)], [1])
+    stale = freshness()
+    build_views(scene.urls.postgres, scene.urls.clickhouse).require_all()
+
+    assert set(fresh.values()) == {(0, False)}
+    assert stale == {
+        "runs_not_in_tables": (2, True),
+        "superseded_runs_in_tables": (1, True),
+        "candle_months_not_in_tables": (1, True),
+    }
+    assert freshness() == fresh
