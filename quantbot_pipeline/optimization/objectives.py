@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.optimization.fault_texts import found_and_allowed
 
 Direction = Literal["max", "min"]
 Comparison = Literal[">=", "<=", ">", "<", "=="]
@@ -74,7 +75,9 @@ METRIC_RANGES: dict[str, tuple[float, float]] = {
 }
 """Between what a metric can lie, where that is known; a limit outside of it can't be met."""
 
-COUNTED_METRICS = frozenset({"trade_count", "skipped_count", "reentry_count", "ladder_entries_used"})
+COUNTED_METRICS = frozenset(
+    {"trade_count", "skipped_count", "reentry_count", "ladder_entries_used", "ladder_exits_used"}
+)
 """Metrics that grow with the number of calls; limits on them shrink with the share of calls seen."""
 
 UNKNOWN_VIOLATION = 1e6
@@ -85,11 +88,11 @@ class Goal(BaseModel):
     """A weighted sum of metrics that is made large or small.
 
     Attributes:
-        terms: Metric → weight, at least one.
+        terms: Metric → weight, at least one; no weight is 0.
         direction: Whether a higher (`max`) or a lower (`min`) value is better.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     terms: dict[str, float] = Field(min_length=1)
     direction: Direction
@@ -128,7 +131,7 @@ class Limit(BaseModel):
         bound: With what.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     metric: str
     comparison: Comparison
@@ -321,12 +324,13 @@ def _read_document(document: Mapping[str, Any]) -> Objective:
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join("subject_to" if step == "limits" else str(step) for step in fault["loc"])
-        raise ConfigError(
-            f"objective: {where}: found {fault['input']!r}; allowed is {fault['msg'].removeprefix('Input should be ')}"
-        ) from error
+        raise ConfigError(f"objective: {where}: {found_and_allowed(fault)}") from error
     for name in objective.metrics():
         if name not in METRIC_DIRECTIONS:
             raise ConfigError(f"objective: unknown metric {name!r}; allowed are {', '.join(METRIC_DIRECTIONS)}")
+    for name, weight in (term for goal in objective.goals for term in goal.terms.items()):
+        if weight == 0:
+            raise ConfigError(f"objective: found the weight 0 of {name!r}; allowed is another weight, or no such term")
     return objective
 
 
@@ -341,23 +345,18 @@ def _refuse_unreachable(objective: Objective, source: str) -> None:
     """Refuse limits outside of what their metric can be, or that exclude each other."""
     for metric in dict.fromkeys(limit.metric for limit in objective.limits):
         limits = [limit for limit in objective.limits if limit.metric == metric]
-        low, high = METRIC_RANGES.get(metric, _UNBOUNDED)
-        # What the bounds leave; a strict one excludes its end.
-        is_open = False
-        for limit in limits:
-            if limit.comparison in (">=", ">", "==") and limit.bound >= low:
-                is_open = (is_open and limit.bound == low) or limit.comparison == ">"
-                low = limit.bound
-            if limit.comparison in ("<=", "<", "==") and limit.bound <= high:
-                high = limit.bound
-                is_open = is_open or limit.comparison == "<"
-            is_outside = limit.bound > high if limit.comparison in (">=", ">", "==") else limit.bound < low
-            if is_outside or low > high or (low == high and is_open):
-                known = METRIC_RANGES.get(metric, _UNBOUNDED)
-                raise ConfigError(
-                    f"{source}: no run can meet {_joined(limits)}"
-                    + (f"; {metric} {_range_text(*known)}" if known != _UNBOUNDED else "")
-                )
+        known = METRIC_RANGES.get(metric, _UNBOUNDED)
+        lower = [limit for limit in limits if limit.comparison in (">=", ">", "==")]
+        upper = [limit for limit in limits if limit.comparison in ("<=", "<", "==")]
+        low = max([known[0], *(limit.bound for limit in lower)])
+        high = min([known[1], *(limit.bound for limit in upper)])
+        # A strict limit excludes its end.
+        is_open = any(limit.bound == low == high and limit.comparison in (">", "<") for limit in limits)
+        if low > high or is_open:
+            raise ConfigError(
+                f"{source}: no run can meet {_joined(limits)}"
+                + (f"; {metric} {_range_text(*known)}" if known != _UNBOUNDED else "")
+            )
 
 
 def _joined(limits: Sequence[Limit]) -> str:

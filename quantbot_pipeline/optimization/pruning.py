@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from quantbot_pipeline.errors import ConfigError
+from quantbot_pipeline.optimization.fault_texts import found_and_allowed
 from quantbot_pipeline.optimization.pareto import crowding_distances, domination_ranks
 
 Scores = tuple[float, ...]
@@ -57,7 +58,7 @@ def parse_pruning_rule(document: Mapping[str, Any], *, goal_count: int = 1) -> P
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"pruning: {where}: found {fault['input']!r}; allowed is {fault['msg']}") from error
+        raise ConfigError(f"pruning: {where}: {found_and_allowed(fault)}") from error
     if list(rule.shares) != sorted(set(rule.shares)) or not all(0 < share < 1 for share in rule.shares):
         raise ConfigError(f"pruning: shares: found {list(rule.shares)}; allowed are ascending shares between 0 and 1")
     if rule.kind == "median" and goal_count > 1:

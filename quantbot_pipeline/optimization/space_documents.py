@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from quantbot_pipeline.optimization.constraints import CONSTRAINT_TYPES
-from quantbot_pipeline.optimization.fault_texts import refusal, shown
+from quantbot_pipeline.optimization.fault_texts import found_and_allowed, refusal, shown
 from quantbot_pipeline.optimization.parameters import PARAMETER_TYPES
 from quantbot_pipeline.optimization.search_space import SearchSpace
 from quantbot_pipeline.optimization.template_fields import copy_json
@@ -47,8 +47,6 @@ def _shape_fault(fault: Any) -> str:
         else:
             location += f".{step}" if location else step
     match fault["type"]:
-        case "missing":
-            return f"{location}: found nothing; allowed is a value, it can't be left out"
         case "extra_forbidden":
             keys = ", ".join(kinds[branch].model_fields) if branch else ", ".join(_KEYS)
             return f"{location}: found an unknown key; allowed are {keys}"
@@ -56,8 +54,5 @@ def _shape_fault(fault: Any) -> str:
             allowed = ", ".join(CONSTRAINT_TYPES if location.startswith("constraints") else PARAMETER_TYPES)
             found = shown(fault["input"]["type"]) if "type" in fault["input"] else "nothing"
             return f"{location}.type: found {found}; allowed are {allowed}"
-        case "too_short":
-            return f"{location}: found an empty list; allowed is at least one item"
         case _:
-            allowed_text = fault["msg"].removeprefix("Input should be ")
-            return f"{location}: found {shown(fault['input'])}; allowed is {allowed_text}"
+            return f"{location}: {found_and_allowed(fault)}"

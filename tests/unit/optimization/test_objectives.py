@@ -67,6 +67,11 @@ def test_objective_is_read(text: str, meaning: str) -> None:
             "final_pnl subject to trade_count >= 30 and trade_count <= 10",
             "no run can meet trade_count >= 30 and trade_count <= 10",
         ),
+        (
+            "final_pnl subject to max_drawdown < 0.3 and max_drawdown >= 0.3",
+            "no run can meet max_drawdown < 0.3 and max_drawdown >= 0.3",
+        ),
+        ("final_pnl subject to sqn < 1 and sqn <= 1 and sqn == 1", "no run can meet sqn < 1 and sqn <= 1 and sqn == 1"),
     ],
 )
 def test_objective_that_can_not_be_meant_is_refused_with_its_position(text: str, message: str) -> None:
@@ -78,8 +83,8 @@ def test_objective_that_can_not_be_meant_is_refused_with_its_position(text: str,
     ("document", "message"),
     [
         ({}, "found nothing; allowed is a text, or an object with goals"),
-        ({"goals": []}, "goals: found \\[\\]"),
-        ({"goals": [{"terms": {"final_pnl": 1}}]}, "goals.0.direction"),
+        ({"goals": []}, "goals: found an empty list; allowed is at least one item"),
+        ({"goals": [{"terms": {"final_pnl": 1}}]}, "goals.0.direction: found nothing"),
         ({"goals": [{"terms": {"pnl": 1}, "direction": "max"}]}, "unknown metric 'pnl'"),
         (
             {
@@ -87,6 +92,16 @@ def test_objective_that_can_not_be_meant_is_refused_with_its_position(text: str,
                 "subject_to": [{"metric": "sqn", "comparison": "=>", "bound": 1}],
             },
             "subject_to.0.comparison: found '=>'",
+        ),
+        ({"goals": "final_pnl"}, "goals: found 'final_pnl'; allowed is a list"),
+        (
+            {"goals": [{"terms": {"sqn": "1"}, "direction": "max"}]},
+            "goals.0.terms.sqn: found '1'; allowed is a valid number",
+        ),
+        ({"goals": [{"terms": {"sqn": True}, "direction": "max"}]}, "goals.0.terms.sqn: found True"),
+        (
+            {"goals": [{"terms": {"sqn": 0}, "direction": "max"}]},
+            "found the weight 0 of 'sqn'; allowed is another weight",
         ),
     ],
 )
@@ -173,6 +188,13 @@ def test_limits_on_counts_shrink_with_the_share_of_calls_seen() -> None:
     assert str(objective) == "max:final_pnl subject to trade_count >= 3 and max_drawdown <= 0.4"
 
 
+@pytest.mark.parametrize("metric", [name for name in METRIC_DIRECTIONS if name.endswith(("_count", "_used"))])
+def test_limits_on_every_count_shrink_with_the_share_of_calls_seen(metric: str) -> None:
+    objective = parse_objective(f"final_pnl subject to {metric} >= 30").at_share(0.1)
+
+    assert str(objective) == f"max:final_pnl subject to {metric} >= 3"
+
+
 def test_objective_that_asks_for_more_trades_than_calls_is_refused() -> None:
     objective = parse_objective("final_pnl subject to trade_count >= 30")
 
@@ -186,9 +208,8 @@ def test_metric_that_the_run_lacks_is_an_error_not_a_missing_score() -> None:
         parse_objective("sqn").score({"final_pnl": 1.0, "trade_count": 3})
 
 
-def test_every_objective_is_a_metric_of_a_run_or_the_stop_out_rate() -> None:
-    """The share of stopped trades is no metric of the engine's; who evaluates trials must add it."""
-    assert set(METRIC_DIRECTIONS) - {"stop_out_rate"} == {field.name for field in fields(Metrics)} - {"stop_out_rate"}
+def test_every_metric_of_a_run_can_be_an_objective_and_no_other() -> None:
+    assert set(METRIC_DIRECTIONS) == {field.name for field in fields(Metrics)}
     assert set(METRIC_RANGES) <= set(METRIC_DIRECTIONS)
 
 

@@ -42,11 +42,13 @@ def test_median_prunes_nobody_before_its_warm_up() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"kind": "hyperband"}, "kind: found 'hyperband'"),
+        ({"kind": "hyperband"}, "kind: found 'hyperband'; allowed is 'halving' or 'median'"),
         ({"kind": "halving", "keep": 1.0}, "keep: found 1.0"),
         ({"kind": "halving", "shares": [0.3, 0.1]}, "shares: found \\[0.3, 0.1\\]; allowed are ascending"),
         ({"kind": "halving", "shares": [0.5, 1.0]}, "shares: found"),
-        ({"kind": "halving", "share": [0.5]}, "share: found"),
+        ({"kind": "halving", "share": [0.5]}, "share: found an unknown key; allowed is to leave it out"),
+        ({"kind": "halving", "shares": 0.5}, "shares: found 0.5; allowed is a list"),
+        ({}, "kind: found nothing; allowed is a value"),
     ],
 )
 def test_rule_that_can_not_be_is_refused(document: dict[str, object], message: str) -> None:
