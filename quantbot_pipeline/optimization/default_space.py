@@ -8,6 +8,9 @@ import numpy as np
 
 from quantbot_pipeline.errors import SearchSpaceError
 
+_LEAST_MULTIPLE = 1.01
+"""Borders are rounded to hundredths, and a target lies above 1x."""
+
 
 def default_search_space(template: Mapping[str, Any]) -> dict[str, Any]:
     """Return a small search space document for a template: first targets, stop and trailing distance.
@@ -21,9 +24,9 @@ def default_search_space(template: Mapping[str, Any]) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = []
     multiples = [float(target["multiple"]) for target in exits.get("targets") or []]
     # Borders between targets, halfway on a logarithmic scale: 2x and 3x meet at 2.45x. The outer
-    # borders are as far out as half the way to 1x, and 1.5 times the last target.
+    # borders are as far out as half the way to 1x, which no target may reach, and 1.5 times the last target.
     borders = [
-        1 + (multiples[0] - 1) / 2 if multiples else 1.0,
+        max(1 + (multiples[0] - 1) / 2, _LEAST_MULTIPLE) if multiples else 1.0,
         *(float(np.sqrt(low * high)) for low, high in itertools.pairwise(multiples)),
         1.5 * multiples[-1] if multiples else 1.0,
     ]

@@ -217,6 +217,16 @@ def test_default_space_of_every_preset_is_valid_at_all_its_corners(name: str) ->
         parse_strategy(apply_parameters(template, corner))
 
 
+def test_default_space_of_a_target_just_above_the_entry_stays_above_it() -> None:
+    template = {**TEMPLATE, "exits": {"targets": [{"multiple": 1.005, "size": 1.0}]}}
+
+    space = parse_search_space(default_search_space(template), template=template)
+
+    assert [(p.path, p.low, p.high) for p in space.parameters if p.type == "float"] == [
+        ("exits.targets[0].multiple", 1.01, 1.51)
+    ]
+
+
 def test_default_space_of_conservative_24h_varies_targets_stop_and_trailing() -> None:
     # Borders halfway on a logarithmic scale: sqrt(2 * 3) = 2.449, sqrt(3 * 5) = 3.873; the lower one is
     # half the way from 1x to 2x.
