@@ -166,5 +166,7 @@ def winner_test(
     """
     if not 0 <= winner < returns.shape[1]:
         raise EvidenceError(f"winner {winner} is not among {returns.shape[1]} trials, counted from 0")
+    if periods.count < MIN_ACTIVE_PERIODS:
+        return None
     check = RealityCheck(periods, seed=seed, draws=draws)
     return check.test(float(check.add(returns)[winner]))

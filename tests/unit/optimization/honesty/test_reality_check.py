@@ -86,6 +86,13 @@ def test_trials_with_few_results_are_not_tested_and_counted() -> None:
     assert winner_test(returns, 0, PERIODS, seed=1) is None
 
 
+@pytest.mark.parametrize("count", [1, 2, 19])
+def test_too_few_periods_are_not_tested(count: int) -> None:
+    """A single period leaves nothing to resample: the correction for blocks divided by zero."""
+    periods = Periods(row=np.arange(count), count=count, seconds=86_400, block_rows=1)
+    assert winner_test(noise(3)[:count], 0, periods, seed=1) is None
+
+
 def test_wrong_shapes_and_missing_results_are_refused() -> None:
     with pytest.raises(EvidenceError, match=r"allowed is \(100 periods, trials\)"):
         RealityCheck(PERIODS, seed=1).add(np.ones((99, 3)))
