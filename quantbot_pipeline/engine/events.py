@@ -1,4 +1,4 @@
-"""What a simulation reports: events, trades, and their Arrow form."""
+"""What a simulation reports: events and trades."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -365,7 +365,7 @@ _FORMULAS: dict[str, Callable[[_RunFacts], float | int | None]] = {
     "max_adverse_excursion": lambda run: run.results.max_adverse_excursion if run.n else None,
     "max_favourable_excursion": lambda run: run.results.max_favourable_excursion if run.n else None,
 }
-"""Every formula of `docs/engine.md` section 8 but those of the curves, in the order of `Metrics`."""
+"""Every formula of `docs/engine.md` section 8 for a run, in the order of `Metrics`."""
 
 
 def metric_values(results: Results, curves: Curves, names: Iterable[str] | None = None) -> dict[str, Any]:
