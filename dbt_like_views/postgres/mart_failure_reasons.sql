@@ -15,8 +15,8 @@ tests:
   - expression: failure_count > 0
   - expression: first_at <= last_at
 notes: |
-  Of runs and searches the failures that stand now: one that succeeded later is no failure any more. Of backfills all
-  that were recorded.
+  Of runs, searches and rows of files the failures that stand now: what succeeded later, with other options also, is no
+  failure any more. Of backfills all that were recorded.
 */
 with
 failures as (
@@ -43,10 +43,10 @@ failures as (
     union all
     select
         'quarantine' as area,
-        imports.kind || coalesce(', ' || quarantine.field, '') || ': ' || quarantine.reason as message,
+        quarantine.kind || coalesce(', ' || quarantine.field, '') || ': ' || quarantine.reason as message,
         quarantine.created_at as failed_at
-    from {{ source('quarantine') }} as quarantine
-    inner join {{ source('imports') }} as imports on quarantine.import_id = imports.id
+    from {{ source('quarantined_rows') }} as quarantine
+    where quarantine.resolved_at is null
 )
 
 select

@@ -62,6 +62,7 @@ TABLES_WITHOUT_ASSET = frozenset(
         "fetched_ranges",
         "imports",
         "quarantine",
+        "quarantined_rows",
     }
 )
 """Tables that views read and no asset writes: bookkeeping of imports and commands."""

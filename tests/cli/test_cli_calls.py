@@ -117,9 +117,30 @@ def test_reasons_are_capped_and_the_rest_is_listed_from_quarantine(
     assert [row["line"] for row in listed["rows"]] == [2, 3, 4, 5, 6, 7, 8]
     assert listed["rows"][0]["raw_text"] == rows[0]
     assert quantbot("quarantine", "--file", str(file), "--kind", "alerts", "--json").document["total"] == 130
-    assert quantbot("quarantine", "--kind", "candles", "--json").document == {"total": 0, "files": [], "rows": []}
+    assert quantbot("quarantine", "--kind", "candles", "--json").document["files"] == []
     assert quantbot("quarantine", "--file", "ad.csv", "--json").document["total"] == 0
     assert "110 more" in quantbot("quarantine").out
+
+
+def test_rows_that_went_in_with_other_options_are_shown_as_resolved(
+    quantbot: Quantbot, fresh_databases: Databases, tmp_path: Path
+) -> None:
+    # Lines 2 and 3 lack a zone, line 4 has no token either way.
+    naive = [_row("anna", minute).replace("Z,", ",") for minute in (1, 2)]
+    file = _alerts(tmp_path / "naive.csv", *naive, _row("anna", 3).replace("CALLS_USDT", "NOT A PAIR"))
+    quantbot("ingest", "alerts", file)
+    refused = quantbot("quarantine", "--json").document
+    assert (refused["total"], refused["resolved"]) == (3, 0)
+    assert "went in" not in quantbot("quarantine").out
+
+    quantbot("ingest", "alerts", file, "--timezone", "UTC")
+    # The second import refused line 4 as well: it is there twice.
+    listed = quantbot("quarantine", "--json").document
+    assert (listed["total"], listed["resolved"]) == (4, 2)
+    assert {row["line"]: row["resolved_at"] is not None for row in listed["rows"]} == {2: True, 3: True, 4: False}
+    assert "2 of 4 rows went in after all" in quantbot("quarantine").out
+    assert [row["line"] for row in quantbot("quarantine", "--open", "--json").document["rows"]] == [4, 4]
+    assert "naive.csv:2" not in quantbot("quarantine", "--open").out
 
 
 def test_the_inbox_is_taken_once_with_partitions_and_reports(

@@ -2,19 +2,20 @@
 -- keys: import_id, file
 -- A null in file or kind means: no such bound.
 select
-    quarantine.import_id,
-    imports.kind,
-    quarantine.file,
-    count(*) as quarantined
-from quarantine
-inner join imports on quarantine.import_id = imports.id
+    refused.import_id,
+    refused.kind,
+    refused.file,
+    count(*) as quarantined,
+    count(refused.resolved_at) as resolved
+from quarantined_rows as refused
+inner join imports on refused.import_id = imports.id
 where
-    (%(kind)s::text is null or imports.kind = %(kind)s)
+    (%(kind)s::text is null or refused.kind = %(kind)s)
     and (
         %(file)s::text is null
-        or quarantine.file = %(file)s
+        or refused.file = %(file)s
         or imports.file = %(file)s
-        or right(quarantine.file, length(%(file)s) + 1) = '/' || %(file)s
+        or right(refused.file, length(%(file)s) + 1) = '/' || %(file)s
     )
-group by quarantine.import_id, imports.kind, quarantine.file
-order by quarantine.import_id desc, quarantine.file
+group by refused.import_id, refused.kind, refused.file
+order by refused.import_id desc, refused.file

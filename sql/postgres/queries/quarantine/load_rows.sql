@@ -1,24 +1,27 @@
 -- grain: one quarantined row, newest import first, in the order of the file
 -- keys: import_id, line
 -- A null in file, kind or limit means: no such bound. A file is found by its name, or by the end of its path.
+-- resolved_at: when another import of the same file took the row in; null while none has
 select
-    quarantine.import_id,
-    imports.kind,
-    quarantine.file,
-    quarantine.line,
-    quarantine.field,
-    quarantine.reason,
-    quarantine.raw_text,
-    imports.imported_at
-from quarantine
-inner join imports on quarantine.import_id = imports.id
+    refused.import_id,
+    refused.kind,
+    refused.file,
+    refused.line,
+    refused.field,
+    refused.reason,
+    refused.raw_text,
+    refused.imported_at,
+    refused.resolved_at
+from quarantined_rows as refused
+inner join imports on refused.import_id = imports.id
 where
-    (%(kind)s::text is null or imports.kind = %(kind)s)
+    (%(kind)s::text is null or refused.kind = %(kind)s)
     and (
         %(file)s::text is null
-        or quarantine.file = %(file)s
+        or refused.file = %(file)s
         or imports.file = %(file)s
-        or right(quarantine.file, length(%(file)s) + 1) = '/' || %(file)s
+        or right(refused.file, length(%(file)s) + 1) = '/' || %(file)s
     )
-order by quarantine.import_id desc, quarantine.line, quarantine.id
+    and (not %(is_open_only)s or refused.resolved_at is null)
+order by refused.import_id desc, refused.line, refused.id
 limit %(limit)s::bigint
