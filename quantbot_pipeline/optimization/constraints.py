@@ -10,7 +10,7 @@ does not apply then. Each path is a parameter, or a number of the template, whic
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -111,19 +111,7 @@ CONSTRAINT_TYPES: dict[str, type[_Constraint]] = {
 }
 
 
-class HasWeights(Protocol):
-    """Any of the constraints."""
-
-    def all_weights(self) -> dict[str, float]:
-        """Return path → weight."""
-        ...
-
-    def inequalities(self) -> list[Inequality]:
-        """Return the constraint as inequalities."""
-        ...
-
-
-def describe_constraint(constraint: SumConstraint | LinearConstraint | LessThanConstraint) -> str:
+def describe_constraint(constraint: Constraint) -> str:
     """Return a constraint as people write it, such as `a + 2*b <= 1`."""
     if isinstance(constraint, LessThanConstraint):
         if constraint.gap:

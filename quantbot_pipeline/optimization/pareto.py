@@ -18,13 +18,6 @@ BoolArray = npt.NDArray[np.bool_]
 DEFAULT_FRONT_CAPACITY = 1_000
 
 
-def dominates(left: Sequence[float], right: Sequence[float]) -> bool:
-    """Return whether the left scores beat the right ones."""
-    return all(a >= b for a, b in zip(left, right, strict=True)) and any(
-        a > b for a, b in zip(left, right, strict=True)
-    )
-
-
 def pareto_front(scores: Sequence[Sequence[float] | None]) -> list[int]:
     """Return the positions of the scores that no others beat, ascending.
 

@@ -66,11 +66,6 @@ class SearchPlan:
     batch_size: int = DEFAULT_BATCH_SIZE
     pruning: PruningRule | None = None
 
-    @property
-    def look_count(self) -> int:
-        """How many looks a trial takes that is never pruned."""
-        return 1 + (len(self.pruning.shares) if self.pruning else 0)
-
     def study(self) -> Study:
         """Return the study of the plan, before its first trial.
 

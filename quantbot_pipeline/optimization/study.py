@@ -114,11 +114,6 @@ class Study:
         """How many trials were asked for."""
         return min(self._batches * self._batch_size, self._trial_count)
 
-    @property
-    def remaining_count(self) -> int:
-        """How many trials have not been asked for yet."""
-        return self._trial_count - self.asked_count
-
     def ask(self) -> list[Trial]:
         """Return the next batch of trials; empty at the end.
 

@@ -4,7 +4,6 @@ Places are the parameters on a scale from 0 (lowest of the range) to 1 (highest)
 drawn so; a choice among kinds has a number per kind and a distance only to its like.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -90,31 +89,6 @@ def neighbourhood_sensitivity(
     return Sensitivity(shape, count, share, worst, tolerance, height, sentence)
 
 
-def trials_near(
-    places: FloatArray, winner: int, *, is_kind: npt.NDArray[np.bool_] | None = None, radius: float = 0.1
-) -> npt.NDArray[np.int64]:
-    """Return the trials around the winner: no parameter further than `radius` away, kinds the same.
-
-    Args:
-        places: Of all trials, shape (n_trials, n_parameters), in [0, 1]; NaN for a parameter that a trial does not
-            have (both have it or both lack it).
-        winner: Row of the winner; it is not among its neighbours, nor are copies of it.
-        is_kind: Which parameters are choices among kinds, shape (n_parameters,); None: none.
-        radius: Share of the range, above 0.
-
-    Raises:
-        EvidenceError: the winner is not among the trials, or the radius is out of bounds.
-    """
-    if not 0 <= winner < len(places) or not radius > 0:
-        raise EvidenceError(f"trials within {radius} of trial {winner} of {len(places)}; allowed is a radius above 0")
-    kinds = np.zeros(places.shape[1], dtype=np.bool_) if is_kind is None else is_kind
-    best = places[winner]
-    distance = np.where(np.isnan(places) & np.isnan(best), 0.0, np.abs(places - best))
-    # A parameter that only one of the two has is not near; so is another kind.
-    distance = np.where(np.isnan(distance) | (kinds & (distance > 0)), np.inf, distance)
-    return np.flatnonzero((distance.max(axis=1, initial=0.0) <= radius) & (distance.max(axis=1, initial=0.0) > 0))
-
-
 def places_around(
     best: FloatArray, *, is_kind: npt.NDArray[np.bool_] | None = None, radius: float = 0.1, count: int = 30, seed: int
 ) -> FloatArray:
@@ -150,41 +124,3 @@ def places_around(
     places[:, moving] = np.clip(places[:, moving], 0.0, 1.0)
     is_elsewhere = np.any((places != best) & ~np.isnan(best), axis=1)
     return places[is_elsewhere]
-
-
-def measured_sensitivity(
-    evaluate: Callable[[FloatArray], float | None],
-    best: FloatArray,
-    *,
-    best_score: float,
-    typical_score: float,
-    seed: int,
-    is_kind: npt.NDArray[np.bool_] | None = None,
-    radius: float = 0.1,
-    count: int = 30,
-    tolerance: float = 0.5,
-) -> Sensitivity:
-    """Return the sensitivity around the best point by evaluating places around it.
-
-    Args:
-        evaluate: Returns the score of a place, None for one without.
-        best: See `places_around`, as are is_kind, radius, count and seed.
-        best_score: See `neighbourhood_sensitivity`, as are typical_score and tolerance.
-        typical_score: Of a typical point.
-        seed: Seed of the places.
-        is_kind: Which parameters are choices among kinds.
-        radius: Longest step.
-        count: Number of places.
-        tolerance: Share of the height that a neighbour may lose.
-
-    Raises:
-        EvidenceError: an argument is out of bounds.
-    """
-    places = places_around(best, is_kind=is_kind, radius=radius, count=count, seed=seed)
-    scores = [evaluate(place) for place in places]
-    return neighbourhood_sensitivity(
-        np.array([np.nan if score is None else score for score in scores], dtype=np.float64),
-        best_score=best_score,
-        typical_score=typical_score,
-        tolerance=tolerance,
-    )

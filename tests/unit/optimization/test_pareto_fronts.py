@@ -2,7 +2,7 @@
 
 from random import Random
 
-from quantbot_pipeline.optimization.pareto import ParetoFront, dominates, domination_ranks, pareto_front
+from quantbot_pipeline.optimization.pareto import ParetoFront, domination_ranks, pareto_front
 
 NAN = float("nan")
 
@@ -29,6 +29,9 @@ def test_front_of_many_is_that_of_comparing_all_pairs() -> None:
     random = Random(3)  # noqa: S311  cases, not secrets
     # A coarse grid makes ties.
     scores = [(random.randint(0, 9), random.randint(0, 9), random.randint(0, 9)) for _ in range(300)]
+
+    def dominates(left: tuple[int, ...], right: tuple[int, ...]) -> bool:
+        return left != right and all(a >= b for a, b in zip(left, right, strict=True))
 
     expected = [k for k, each in enumerate(scores) if not any(dominates(other, each) for other in scores)]
     assert pareto_front(scores) == expected

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from quantbot_pipeline.errors import EvidenceError
-from quantbot_pipeline.optimization.honesty.sensitivity import (
-    Shape,
-    measured_sensitivity,
-    neighbourhood_sensitivity,
-    places_around,
-    trials_near,
-)
+from quantbot_pipeline.optimization.honesty.sensitivity import Shape, neighbourhood_sensitivity, places_around
 
 
 def test_heights_by_hand() -> None:
@@ -42,25 +36,6 @@ def test_few_neighbours_say_nothing() -> None:
     assert neighbourhood_sensitivity(np.full(9, 2.0), best_score=2, typical_score=2).shape is Shape.UNKNOWN
 
 
-def test_trials_near_differ_in_no_parameter_by_more_than_the_radius() -> None:
-    nan = np.nan
-    places = np.array(
-        [
-            [0.50, 1, 0.2],
-            [0.55, 1, 0.2],  # near
-            [0.50, 1, 0.2],  # the same point
-            [0.65, 1, 0.2],  # too far
-            [0.52, 0, 0.2],  # another kind
-            [0.52, 1, nan],  # without that parameter
-        ]
-    )
-    is_kind = np.array([False, True, False])
-    assert trials_near(places, 0, is_kind=is_kind).tolist() == [1]
-    assert trials_near(places, 5, is_kind=is_kind).tolist() == []
-    # However wide the radius, another kind is not near.
-    assert trials_near(places, 0, is_kind=is_kind, radius=1.0).tolist() == [1, 3]
-
-
 def test_places_around_step_along_each_parameter_and_stay_in_range() -> None:
     best = np.array([0.05, 3.0, 0.5, np.nan])
     places = places_around(best, is_kind=np.array([False, True, False, False]), radius=0.1, count=20, seed=1)
@@ -79,13 +54,9 @@ def test_at_the_edge_of_the_range_the_best_point_is_not_its_own_neighbour() -> N
 
 def test_a_narrow_peak_and_a_broad_hill_are_measured() -> None:
     def hill(width: float) -> Shape:
-        return measured_sensitivity(
-            lambda place: float(np.exp(-np.sum((place - 0.5) ** 2) / width**2)),
-            np.array([0.5, 0.5]),
-            best_score=1.0,
-            typical_score=0.0,
-            seed=1,
-        ).shape
+        places = places_around(np.array([0.5, 0.5]), seed=1)
+        scores = np.exp(-np.sum((places - 0.5) ** 2, axis=1) / width**2)
+        return neighbourhood_sensitivity(scores, best_score=1.0, typical_score=0.0).shape
 
     assert hill(0.5) is Shape.PLATEAU
     assert hill(0.03) is Shape.PEAK
@@ -94,7 +65,5 @@ def test_a_narrow_peak_and_a_broad_hill_are_measured() -> None:
 def test_arguments_out_of_bounds_are_refused() -> None:
     with pytest.raises(EvidenceError, match="tolerance is 1"):
         neighbourhood_sensitivity(np.ones(9), best_score=2, typical_score=1, tolerance=1)
-    with pytest.raises(EvidenceError, match=r"trials within 0\.1 of trial 4 of 3"):
-        trials_near(np.ones((3, 2)), 4)
     with pytest.raises(EvidenceError, match=r"0 places within 0\.1"):
         places_around(np.ones(2), count=0, seed=1)
