@@ -29,6 +29,7 @@ from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener, MonthOutcome, run_backfill
 from quantbot_pipeline.workflows.backfill_records import (
     SelectedBackfill,
+    backfill_lock_name,
     begin_backfill,
     record_months,
     select_backfill,
@@ -187,17 +188,18 @@ def recorded_backfill(
         record_months(backfill_id, outcomes, state)
         listener.on_months(outcomes)
 
-    counts = run_backfill(
-        selected.keys,
-        selected.strategies,
-        state,
-        history,
-        force=force,
-        jobs=jobs,
-        listener=replace(listener, on_months=on_months),
-        stages=stages,
-    )
-    state.finish_backfill(backfill_id)
+    with state.held_as_sign(backfill_lock_name(backfill_id)):
+        counts = run_backfill(
+            selected.keys,
+            selected.strategies,
+            state,
+            history,
+            force=force,
+            jobs=jobs,
+            listener=replace(listener, on_months=on_months),
+            stages=stages,
+        )
+        state.finish_backfill(backfill_id)
     return counts
 
 

@@ -272,6 +272,10 @@ class PostgresStore:
     def exclusive_runs(
         self, names: Collection[str], on_wait: Callable[[], None] = lambda: None
     ) -> AbstractContextManager[bool]:
+    def held_as_sign(self, name: str) -> AbstractContextManager[None]:
+        """Hold a name within the context, as far as the connection lasts, for others to see."""
+        return self._connections.held_as_sign(name)
+
         """Hold the right to compute what the names stand for while the context lasts; yields whether it waited."""
         return self._connections.holding(names, on_wait)
 

@@ -243,6 +243,13 @@ class StateStore(Protocol):
         """
         ...
 
+    def held_as_sign(self, name: str) -> AbstractContextManager[None]:
+        """Hold a name within the context for `idle_runs` of others to see; nothing depends on it.
+
+        The name is held as long as the connection lasts: where Postgres is started again, others see nothing more.
+        """
+        ...
+
     def stamp_runs(self, stamps: Mapping[int, str]) -> None:
         """Record, by run id, a stamp of all that a completed run can have read; other runs are left alone."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from quantbot_pipeline.errors import InputError
@@ -45,7 +45,7 @@ def select_backfill(selection: Selection, state: StateStore, *, resume: bool = F
             selected, counts as what it never came to.
 
     Raises:
-        InputError: a selector matches nothing, or there is no backfill to go on with.
+        InputError: a selector matches nothing, there is no backfill to go on with, or a process is still at it.
     """
     stored = _Stored.load(state)
     if not resume:
@@ -53,6 +53,7 @@ def select_backfill(selection: Selection, state: StateStore, *, resume: bool = F
     found = state.read("backfills/find_backfill", selection_key=selection.key).to_pylist()
     if not found:
         raise InputError("--resume: no backfill of this selection was begun; run it without --resume")
+    _refuse_running(selection, found[0], state)
     return stored.go_on(selection, found[0], state)
 
 
@@ -63,7 +64,7 @@ def select_unfinished(state: StateStore) -> SelectedBackfill:
     more to be gone on with.
 
     Raises:
-        InputError: there is no backfill to go on with.
+        InputError: there is no backfill to go on with, or a process is still at it.
     """
     backfills = state.read("backfills/load_last_backfills").to_pylist()
     if not backfills:
@@ -72,8 +73,10 @@ def select_unfinished(state: StateStore) -> SelectedBackfill:
     for row in backfills:
         if row["status"] == "completed":
             continue
+        selection = Selection.of_json(row["selection_json"])
+        _refuse_running(selection, row, state)
         try:
-            selected = stored.go_on(Selection.of_json(row["selection_json"]), row, state)
+            selected = stored.go_on(selection, row, state)
         except InputError:
             # What it was asked for is not there any more.
             continue
@@ -82,6 +85,22 @@ def select_unfinished(state: StateStore) -> SelectedBackfill:
     last = backfills[0]
     selection = Selection.of_json(last["selection_json"])
     return SelectedBackfill(selection, (), (), last["token_month_count"], last["backfill_id"], last["started_at"])
+
+
+def backfill_lock_name(backfill_id: int) -> str:
+    """Return the name that a process holds (`StateStore.held_as_sign`) while it works on a backfill."""
+    return f"backfill {backfill_id}"
+
+
+def _refuse_running(selection: Selection, backfill: Mapping[str, Any], state: StateStore) -> None:
+    name = backfill_lock_name(backfill["backfill_id"])
+    with state.idle_runs({name}) as idle:
+        if name in idle:
+            return
+    raise InputError(
+        f"--resume: the backfill of {selection}, begun {backfill['started_at'].astimezone(UTC):%Y-%m-%d %H:%M} UTC, is "
+        "still running; wait for its end, or stop it first"
+    )
 
 
 @dataclass(frozen=True, slots=True)

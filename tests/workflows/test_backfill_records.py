@@ -13,6 +13,7 @@ from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener, MonthOutcome, run_backfill
 from quantbot_pipeline.workflows.backfill_records import (
     SelectedBackfill,
+    backfill_lock_name,
     begin_backfill,
     record_months,
     select_backfill,
@@ -58,6 +59,17 @@ def test_without_selectors_the_last_unfinished_backfill_is_resumed_whatever_it_w
     assert (len(found.keys), found.done) == (3, 1)
     [(begun_at,)] = scene.ask_state(f"select started_at from backfills where id = {killed}")  # noqa: S608 - own number
     assert found.begun_at == begun_at
+
+    # While a process is at it, nothing is gone on with: not by chance either, with an older one.
+    with PostgresStore(scene.urls.postgres) as other, other.held_as_sign(backfill_lock_name(killed)):
+        for resume in (
+            lambda: select_unfinished(scene.state),
+            lambda: select_backfill(both, scene.state, resume=True),
+        ):
+            with pytest.raises(InputError, match=rf"second, begun {begun_at:%Y-%m-%d %H:%M} UTC, is still running"):
+                resume()
+        assert select_backfill(part.selection, scene.state, resume=True).backfill_id == later
+    assert select_unfinished(scene.state).backfill_id == killed
 
     # A token that came since counts as never come.
     scene.call(alert(99, MARCH + 3 * MINUTE, token=TokenKey("binance", "NEW_USDT")))
