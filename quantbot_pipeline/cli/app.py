@@ -60,7 +60,7 @@ shows the whole lineage in Dagster. Start with 'quantbot demo'.
 _EXIT_CODES = flowing(
     """Exit codes:
   0    done
-  1    a check says no: status, migrate --check, views test, check-lookahead
+  1    a check says no: status, migrate --check, views test, check-lookahead, drift --fail-on-drift
   2    an option, a file or a setting is wrong; nothing was stored of it
   3    a database or a server refused or lost something
   4    a run or a model could not be computed; the others are stored

@@ -36,13 +36,15 @@ _DRIFT_HELP = flowing(
 
 Per feature and for the score: the population stability index, a shift from 0.1 and a large one from 0.25 on, where
 that is more than chance explains for so many calls. Below 50 calls nothing is said. docs/models.md says how. Run
-'quantbot score' first; nothing is computed or stored here. The exit code is 0 whatever is found.
+'quantbot score' first; nothing is computed or stored here. The exit code is 0 whatever is found, and with
+--fail-on-drift 1 where a shift of a model is told; too few calls are none.
 
 Without NAME all models in use are looked at.
 
 Examples:
   quantbot drift
   quantbot drift take-the-call --days 7 --json
+  quantbot drift --fail-on-drift || quantbot train
 """
 )
 
@@ -90,6 +92,9 @@ def register(app: typer.Typer) -> None:
             30, min=1, max=3_650, help="How far back from the newest scored call the calls of now reach."
         ),
         *,
+        fails_on_drift: bool = typer.Option(
+            False, "--fail-on-drift", help="End with exit code 1 where a shift is told."
+        ),
         as_json: bool = typer.Option(False, "--json", help="Print all of it as JSON."),
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
@@ -104,9 +109,11 @@ def register(app: typer.Typer) -> None:
         if as_json:
             documents = [report.document() for report in reports]
             print_json(documents if name is None else documents[0])
-            return
-        for report in reports:
-            _print_drift(report)
+        else:
+            for report in reports:
+                _print_drift(report)
+        if fails_on_drift and any(report.told for report in reports):
+            raise typer.Exit(1)
 
 
 def _instant(text: str) -> datetime:

@@ -4,6 +4,8 @@ import json
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,11 +18,13 @@ from conftest import WIDTH, Databases, Quantbot, rows_of
 
 from quantbot_pipeline.cli import console
 from quantbot_pipeline.defs.backfills import backfill_job
-from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.errors import DataError, InputError
+from quantbot_pipeline.learning.drift import ColumnDrift
 from quantbot_pipeline.sample.generate import SampleFiles
 from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 from quantbot_pipeline.storage.postgres import PostgresStore
-from quantbot_pipeline.workflows import run_optimization
+from quantbot_pipeline.workflows import model_drift, run_optimization
+from quantbot_pipeline.workflows.backfill_records import select_unfinished
 
 Counts = Callable[[], dict[str, int]]
 
@@ -138,6 +142,8 @@ def test_a_backfill_is_resumed_where_it_stopped_and_recorded_in_dagster(
 
         def break_second(self: ClickHouseStore, events: Any) -> None:
             inserted.append(events)
+            with PostgresStore(databases.postgres) as other, pytest.raises(InputError, match="is still running"):
+                select_unfinished(other)
             if len(inserted) == 2:
                 raise DataError("a number is out of range")
             insert(self, events)
@@ -314,7 +320,9 @@ def test_model_is_trained_listed_and_the_same_again(stocked: Quantbot) -> None:
 
 
 @pytest.mark.server
-def test_version_that_is_in_use_is_chosen_by_hand(stocked: Quantbot, databases: Databases) -> None:
+def test_version_that_is_in_use_is_chosen_by_hand(
+    stocked: Quantbot, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = stocked("train", "--model", "logistic", "--name", "chosen", "--json").document
     version = trained["version"]
     with psycopg.connect(databases.postgres, autocommit=True) as connection:
@@ -339,6 +347,22 @@ def test_version_that_is_in_use_is_chosen_by_hand(stocked: Quantbot, databases: 
     assert max(map(len, again.out.splitlines())) <= WIDTH
     assert stocked("drift", "chosen", "--json").document["verdict"] == "too few calls"
     assert "at least 50 on either side" in stocked("drift", "chosen").out
+    assert stocked("drift", "chosen", "--fail-on-drift").code == 0
+    # The sample has too few calls to tell a shift of.
+    moved = ColumnDrift("hour_sin", 0.4, 0.2, "drifted", (0.5, 0.5, 0.0), (0.9, 0.1, 0.0), (0.0,))
+    shift = {
+        "verdict": "drifted",
+        "calls": 60,
+        "first": datetime.now(UTC),
+        "last": datetime.now(UTC),
+        "columns": (moved,),
+    }
+    measure = model_drift.measure_model_drift
+    with monkeypatch.context() as patch:
+        patch.setattr(model_drift, "measure_model_drift", lambda *a, **named: replace(measure(*a, **named), **shift))
+        assert stocked("drift", "chosen", "--fail-on-drift").code == 1
+        assert stocked("drift", "chosen", "--fail-on-drift", "--json").document["told"] == ["hour_sin"]
+        assert stocked("drift", "chosen").code == 0
     assert stocked("models", "deprecate", "chosen", "--json").document == change | {
         "before": "ready",
         "status": "deprecated",
