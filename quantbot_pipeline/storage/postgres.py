@@ -272,12 +272,12 @@ class PostgresStore:
     def exclusive_runs(
         self, names: Collection[str], on_wait: Callable[[], None] = lambda: None
     ) -> AbstractContextManager[bool]:
+        """Hold the right to compute what the names stand for while the context lasts; yields whether it waited."""
+        return self._connections.holding(names, on_wait)
+
     def held_as_sign(self, name: str) -> AbstractContextManager[None]:
         """Hold a name within the context, as far as the connection lasts, for others to see."""
         return self._connections.held_as_sign(name)
-
-        """Hold the right to compute what the names stand for while the context lasts; yields whether it waited."""
-        return self._connections.holding(names, on_wait)
 
     def stamp_runs(self, stamps: Mapping[int, str]) -> None:
         """Record, by run id, a stamp of all that a completed run can have read; others are left alone."""

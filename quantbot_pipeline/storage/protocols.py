@@ -412,6 +412,10 @@ class HistoryStore(Protocol):
         """
         ...
 
+    def load_remembered_contents(self, tokens: Collection[TokenKey]) -> tuple[pa.Table, pa.Table]:
+        """Return what `load_contents` remembers of some tokens and would answer, and the same hashed anew."""
+        ...
+
     def load_imported(self, tokens: Collection[TokenKey]) -> pa.Table:
         """Return chain, token_address, interval, month and `imported` of some tokens: quicker than their contents."""
         ...
@@ -419,10 +423,6 @@ class HistoryStore(Protocol):
     def insert_events(self, events: pa.Table) -> None:
         """Insert simulation events; the same (run, call, seq) again is the same row, once."""
         ...
-    def load_remembered_contents(self, tokens: Collection[TokenKey]) -> tuple[pa.Table, pa.Table]:
-        """Return what `load_contents` remembers of some tokens and would answer, and the same hashed anew."""
-        ...
-
 
     def insert_aggregates(self, aggregates: pa.Table) -> None:
         """Insert simulation aggregates; the same (run, token) again is the same row, once."""
