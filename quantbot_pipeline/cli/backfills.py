@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from quantbot_pipeline.workflows.backfill import BackfillCounts
     from quantbot_pipeline.workflows.backfill_plan import PlannedRun
     from quantbot_pipeline.workflows.backfill_records import SelectedBackfill
-    from quantbot_pipeline.workflows.backfill_selection import Selection
     from quantbot_pipeline.workflows.call_scores import ScoreCoverage
     from quantbot_pipeline.workflows.stage_times import StageTimes
 
@@ -86,17 +85,20 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.strategy.model import load_strategy
+        from quantbot_pipeline.strategy.presets import preset_names
         from quantbot_pipeline.workflows.backfill_records import select_backfill, select_unfinished
-        from quantbot_pipeline.workflows.backfill_selection import Selection
+        from quantbot_pipeline.workflows.backfill_selection import Selection, check_form, select_strategies
         from quantbot_pipeline.workflows.store_strategies import store_strategies
 
         began = time.perf_counter()
-        names = [*strategies, *(load_strategy(file).name for file in files)]
+        of_files = [load_strategy(file).name for file in files]
+        names = [*strategies, *of_files]
         selection = Selection.of(tokens, months, names)
-        check_selectors(selection)
+        check_form(selection)
         with open_stores() as stores:
-            known = {row.name for row in stores.state.load_strategies()}
-            check_strategies(selection, known | {load_strategy(file).name for file in files})
+            stored = {row.name for row in stores.state.load_strategies()}
+            # Before anything is stored.
+            select_strategies(selection, {*stored, *of_files, *preset_names()})
             store_strategies(stores.state, files)
             if resume and not (tokens or months or names):
                 selected = select_unfinished(stores.state)
@@ -110,21 +112,6 @@ def register(app: typer.Typer) -> None:
             stale = _count_stale(selected, stores)
         seconds = time.perf_counter() - began
         _answer(selected, counts, stages, seconds, stale=stale, as_json=as_json)
-
-
-def check_selectors(selection: "Selection") -> None:
-    """Refuse malformed tokens and months before anything is opened."""
-    from quantbot_pipeline.workflows.backfill_selection import check_form
-
-    check_form(selection)
-
-
-def check_strategies(selection: "Selection", stored: set[str]) -> None:
-    """Refuse names of strategies that are neither stored nor shipped, before anything is stored."""
-    from quantbot_pipeline.strategy.presets import preset_names
-    from quantbot_pipeline.workflows.backfill_selection import select_strategies
-
-    select_strategies(selection, stored | set(preset_names()))
 
 
 # --- computing ---

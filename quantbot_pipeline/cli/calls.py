@@ -6,13 +6,13 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_rows, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import read_seconds
 
 if TYPE_CHECKING:
     from quantbot_pipeline.workflows.derive_calls import Derivation
 
 _UNPLACED_SHOWN = 100
 _UNPLACED_IN_TABLE = 20
-_LONGEST_SECONDS = 3650 * 86_400
 
 _DERIVE_HELP = flowing(
     """Derive calls from all stored alerts anew; again changes nothing.
@@ -65,8 +65,8 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
 
         policy = None if is_first_alone is None else CallPolicy.FIRST if is_first_alone else CallPolicy.EVERY
-        cool_down_seconds = _seconds(cool_down, "--cool-down")
-        repetition_seconds = _seconds(repetition, "--repetition")
+        cool_down_seconds = None if cool_down is None else read_seconds(cool_down, "--cool-down")
+        repetition_seconds = None if repetition is None else read_seconds(repetition, "--repetition")
         with open_stores() as stores, waiting("deriving calls"):
             rules = choose_rules(
                 stores.state,
@@ -79,25 +79,8 @@ def register(app: typer.Typer) -> None:
         _print(derivation, as_json=as_json)
 
 
-def _seconds(text: str | None, option: str) -> int | None:
-    from quantbot_pipeline.errors import InputError
-    from quantbot_pipeline.settings import parse_duration
-
-    if text is None:
-        return None
-    try:
-        seconds = parse_duration(text)
-    except ValueError as error:
-        raise InputError(f"{option}: {error}, found {text!r}") from None
-    if seconds and text.strip().isdigit():
-        raise InputError(f"{option}: a unit is needed (s, m, h or d), such as {text.strip()}s or 1h, found {text!r}")
-    if seconds > _LONGEST_SECONDS:
-        raise InputError(f"{option}: allowed are times up to {_LONGEST_SECONDS // 86_400}d, such as 1h, found {text!r}")
-    return seconds
-
-
 def _print(derivation: "Derivation", *, as_json: bool) -> None:
-    changes = {name: value for name, value in derivation.counts._asdict().items() if name != "is_mirror_old"}
+    changes = derivation.counts._asdict()
     unplaced = [
         {"address": token.address, "alerts": token.alert_count, "reason": token.reason}
         for token in derivation.unplaced[:_UNPLACED_SHOWN]

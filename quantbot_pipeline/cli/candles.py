@@ -8,6 +8,7 @@ import typer
 
 from quantbot_pipeline.cli.console import output, print_json, print_line, print_rows, print_warning, progress_bar
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import finite
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -106,11 +107,21 @@ def register(app: typer.Typer) -> None:
         as_of: datetime | None = typer.Option(
             None, help="Until when candles could be there, UTC. Without it, the chain's newest candle.", metavar="TIME"
         ),
-        gaps_below: float = typer.Option(0.99, min=0, max=1, help="Coverage below which a month has gaps."),
-        sparse_below: float = typer.Option(0.5, min=0, max=1, help="Coverage below which it is sparse."),
-        long_gap_hours: float = typer.Option(6.0, min=0.01, help="A gap this long counts whatever the coverage."),
-        stale_hours: float = typer.Option(24.0, min=0.01, help="An unchanged price or silence this long is stale."),
-        wick_limit: float = typer.Option(0.0, min=0, help="Count wicks above so many median ranges; 0 counts none."),
+        gaps_below: float = typer.Option(
+            0.99, min=0, max=1, callback=finite, help="Coverage below which a month has gaps."
+        ),
+        sparse_below: float = typer.Option(
+            0.5, min=0, max=1, callback=finite, help="Coverage below which it is sparse."
+        ),
+        long_gap_hours: float = typer.Option(
+            6.0, min=0.01, max=87_600, callback=finite, help="A gap this long counts whatever the coverage."
+        ),
+        stale_hours: float = typer.Option(
+            24.0, min=0.01, max=87_600, callback=finite, help="An unchanged price or silence this long is stale."
+        ),
+        wick_limit: float = typer.Option(
+            0.0, min=0, callback=finite, help="Count wicks above so many median ranges; 0 counts none."
+        ),
         limit: int = typer.Option(40, min=0, help="Rows to show, 0 for all. JSON has all."),
         *,
         as_json: bool = typer.Option(False, "--json", help="Print the whole report as JSON."),

@@ -1,4 +1,4 @@
-"""Reading a JSON document that a user names."""
+"""Reading a JSON document that a user names or writes."""
 
 import json
 from pathlib import Path
@@ -15,38 +15,52 @@ def read_json_object(path: Path, error_class: type[InputError]) -> dict[str, Any
         error_class: What to raise.
 
     Raises:
-        InputError: of class `error_class`: the file can't be read, is not JSON, says a key twice, holds NaN or
-            Infinity, or is no object. The message names file and, where known, line and column.
+        InputError: of class `error_class`: the file can't be read, or holds no usable object; see `parse_json_object`.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise error_class(f"{path}: can't be read: {error.strerror}; give a JSON file") from error
+    except UnicodeDecodeError as error:
+        raise error_class(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+    if not text.strip():
+        raise error_class(f"{path}: the file is empty; allowed is a JSON object, {{…}}")
+    return parse_json_object(text, str(path), error_class)
+
+
+def parse_json_object(text: str, place: str, error_class: type[InputError]) -> dict[str, Any]:
+    """Return the JSON object in a text.
+
+    Args:
+        text: The text.
+        place: Where it is, for messages: a file, an option.
+        error_class: What to raise.
+
+    Raises:
+        InputError: of class `error_class`: it is not JSON, says a key twice, holds NaN or Infinity, or is no object;
+            the message names the place and, where known, line and column.
     """
 
     def refuse_constant(name: str) -> None:
-        raise error_class(f"{path}: found {name}; allowed are finite numbers")
+        raise error_class(f"{place}: found {name}; allowed are finite numbers")
 
     def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         for name in names:
             if names.count(name) > 1:
-                raise error_class(f"{path}: key {name!r} occurs twice in one object; allowed is once")
+                raise error_class(f"{place}: key {name!r} occurs twice in one object; allowed is once")
         return dict(pairs)
 
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        if not text.strip():
-            raise error_class(f"{path}: the file is empty; allowed is a JSON object, {{…}}")
         # Without what follows the last line, a document that breaks off does so in that line.
-        text = text.rstrip()
-        document = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=unique_keys)
-    except OSError as error:
-        raise error_class(f"{path}: can't be read: {error.strerror}; give a JSON file") from error
-    except UnicodeDecodeError as error:
-        raise error_class(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
+        document = json.loads(text.rstrip(), parse_constant=refuse_constant, object_pairs_hook=unique_keys)
     except json.JSONDecodeError as error:
-        raise error_class(f"{path}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
+        raise error_class(f"{place}: line {error.lineno}, column {error.colno}: not JSON: {error.msg}") from error
     except RecursionError as error:
-        raise error_class(f"{path}: nested too deep to be read as JSON") from error
+        raise error_class(f"{place}: nested too deep to be read as JSON") from error
     except ValueError as error:
         # Such as a number of more digits than Python turns into an int.
-        raise error_class(f"{path}: not JSON: {error}") from error
+        raise error_class(f"{place}: not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise error_class(f"{path}: found a JSON {type(document).__name__}; allowed is an object, {{…}}")
+        raise error_class(f"{place}: found a JSON {type(document).__name__}; allowed is an object, {{…}}")
     return document

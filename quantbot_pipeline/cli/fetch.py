@@ -1,6 +1,5 @@
 """`quantbot fetch candles`."""
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -9,10 +8,9 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_warning, progress_bar, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import read_instant, read_seconds
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from quantbot_pipeline.cli.stores import OpenStores
     from quantbot_pipeline.settings import Settings
     from quantbot_pipeline.sources.candle_pages import CandleSource
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
     from quantbot_pipeline.workflows.fetch_candles import FetchPlan, FetchReport
 
 _TOKENS_SHOWN = 20
-_DURATION = re.compile(r"(\d{1,9})(s|m|h|d)", re.ASCII)
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _COUNTS = ("requested", "received", "stored", "duplicates", "quarantined", "left_out", "requests")
 
 _HELP = flowing(
@@ -79,11 +75,11 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.workflows.fetch_candles import FetchReport, fetch_candles, plan_fetch
         from quantbot_pipeline.workflows.token_months import parse_token
 
-        since = _instant(calls_since, "--calls-since")
-        before = None if until is None else _instant(until, "--until")
+        since = read_instant(calls_since, "--calls-since")
+        before = None if until is None else read_instant(until, "--until")
         tokens = [parse_token(text) for text in token_texts] or None
-        warm_up_seconds = None if warm_up is None else _seconds(warm_up, "--warm-up")
-        horizon_seconds = None if horizon is None else _seconds(horizon, "--horizon")
+        warm_up_seconds = None if warm_up is None else read_seconds(warm_up, "--warm-up")
+        horizon_seconds = None if horizon is None else read_seconds(horizon, "--horizon")
         report = FetchReport()
         with open_stores() as stores, PostgresFetchLedger(stores.urls.postgres) as ledger:
             source = _open_source(source_name, stores.settings, is_asked=not dry_run)
@@ -148,30 +144,6 @@ def _strategies(state: "StateStore") -> "list[Strategy]":
     from quantbot_pipeline.strategy.model import parse_strategy
 
     return [parse_strategy(row.config) for row in state.load_strategies()]
-
-
-def _instant(text: str, option: str) -> "datetime":
-    from datetime import UTC
-    from zoneinfo import ZoneInfo
-
-    from quantbot_pipeline.errors import DataError, InputError
-    from quantbot_pipeline.ingest.timestamps import parse_instant
-
-    try:
-        return parse_instant(text, ZoneInfo("UTC"), is_date_enough=True).astimezone(UTC)
-    except DataError as error:
-        raise InputError(f"{option}: {error}") from error
-
-
-def _seconds(text: str, option: str) -> int:
-    from quantbot_pipeline.errors import InputError
-
-    match = _DURATION.fullmatch(text.strip())
-    seconds = int(match[1]) * _UNIT_SECONDS[match[2]] if match else -1
-    # Ten years: far beyond any window, and far from where times overflow.
-    if not 0 <= seconds <= 3650 * 86400:
-        raise InputError(f"{option}: {text!r} is no time; allowed are a number and s, m, h or d, such as 12h, to 3650d")
-    return seconds
 
 
 def _refuse_early(plan: "FetchPlan", settings: "Settings") -> None:

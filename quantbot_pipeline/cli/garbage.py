@@ -8,6 +8,7 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, progress_bar
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import finite
 
 if TYPE_CHECKING:
     from quantbot_pipeline.workflows.collect_garbage import Garbage
@@ -35,7 +36,11 @@ def register(app: typer.Typer) -> None:
     @app.command("gc", help=_HELP)
     def collect(
         older_than_hours: float = typer.Option(
-            0.0, min=0.0, max=87_600.0, help="Leave runs alone that were begun within these hours, dead or not."
+            0.0,
+            min=0.0,
+            max=87_600.0,
+            callback=finite,
+            help="Leave runs alone that were begun within these hours, dead or not.",
         ),
         *,
         dry_run: bool = typer.Option(False, "--dry-run", help="Say what would be removed, and remove nothing."),

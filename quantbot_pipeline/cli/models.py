@@ -1,6 +1,5 @@
 """`quantbot train` and `quantbot models list|show|promote|deprecate`."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,6 +7,7 @@ import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_rows, print_warning, progress_bar, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import finite, read_seconds
 
 if TYPE_CHECKING:
     from quantbot_pipeline.learning.labels import CandleLabel, TradeLabel
@@ -73,7 +73,9 @@ def register(app: typer.Typer) -> None:
         strategy: str = typer.Option(
             "conservative-24h", help="The strategy whose trades are the label and the caller's record, or 'all'."
         ),
-        threshold: float = typer.Option(0.0, help="Net pnl above which a trade is a success; 0.1 is 10 % of capital."),
+        threshold: float = typer.Option(
+            0.0, callback=finite, help="Net pnl above which a trade is a success; 0.1 is 10 % of capital."
+        ),
         label: str | None = typer.Option(None, help="What is learned: 'pnl', or a file.", metavar="pnl|FILE"),
         features: str | None = typer.Option(None, help="Version of the features; the only one is the default."),
         feature: list[str] = typer.Option(
@@ -103,16 +105,10 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.errors import InputError
         from quantbot_pipeline.learning.feature_registry import FEATURE_SET
         from quantbot_pipeline.learning.hindsight import read_attribute_features
-        from quantbot_pipeline.settings import parse_duration
 
-        if not math.isfinite(threshold):
-            raise InputError(f"--threshold: found {threshold}; allowed is a finite number, such as 0.1")
         if features not in (None, FEATURE_SET):
             raise InputError(f"--features: found {features!r}; this version builds {FEATURE_SET!r} alone")
-        try:
-            embargo_seconds = parse_duration(embargo)
-        except ValueError as error:
-            raise InputError(f"--embargo: found {embargo!r}; {error}") from error
+        embargo_seconds = read_seconds(embargo, "--embargo")
         attributes = read_attribute_features(feature)
         with open_stores() as stores:
             known = sorted({row.name for row in stores.state.load_strategies()})

@@ -1,6 +1,5 @@
 """`quantbot optimize`, and `quantbot trials` behind it."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from quantbot_pipeline.cli import interrupts
 from quantbot_pipeline.cli import trials as trials_command
 from quantbot_pipeline.cli.console import StageListener, messages, print_warning, progress_stages
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import finite
 from quantbot_pipeline.cli.trials import DEFAULT_TOP, print_search
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def _register_optimize(app: typer.Typer) -> None:
         ),
         jobs: int = typer.Option(1, min=1, max=256, help="Trials that are simulated at once; changes no result."),
         timeout: float | None = typer.Option(
-            None, min=1, help="Seconds after which no further trial is begun; the job ends with what there is."
+            None,
+            min=1,
+            callback=finite,
+            help="Seconds after which no further trial is begun; the job ends with what there is.",
         ),
         resume: int | None = typer.Option(None, min=1, help="Go on with this stored search.", metavar="JOB"),
         keep: int = typer.Option(5, min=1, max=1_000, help="How many of the best trials keep their full trace."),
@@ -266,15 +269,11 @@ def _read_space(path: Path) -> dict[str, Any]:
 
 def _read_data(text: str | None) -> dict[str, Any] | None:
     """Return the document of --data, which is JSON, or a file of it."""
-    from quantbot_pipeline.cli.documents import read_json_object
+    from quantbot_pipeline.cli.documents import parse_json_object, read_json_object
     from quantbot_pipeline.errors import InputError
 
     if text is None:
         return None
-    if not text.lstrip().startswith("{"):
-        return read_json_object(Path(text), InputError)
-    try:
-        found: dict[str, Any] = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--data: column {error.colno}: not JSON: {error.msg}") from error
-    return found
+    if text.lstrip().startswith("{"):
+        return parse_json_object(text, "--data", InputError)
+    return read_json_object(Path(text), InputError)

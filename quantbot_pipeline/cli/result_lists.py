@@ -29,7 +29,7 @@ SortBy = Annotated[
     str, typer.Option("--sort", help="Column to sort by, by its heading; best or newest first without it.")
 ]
 Descending = Annotated[bool, typer.Option("--desc", help="Sort from the highest to the lowest.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=10**9, help="How many rows to show.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the rows with all columns as JSON.")]
 ByStrategy = Annotated[str, typer.Option("--strategy", help="Only this strategy.", metavar="NAME[@VERSION]")]
 ByCaller = Annotated[str, typer.Option("--caller", help="Only this caller.", metavar="[SOURCE/]HANDLE")]
@@ -138,7 +138,7 @@ class ResultList:
             is_filtered: Whether filters may be why there are none.
         """
         if as_json:
-            print_json([_json_row(row) for row in rows])
+            print_json([json_row(row) for row in rows])
         elif not rows:
             print_line(f"no {self.plural} match; leave a filter out to see more" if is_filtered else self.if_none)
         else:
@@ -253,7 +253,7 @@ def moment_text(seconds: int | None) -> str | None:
     return minute_text(seconds) if output.width >= ROOMY else day_text(seconds)
 
 
-def _json_row(row: Row) -> dict[str, Any]:
+def json_row(row: Row) -> dict[str, Any]:
     """Return a row with its times as ISO 8601 and without the count that is the same in all."""
     shown: dict[str, Any] = {}
     for name, value in row.items():

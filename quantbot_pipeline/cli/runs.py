@@ -21,6 +21,7 @@ from quantbot_pipeline.cli.result_lists import (
     day_text,
     fresh_rows,
     gain_text,
+    json_row,
     minute_text,
     share_text,
     since_seconds,
@@ -171,19 +172,9 @@ def show(
     row = found[0]
     selection = json.loads(row.pop("data_selection_json"))
     if as_json:
-        print_json(_document(row, selection))
+        print_json(json_row(row) | {"selection": selection})
     else:
         _print_run(row, selection)
-
-
-def _document(row: Row, selection: dict[str, Any]) -> dict[str, Any]:
-    times = {
-        "window_start": minute_text(row["window_start_s"]),
-        "window_end": minute_text(row["window_end_s"]),
-        "started_at": minute_text(row["started_s"]),
-        "completed_at": minute_text(row["completed_s"]),
-    }
-    return {name: value for name, value in row.items() if not name.endswith("_s")} | times | {"selection": selection}
 
 
 def _print_run(row: Row, selection: dict[str, Any]) -> None:

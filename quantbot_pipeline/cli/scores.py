@@ -1,12 +1,12 @@
 """`quantbot score` and `quantbot drift`."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
 from quantbot_pipeline.cli.console import print_json, print_line, print_rows, print_warning, progress_stages, waiting
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import LARGEST_ID, read_instant
 
 if TYPE_CHECKING:
     from quantbot_pipeline.workflows.model_drift import DriftReport
@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         from quantbot_pipeline.cli.stores import open_stores
 
-        first = None if since is None else _instant(since)
+        first = None if since is None else read_instant(since, "--since")
         call_ids = None if calls is None else _call_ids(calls)
         with open_stores() as stores:
             with waiting("loading the libraries"):
@@ -116,24 +116,11 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def _instant(text: str) -> datetime:
-    from zoneinfo import ZoneInfo
-
-    from quantbot_pipeline.errors import DataError, InputError
-    from quantbot_pipeline.ingest.timestamps import parse_instant
-
-    try:
-        return parse_instant(text, ZoneInfo("UTC"), is_date_enough=True).astimezone(UTC)
-    except DataError as error:
-        raise InputError(f"--since: {error}") from error
-
-
 def _call_ids(text: str) -> list[int]:
     from quantbot_pipeline.errors import InputError
 
     parts = [part.strip() for part in text.split(",")]
-    # Ids are numbers of Postgres, which end at 2^63 - 1.
-    if not all(part.isascii() and part.isdigit() and int(part) < 2**63 for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) < 20 and int(part) <= LARGEST_ID for part in parts):
         raise InputError(f"--calls: found {text!r}; allowed are ids of calls with commas between them, such as 17,18")
     return [int(part) for part in parts]
 

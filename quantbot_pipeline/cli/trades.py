@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import LARGEST_ID
 from quantbot_pipeline.cli.result_lists import (
     AsJson,
     ByCaller,
@@ -76,7 +77,7 @@ def trades(
         Literal["won", "lost", "even", "skipped", "traded"] | None,
         typer.Option(help="Only trades that ended so; traded leaves skipped calls out."),
     ] = None,
-    run: Annotated[int | None, typer.Option(help="Only of this run.", metavar="ID")] = None,
+    run: Annotated[int | None, typer.Option(max=LARGEST_ID, help="Only of this run.", metavar="ID")] = None,
     sort: SortBy = "",
     descending: Descending = False,
     limit: Limit = 20,

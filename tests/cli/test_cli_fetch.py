@@ -128,8 +128,8 @@ def test_key_is_in_no_output_and_candles_come(called: Quantbot, monkeypatch: pyt
         (("--source", "geckoterminal"), "--calls-since"),
         (("--source", "geckoterminal", "--calls-since", "yesterday"), "--calls-since: timestamp 'yesterday'"),
         (("--source", "geckoterminal", "--calls-since", SINCE, "--until", "1"), "--until: timestamp 1"),
-        (("--source", "geckoterminal", "--calls-since", SINCE, "--warm-up", "5"), "--warm-up: '5' is no time"),
-        (("--source", "geckoterminal", "--calls-since", SINCE, "--horizon", "9999d"), "--horizon: '9999d'"),
+        (("--source", "geckoterminal", "--calls-since", SINCE, "--warm-up", "5"), "--warm-up: a unit is needed"),
+        (("--source", "geckoterminal", "--calls-since", SINCE, "--horizon", "9999d"), "--horizon: allowed are times"),
         (("--source", "geckoterminal", "--calls-since", SINCE, "--tokens", "x"), "chain:address"),
     ],
 )

@@ -165,6 +165,7 @@ def test_lists_fit_the_terminal_and_name_what_is_wrong(stocked: Quantbot) -> Non
     assert f"quantbot trades --run {run['simulation_run_id']}" in shown.out
     document = stocked("runs", "show", str(run["simulation_run_id"]), "--json").document
     assert (document["trade_count"], document["selection"]["strategy"]) == (run["trade_count"], "conservative-24h")
+    assert {document[name][-6:] for name in ("window_start", "window_end", "started_at", "completed_at")} == {"+00:00"}
     stocked("runs", "show", "987654321").refuses("run 987654321 is unknown")
     assert "leave a filter out" in stocked("runs", "--status", "failed").out
     stocked("trades", "--strategy", "conservativ-24h").refuses(
