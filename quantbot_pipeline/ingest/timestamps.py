@@ -39,6 +39,11 @@ def zone_named(timezone: str) -> ZoneInfo:
         ) from error
 
 
+def has_time_of_day(text: str) -> bool:
+    """Return whether ISO 8601 text says more than a date."""
+    return _HAS_TIME_OF_DAY.match(text) is not None
+
+
 def _instant_of_number(value: Decimal) -> datetime:
     for ticks in _TICKS:
         second = value / ticks
@@ -84,7 +89,7 @@ def parse_instant(value: str | int | float, zone: ZoneInfo | None = None, *, is_
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise DataError(f"timestamp {shown(value)} is not a time; {_ALLOWED}") from None
-    if not is_date_enough and not _HAS_TIME_OF_DAY.match(text):
+    if not is_date_enough and not has_time_of_day(text):
         raise DataError(f"timestamp {shown(value)} has no time of day; {_ALLOWED}")
     try:
         if parsed.tzinfo is not None:

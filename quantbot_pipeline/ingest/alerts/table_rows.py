@@ -506,6 +506,9 @@ def _cell_text(cell: Cell, field: str | None = None) -> str | None:
     value = cell.value
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():
+        # Data frames write whole numbers so where a cell of the column is empty.
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):

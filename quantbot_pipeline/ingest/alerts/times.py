@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.alerts.records import RowRefusal
 from quantbot_pipeline.ingest.quarantine import shown
-from quantbot_pipeline.ingest.timestamps import parse_instant
+from quantbot_pipeline.ingest.timestamps import has_time_of_day, parse_instant
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -129,7 +129,7 @@ def _read(cell: TimeCell) -> "_Reading | date | str":
         # The reason comes from the one place that knows what is allowed.
         return _Reading(cell, _instant(cell, value), None, timedelta(seconds=1))
     resolution = _text_resolution(text)
-    if wall.tzinfo is not None:
+    if wall.tzinfo is not None or not has_time_of_day(text):
         return _Reading(cell, _instant(cell, text), None, resolution)
     return _Reading(cell, None, wall, resolution)
 

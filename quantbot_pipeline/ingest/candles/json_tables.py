@@ -409,6 +409,10 @@ class _RowMaker:
                 "6 values"
             )
         if isinstance(value, Mapping):
+            try:
+                self._plan(tuple(value))
+            except DataError as error:
+                return str(error).removeprefix(f"{self._name}: ")
             return None
         return f"the row is {_kind(value)}; a list of 6 values or an object is allowed"
 

@@ -223,6 +223,7 @@ def test_date_and_hour_in_two_columns_are_one_naive_time(tmp_path: Path) -> None
     ("times", "reason"),
     [
         ({"date": "2018-01-01"}, "has no time of day"),
+        ({"date": "2018-W01-1"}, "has no time of day"),
         ({"hour": "16:00"}, "nothing tells the date"),
         ({"date": "2018-01-01", "hour": "25:00"}, "is not a time"),
         ({"date": "2018-02-30", "hour": "12:00"}, "is not a date"),

@@ -182,6 +182,8 @@ def test_rows_of_garbage_cost_time_by_their_number(tmp_path: Path) -> None:
 
 def test_names_that_occur_twice_in_an_object_are_refused(tmp_path: Path) -> None:
     good = json.dumps(dict(zip(["t", *"ohlcv"], [T0, 1, 2, 0.5, 1.5, 1], strict=True)))
-    file = read(tmp_path, "a.jsonl", (good + "\n" + good.replace('"o": 1', '"o": 1, "o": 2')).encode(), **SAID)
-    assert file.candles.num_rows == 1
-    assert "the name 'o' occurs twice" in file.quarantined[0].reason
+    for again, reason in (("o", "the name 'o' occurs twice"), ("O", "column 'o' occurs twice")):
+        twice = good.replace('"o": 1', f'"o": 1, "{again}": 2')
+        file = read(tmp_path, "a.jsonl", f"{good}\n{twice}".encode(), **SAID)
+        assert file.candles.num_rows == 1
+        assert reason in file.quarantined[0].reason
