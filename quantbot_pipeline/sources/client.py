@@ -299,8 +299,9 @@ def _checked_url(base_url: str, variable: str, *, has_key: bool) -> str:
     # The address itself is not repeated: it may hold a password.
     try:
         parts = urlsplit(base_url)
-        is_address = parts.port != 0 and bool(parts.hostname)
-    except ValueError:
+        # What the one takes the other may not, such as a host that begins like a Punycode name and is none.
+        is_address = parts.port != 0 and bool(parts.hostname) and bool(httpx.URL(base_url).host)
+    except (ValueError, httpx.InvalidURL):
         is_address = False
     if not is_address or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
         raise ConfigError(f"{variable} can't be read; allowed is an address such as https://host/path")

@@ -19,7 +19,8 @@ def expand_files(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
+            named = (file for file in path.rglob("*") if file.name.lower().endswith(tuple(suffixes)))
+            found = sorted(file for file in named if not file.is_dir())
             if not found:
                 raise DataError(f"{path}: folder holds no file that ends in {', '.join(suffixes)}")
             files.extend(found)

@@ -313,6 +313,7 @@ def test_alerts_of_another_source_are_others(scene: Scene, tmp_path: Path) -> No
 
 def test_folders_are_searched_and_files_taken_as_named(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
+    (tmp_path / "unpacked.csv").mkdir()
     names = ["b.csv", "a.parquet", "deep/c.CSV.GZ", "note.txt"]
     for name in names:
         (tmp_path / name).touch()

@@ -290,7 +290,11 @@ def test_key_that_no_header_can_carry_is_refused_unseen(key: str, time: TestCloc
 
 
 @pytest.mark.parametrize(
-    "url", ["", "example.com", "ftp://example.com", "https://", "https://host:0/", "https://host:x/", "https://h/?a=1"]
+    "url",
+    [
+        *("", "example.com", "ftp://example.com", "https://", "https://host:0/", "https://host:x/", "https://h/?a=1"),
+        *("https://xn--/", "https://h\t/"),
+    ],
 )
 def test_address_that_can_not_be_used_names_its_variable(url: str, time: TestClock) -> None:
     with pytest.raises(ConfigError, match="QUANTBOT_TEST_URL"):
