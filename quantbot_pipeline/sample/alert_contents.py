@@ -6,14 +6,16 @@ knows is bent on purpose; nothing of it is in the files but times, prices and a 
 """
 
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum
 from types import MappingProxyType
 
+import numpy as np
+
 from quantbot_pipeline.engine.calls import Side, SignalType
+from quantbot_pipeline.engine.candles import FloatArray, IntArray
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.sample.price_paths import PricePath, Pump
 from quantbot_pipeline.sample.random_numbers import RandomNumbers
@@ -46,12 +48,31 @@ _CALLERS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TokenHistory:
-    """A token and what happens to it."""
+    """A token, and what alerts say of it.
+
+    Attributes:
+        token: The token.
+        bars: Bars that have a candle, ascending.
+        closes: Last price of each of them, quote currency.
+        first_open: First price of all.
+        supply: Units of the token.
+        pumps: In order of time.
+    """
 
     token: TokenKey
-    path: PricePath
+    bars: IntArray
+    closes: FloatArray
+    first_open: float
+    supply: float
+    pumps: tuple[Pump, ...]
+
+    @classmethod
+    def of(cls, token: TokenKey, path: PricePath) -> "TokenHistory":
+        """Return what alerts say of a token to which this happens."""
+        bars = path.present_bars()
+        return cls(token, bars, path.close[bars], float(path.open[bars[0]]), path.supply, path.pumps)
 
 
 @dataclass(frozen=True)
@@ -161,8 +182,7 @@ class _Planner:
         self._histories = histories
         self._first_ms = first_second * 1000
         self._interval_ms = interval_seconds * 1000
-        self._pumps = [(history, pump) for history in histories for pump in history.path.pumps]
-        self._bars = {history.token: history.path.present_bars().tolist() for history in histories}
+        self._pumps = [(history, pump) for history in histories for pump in history.pumps]
         self._taken: set[tuple[str, TokenKey, int]] = set()
 
     def plan(self, caller_count: int, alert_count: int) -> list[PlannedAlert]:
@@ -186,9 +206,9 @@ class _Planner:
                 strength = 0.5
             else:
                 history = self._histories[self._random.integer(0, len(self._histories))]
-                bars = self._bars[history.token]
+                bars = history.bars
                 # Not before a tenth of the token's candles: indicators have something to stand on.
-                bar = bars[self._random.integer(len(bars) // 10, len(bars))]
+                bar = int(bars[self._random.integer(len(bars) // 10, len(bars))])
                 at_ms = self._instant(bar) + int(self._random.uniform() * self._interval_ms)
                 strength = 0.4
             confidence = min(0.99, max(0.01, strength + 0.15 * float(self._random.bells(1)[0])))
@@ -222,11 +242,10 @@ class _Planner:
         while (caller, history.token, at_ms) in self._taken:
             at_ms += 1
         self._taken.add((caller, history.token, at_ms))
-        bars = self._bars[history.token]
         # The last candle that was closed when the alert was made; before the first one, that one's open.
-        position = bisect_right(bars, (at_ms - self._first_ms) // self._interval_ms - 1) - 1
-        path = history.path
-        price = float(path.close[bars[position]] if position >= 0 else path.open[bars[0]])
+        last_closed = (at_ms - self._first_ms) // self._interval_ms - 1
+        position = int(np.searchsorted(history.bars, last_closed, side="right")) - 1
+        price = float(history.closes[position]) if position >= 0 else history.first_open
         states_price, states_cap, states_confidence = (self._random.uniform() for _ in range(3))
         return PlannedAlert(
             caller=caller,
@@ -235,7 +254,7 @@ class _Planner:
             side=side,
             signal_type=signal_type,
             price=price if states_price > 0.15 else None,
-            market_cap=float(f"{price * path.supply:.4g}") if states_cap > 0.3 else None,
+            market_cap=float(f"{price * history.supply:.4g}") if states_cap > 0.3 else None,
             confidence=confidence if states_confidence > 0.1 else None,
             spelling=self._random.integer(0, 12),
         )

@@ -7,7 +7,7 @@ everywhere, and with the same Arrow version the same bytes.
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.ingest.tokens import TokenKey, encode_base58
 from quantbot_pipeline.sample.alert_contents import AlertContents, TokenHistory, make_alert_contents
 from quantbot_pipeline.sample.candle_contents import CandleContent, csv_content, parquet_content
-from quantbot_pipeline.sample.price_paths import make_price_path
+from quantbot_pipeline.sample.price_paths import PricePath, make_price_path
 from quantbot_pipeline.sample.random_numbers import RandomNumbers
 
 MIN_ALERT_COUNT = 60
@@ -40,7 +40,7 @@ class SampleSpec:
         seed: Everything random follows from it, >= 0.
         token_count: Tokens, 2 to 1000; the last one's first third comes as CSV.
         months: Calendar months, 1 to 60.
-        first_month: `YYYY-MM`, 2010-01 to 2090-12, UTC.
+        first_month: `YYYY-MM`, 2010-01 to 2089-12, UTC.
         caller_count: Callers, 1 to 100; early, random, late and mixed ones by turns.
         alert_count: Rows of all alert files, bad ones and duplicates included; at least 60.
         interval: Candle length, a key of `INTERVAL_SECONDS` from 1m to 1d.
@@ -114,14 +114,18 @@ def write_sample(directory: Path, spec: SampleSpec | None = None) -> SampleFiles
     interval_seconds = INTERVAL_SECONDS[spec.interval]
     first_second, end_second = _time_line(spec)
     timestamps: IntArray = np.arange(first_second, end_second, interval_seconds, dtype=np.int64)
-    histories = [
-        TokenHistory(
-            token,
-            make_price_path(RandomNumbers(spec.seed, _FOR_PRICES, number), number, len(timestamps), interval_seconds),
-        )
-        for number, token in enumerate(_make_tokens(spec))
-    ]
-    candles = _candle_contents(spec, histories, timestamps)
+    histories: list[TokenHistory] = []
+    candle_files: list[Path] = []
+    candle_counts: Counter[str] = Counter()
+    for number, token in enumerate(_make_tokens(spec)):
+        random = RandomNumbers(spec.seed, _FOR_PRICES, number)
+        path = make_price_path(random, number, len(timestamps), interval_seconds)
+        # Written at once: of many tokens and months, memory holds no more than alerts need.
+        for name, content in _candle_contents(spec, number, token, path, timestamps):
+            candle_files.append(directory / "candles" / name)
+            _write(candle_files[-1], content.content)
+            candle_counts.update(rows=content.row_count, duplicates=content.duplicates, bad_rows=content.bad_rows)
+        histories.append(TokenHistory.of(token, path))
     alerts = make_alert_contents(
         RandomNumbers(spec.seed, _FOR_ALERTS),
         histories,
@@ -130,17 +134,17 @@ def write_sample(directory: Path, spec: SampleSpec | None = None) -> SampleFiles
         caller_count=spec.caller_count,
         row_count=spec.alert_count,
     )
-    candle_files = {directory / "candles" / name: content.content for name, content in candles.items()}
     alert_files = {
-        directory / "alerts" / "calls.csv": alerts.csv_text.encode(),
-        directory / "alerts" / "messages.jsonl": alerts.json_text.encode(),
+        directory / "alerts" / "calls.csv": alerts.csv_text,
+        directory / "alerts" / "messages.jsonl": alerts.json_text,
     }
-    _write_all(candle_files | alert_files)
+    for file, text in alert_files.items():
+        _write(file, text.encode())
     return SampleFiles(
         directory=directory,
         candle_files=tuple(candle_files),
         alert_files=tuple(alert_files),
-        expected=_expected_counts(spec, list(candles.values()), alerts),
+        expected=_expected_counts(spec, candle_counts, alerts),
     )
 
 
@@ -163,15 +167,18 @@ def _make_tokens(spec: SampleSpec) -> list[TokenKey]:
     return tokens
 
 
-def _candle_contents(spec: SampleSpec, histories: list[TokenHistory], timestamps: IntArray) -> dict[str, CandleContent]:
-    contents: dict[str, CandleContent] = {}
-    for number, (token, path) in enumerate((history.token, history.path) for history in histories):
-        name = f"{token.chain}__{token.address}__{spec.interval}"
-        bars = path.present_bars()
-        if number == spec.token_count - 1:
-            csv_bars, bars = bars[: len(bars) // 3], bars[len(bars) // 3 :]
-            contents[f"{name}.first-third.csv"] = csv_content(token, spec.interval, path, timestamps, csv_bars)
-        contents[f"{name}.parquet"] = parquet_content(
+def _candle_contents(
+    spec: SampleSpec, number: int, token: TokenKey, path: PricePath, timestamps: IntArray
+) -> Iterator[tuple[str, CandleContent]]:
+    """Yield name and content of a token's candle files; the last token's first third is a CSV file."""
+    name = f"{token.chain}__{token.address}__{spec.interval}"
+    bars = path.present_bars()
+    if number == spec.token_count - 1:
+        csv_bars, bars = bars[: len(bars) // 3], bars[len(bars) // 3 :]
+        yield f"{name}.first-third.csv", csv_content(token, spec.interval, path, timestamps, csv_bars)
+    yield (
+        f"{name}.parquet",
+        parquet_content(
             token,
             spec.interval,
             path,
@@ -179,22 +186,19 @@ def _candle_contents(spec: SampleSpec, histories: list[TokenHistory], timestamps
             bars,
             with_bad_rows=number == 0,
             with_duplicates=number == 1,
-        )
-    return contents
+        ),
+    )
 
 
-def _expected_counts(spec: SampleSpec, candles: Sequence[CandleContent], alerts: AlertContents) -> dict[str, int]:
-    candle_rows = sum(content.row_count for content in candles)
-    candle_duplicates = sum(content.duplicates for content in candles)
-    candles_quarantined = sum(content.bad_rows for content in candles)
+def _expected_counts(spec: SampleSpec, candles: Mapping[str, int], alerts: AlertContents) -> dict[str, int]:
     signals = Counter(alert.signal_type for alert in alerts.alerts)
     return {
         "tokens": spec.token_count,
-        "candle_rows": candle_rows,
-        "candles": candle_rows - candle_duplicates - candles_quarantined,
-        "candle_duplicates": candle_duplicates,
+        "candle_rows": candles["rows"],
+        "candles": candles["rows"] - candles["duplicates"] - candles["bad_rows"],
+        "candle_duplicates": candles["duplicates"],
         "candle_conflicts": 0,
-        "candles_quarantined": candles_quarantined,
+        "candles_quarantined": candles["bad_rows"],
         "alert_rows": spec.alert_count,
         "alerts": len(alerts.alerts),
         "alert_duplicates": alerts.duplicates,
@@ -206,13 +210,12 @@ def _expected_counts(spec: SampleSpec, candles: Sequence[CandleContent], alerts:
     }
 
 
-def _write_all(contents: dict[Path, bytes]) -> None:
-    for path, content in contents.items():
-        # Beside the target and then in its place: whoever reads meanwhile sees a whole file.
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(content)
-            unfinished.replace(path)
-        except OSError as error:
-            raise ConfigError(f"sample: {path} can't be written: {error.strerror or error}") from error
+def _write(path: Path, content: bytes) -> None:
+    # Beside the target and then in its place: whoever reads meanwhile sees a whole file.
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    except OSError as error:
+        raise ConfigError(f"sample: {path} can't be written: {error.strerror or error}") from error

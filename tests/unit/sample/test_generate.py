@@ -1,5 +1,6 @@
 """The invented data set: the same for a seed, wild, dirty, and with counts that are known beforehand."""
 
+import tracemalloc
 from collections import Counter, defaultdict
 from dataclasses import replace
 from hashlib import sha256
@@ -252,3 +253,19 @@ def test_no_unfinished_file_stays_behind(tmp_path: Path) -> None:
     files = write_sample(tmp_path, SMALL)
     found = {path for path in tmp_path.rglob("*") if path.is_file()}
     assert found == {*files.candle_files, *files.alert_files}
+
+
+def test_memory_holds_of_each_token_what_alerts_need_and_no_more(tmp_path: Path) -> None:
+    """All prices and files of all tokens were held until the end: 108 bytes per candle."""
+
+    def peak(token_count: int) -> int:
+        tracemalloc.start()
+        try:
+            write_sample(tmp_path, replace(SMALL, token_count=token_count))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(2)
+    bars = 31 * 288
+    assert peak(10) - peak(2) < 8 * bars * 40
