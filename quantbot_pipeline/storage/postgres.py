@@ -208,18 +208,15 @@ class PostgresStore:
         return self._connections.run(lambda t: postgres_runs.load_strategies(t, names))
 
     # --- runs ---------------------------------------------------------------------------------------
-    def claim_runs(self, runs: Sequence[NewRun], *, force: bool = False) -> list[RunClaim]:
+    def claim_runs(self, runs: Sequence[NewRun]) -> list[RunClaim]:
         """Insert or take over runs as `running`, and say which are complete already, in the order given.
 
         Args:
             runs: What is about to be computed; a key may come more than once.
-            force: Said for the caller's sake: completed rows are left as they are with it too, and the
-                caller computes them again to compare digests.
 
         Raises:
             IntegrityError: a run key is stored for another scope.
         """
-        del force
         return self._connections.run(lambda t: postgres_runs.claim_runs(t, runs))
 
     def complete_runs(self, summaries: Sequence[RunSummary]) -> None:
@@ -282,10 +279,6 @@ class PostgresStore:
     def stamp_runs(self, stamps: Mapping[int, str]) -> None:
         """Record, by run id, a stamp of all that a completed run can have read; others are left alone."""
         self._connections.run(lambda t: postgres_runs.stamp_runs(t, stamps))
-
-    def load_unfinished_run_ids(self, claimed_before: datetime) -> list[int]:
-        """Return runs that are not complete and were last begun before a time: what may be cleared away."""
-        return self._connections.run(lambda t: postgres_runs.load_unfinished_run_ids(t, claimed_before))
 
     def load_published_runs(self) -> pa.Table:
         """Return all completed runs as rows of ClickHouse's `published_runs`."""

@@ -5,7 +5,6 @@ wait for each other.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from quantbot_pipeline.errors import InputError, IntegrityError, StorageError
@@ -204,14 +203,6 @@ def stamp_runs(transaction: PostgresTransaction, stamps: Mapping[int, str]) -> N
         transaction.execute(
             "runs/upsert_inputs_stamps", run_ids=run_ids, inputs_stamps=[stamps[run_id] for run_id in run_ids]
         )
-
-
-def load_unfinished_run_ids(transaction: PostgresTransaction, claimed_before: datetime) -> list[int]:
-    """Return runs that are not complete and were last begun before a time."""
-    rows = transaction.fetch_rows(
-        "runs/load_unfinished_runs", claimed_before=require_utc(claimed_before, "claimed_before")
-    )
-    return [row["run_id"] for row in rows]
 
 
 def _lock_scopes(transaction: PostgresTransaction, run_ids: Sequence[int]) -> None:

@@ -186,11 +186,11 @@ class StateStore(Protocol):
         ...
 
     # --- runs ----------------------------------------------------------------------------------------
-    def claim_runs(self, runs: Sequence[NewRun], *, force: bool = False) -> list[RunClaim]:
+    def claim_runs(self, runs: Sequence[NewRun]) -> list[RunClaim]:
         """Insert or take over runs as `running`, in bulk, and say which are complete already.
 
-        A run key has one row for ever: a failed or dead attempt's row is taken over. Completed rows are
-        left as they are, also with `force` (the caller then compares digests).
+        A run key has one row for ever: a failed or dead attempt's row is taken over. Completed rows are left as they
+        are, also for who computes them anew (and then compares digests).
         """
         ...
 

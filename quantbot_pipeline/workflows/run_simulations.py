@@ -232,7 +232,7 @@ class SimulatedBatch:
         """
         stages = stages or StageTimes()
         with stages.measure("claim"):
-            claims = state.claim_runs([new_run(request) for request in requests], force=force)
+            claims = state.claim_runs([new_run(request) for request in requests])
         found: dict[int, RunOutcome] = {}
         wanted: list[tuple[RunClaim, RunRequest]] = []
         for claim, request in zip(claims, requests, strict=True):

@@ -355,9 +355,8 @@ def test_a_key_has_one_row_for_ever(state: PostgresStore) -> None:
     assert statuses(state) == {digest("a"): ("running", False)}
 
     state.complete_runs([summary(again.run_id)])
-    for force in (False, True):
-        (complete,) = state.claim_runs([run(strategy_id, "a")], force=force)
-        assert complete == replace(again, is_complete=True, events_digest=digest("events"))
+    (complete,) = state.claim_runs([run(strategy_id, "a")])
+    assert complete == replace(again, is_complete=True, events_digest=digest("events"))
     assert statuses(state) == {digest("a"): ("completed", False)}
 
 
@@ -474,8 +473,10 @@ def test_unfinished_runs_are_listed_by_age(state: PostgresStore) -> None:
     state.fail_runs({failed.run_id: "why"})
 
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    assert state.load_unfinished_run_ids(tomorrow) == sorted([dead.run_id, failed.run_id])
-    assert state.load_unfinished_run_ids(tomorrow - timedelta(days=2)) == []
+    listed = [
+        state.read("runs/load_unfinished_runs", claimed_before=at) for at in (tomorrow, tomorrow - timedelta(days=2))
+    ]
+    assert [rows["run_id"].to_pylist() for rows in listed] == [sorted([dead.run_id, failed.run_id]), []]
 
 
 def run_together(works: Sequence[Callable[[], Result]]) -> list[Result]:
