@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -171,14 +171,20 @@ def log_token_months(
     """Record the candles of token-months as materialised, those of new tokens too."""
     if not keys:
         return
+    for materialization in candle_materializations(context.instance, keys, history):
+        context.log_event(materialization)
+
+
+def candle_materializations(
+    instance: dg.DagsterInstance, keys: Collection[TokenMonth], history: HistoryStore
+) -> Iterator[dg.AssetMaterialization]:
+    """Yield what to record of the candles of token-months, after their tokens are known to Dagster."""
     # A token that no partition is of yet would have its materialisation hidden.
-    register_tokens(context.instance, keys)
+    register_tokens(instance, keys)
     counts = count_candles(history)
     for key in sorted(keys):
-        context.log_event(
-            dg.AssetMaterialization(
-                "ohlcv_candles", partition=token_month_key(key), metadata={"dagster/row_count": counts.get(key, 0)}
-            )
+        yield dg.AssetMaterialization(
+            "ohlcv_candles", partition=token_month_key(key), metadata={"dagster/row_count": counts.get(key, 0)}
         )
 
 

@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 import dagster as dg
 
 from quantbot_pipeline.defs.alert_assets import alert_materializations
-from quantbot_pipeline.defs.ingest_assets import count_candles, touched_token_months
-from quantbot_pipeline.defs.partitions import check_months, register_tokens, token_month_key
+from quantbot_pipeline.defs.ingest_assets import candle_materializations, touched_token_months
+from quantbot_pipeline.defs.partitions import check_months, token_month_key
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
 from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
@@ -29,18 +29,8 @@ def record_candle_imports(
     with dg.DagsterInstance.get() as instance:
         recorded = instance.get_materialized_partitions(dg.AssetKey("ohlcv_candles"))
         keys = new | {key for key in known if token_month_key(key) not in recorded}
-        if not keys:
-            return
-        counts = count_candles(history)
-        register_tokens(instance, keys)
-        for key in sorted(keys):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    "ohlcv_candles",
-                    partition=token_month_key(key),
-                    metadata={"dagster/row_count": counts.get(key, 0)},
-                )
-            )
+        if keys:
+            _report_candles(instance, keys, history)
 
 
 def record_token_months(
@@ -49,16 +39,12 @@ def record_token_months(
     """Register the tokens of token-months, and report these as materialised."""
     prepare_dagster_home(settings, urls)
     with dg.DagsterInstance.get() as instance:
-        counts = count_candles(history)
-        register_tokens(instance, keys)
-        for key in sorted(keys):
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    "ohlcv_candles",
-                    partition=token_month_key(key),
-                    metadata={"dagster/row_count": counts.get(key, 0)},
-                )
-            )
+        _report_candles(instance, keys, history)
+
+
+def _report_candles(instance: dg.DagsterInstance, keys: Collection[TokenMonth], history: HistoryStore) -> None:
+    for materialization in candle_materializations(instance, keys, history):
+        instance.report_runless_asset_event(materialization)
 
 
 def record_alert_import(state: StateStore, settings: Settings, urls: ServerUrls) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from quantbot_pipeline.defs.ingest_assets import OWNERS
+from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 
 
@@ -91,7 +92,7 @@ def optimize(
         sampler=config.sampler,
         data=parse_data_selection(
             {"tokens": config.tokens, "months": config.months, "callers": config.callers}
-            | {name: _utc(text) for name, text in (("start", config.start), ("end", config.end)) if text}
+            | {name: _utc(name, text) for name, text in (("start", config.start), ("end", config.end)) if text}
         ),
         pruning={"kind": config.prune} if config.prune else None,
         keep=config.keep,
@@ -125,7 +126,10 @@ def optimize(
     yield dg.MaterializeResult(asset_key="optimization_trials", metadata=metadata | {"trials": outcome.trial_count})
 
 
-def _utc(text: str) -> str:
+def _utc(name: str, text: str) -> str:
     """Return a time that names its zone; one without is UTC."""
-    instant = datetime.fromisoformat(text)
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: found {text!r}; allowed is a time in ISO 8601, such as 2025-03-01") from error
     return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).isoformat()
