@@ -4,8 +4,6 @@ Beside its truth, every node carries whether a NaN was inside (a value in warm-u
 condition with a NaN is false, and so is a `not` around anything with a NaN inside.
 """
 
-import operator
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy.typing as npt
 
 from quantbot_pipeline.engine.candles import Candles, FloatArray
 from quantbot_pipeline.engine.indicators import compute_indicator, indicator_warm_up, shift
-from quantbot_pipeline.engine.score_conditions import unscored
+from quantbot_pipeline.engine.score_conditions import COMPARISONS, unscored
 from quantbot_pipeline.strategy.signals import (
     AllOf,
     CandleOperand,
@@ -25,15 +23,6 @@ from quantbot_pipeline.strategy.signals import (
 )
 
 BoolArray = npt.NDArray[np.bool_]
-
-_COMPARISONS: Mapping[str, Callable[[FloatArray, FloatArray], BoolArray]] = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +81,8 @@ class SignalEvaluator:
         left = self._operand(condition.left)
         right = self._operand(condition.right)
         has_nan = np.isnan(left) | np.isnan(right)
-        if condition.op in _COMPARISONS:
-            return _Truth(_COMPARISONS[condition.op](left, right) & ~has_nan, has_nan)
+        if condition.op in COMPARISONS:
+            return _Truth(COMPARISONS[condition.op](left, right) & ~has_nan, has_nan)
         left_before, right_before = shift(left, 1), shift(right, 1)
         has_nan = has_nan | np.isnan(left_before) | np.isnan(right_before)
         if condition.op == "crosses_above":

@@ -169,7 +169,7 @@ class StrategyRun:
         )
 
     @property
-    def results(self) -> "ReportedResults":
+    def results(self) -> ReportedResults:
         """The results of the reported trades."""
         return ReportedResults(self.amounts, self.marks)
 
@@ -195,11 +195,17 @@ class StrategyRun:
         token_of_trade = self.markets.token[self.trades_of]
         ends = np.searchsorted(token_of_trade, np.arange(len(self.markets.keys) + 1)).tolist()
         for key, (begin, end) in zip(self.markets.keys, pairwise(ends), strict=True):
-            part = copy(self)
-            part.trades_of = self.trades_of[begin:end]
-            part.amounts = self.amounts[begin:end]
-            part.marks = self.marks[begin:end]
-            yield key, part
+            yield key, self.select(slice(begin, end))
+
+    def select(self, rows: slice | BoolArray) -> "StrategyRun":
+        """Return the run of some of the reported trades alone, without simulating again.
+
+        Args:
+            rows: Which of them: a range, or a flag of each, shape (n_trades,).
+        """
+        part = copy(self)
+        part.trades_of, part.amounts, part.marks = self.trades_of[rows], self.amounts[rows], self.marks[rows]
+        return part
 
     def events_table(self) -> pa.Table:
         """Return all events as Arrow, the table that `events_to_arrow` makes of the same trades.

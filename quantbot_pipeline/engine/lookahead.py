@@ -26,7 +26,7 @@ from quantbot_pipeline.engine.indicators import shift
 from quantbot_pipeline.engine.reference import is_entry_call, simulate_reference
 from quantbot_pipeline.engine.score_conditions import Truths, bind_scores, score_truths, unscored
 from quantbot_pipeline.strategy.indicator_catalogue import indicator_label
-from quantbot_pipeline.strategy.model import Ladder, SignalEntry, Strategy
+from quantbot_pipeline.strategy.model import Strategy
 from quantbot_pipeline.strategy.signals import (
     AllOf,
     AnyOf,
@@ -151,22 +151,11 @@ def named_indicators(strategy: Strategy) -> list[NamedIndicator]:
 def named_conditions(strategy: Strategy) -> list[NamedCondition]:
     """Return every condition of a strategy by its path, each signal's group before its members."""
     named: list[NamedCondition] = []
-    for path, signal in _signals_by_path(strategy):
+    for path, signal in strategy.signals_by_path():
         if not isinstance(signal, Condition | ScoreCondition):
             named.append(NamedCondition(path, f"the whole signal{_persistence(signal)}", signal))
         named += _conditions_below(path, signal)
     return named
-
-
-def _signals_by_path(strategy: Strategy) -> Iterator[tuple[str, SignalNode]]:
-    if isinstance(strategy.entry, SignalEntry):
-        yield "entry.when", strategy.entry.when
-    if isinstance(strategy.entry, Ladder):
-        for position, leg in enumerate(strategy.entry.legs):
-            if leg.when is not None:
-                yield f"entry.legs[{position}].when", leg.when
-    if strategy.exits.when is not None:
-        yield "exits.when", strategy.exits.when
 
 
 def _conditions_below(path: str, node: SignalNode) -> Iterator[NamedCondition]:

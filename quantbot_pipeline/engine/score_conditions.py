@@ -31,7 +31,7 @@ Truths = tuple[bool | None, ...]
 
 _STATES: Truths = (False, True, None)
 
-_COMPARISONS: Mapping[str, Callable[[Any, float], Any]] = {
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     ">": operator.gt,
     ">=": operator.ge,
     "<": operator.lt,
@@ -39,6 +39,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, float], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+"""What operators do to two numbers, or to two arrays of them; a NaN meets `!=` alone."""
 
 # Closes are finite numbers, so that a close above one of these is true, false or unknown at every candle.
 _ALWAYS_BELOW: Mapping[bool | None, float] = {True: -math.inf, False: math.inf, None: math.nan}
@@ -71,7 +72,7 @@ def group_by_truths(
     group: IntArray | None = None
     for condition in conditions:
         said = scores(condition.score)
-        state = np.where(np.isnan(said), len(_STATES) - 1, _COMPARISONS[condition.op](said, condition.right))
+        state = np.where(np.isnan(said), len(_STATES) - 1, COMPARISONS[condition.op](said, condition.right))
         # Numbered anew each time, so that any number of conditions fits.
         joined = state if group is None else group * len(_STATES) + state
         _, first, group = np.unique(joined, return_index=True, return_inverse=True)
@@ -117,7 +118,7 @@ def _truth(condition: ScoreCondition, scores: Mapping[str, float]) -> bool | Non
 
 
 def _truth_of(op: str, score: float, right: float) -> bool | None:
-    return None if math.isnan(score) else bool(_COMPARISONS[op](score, right))
+    return None if math.isnan(score) else bool(COMPARISONS[op](score, right))
 
 
 def _bind(node: SignalNode, waiting: list[bool | None]) -> SignalNode:

@@ -7,7 +7,6 @@ depends on no later call.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +114,7 @@ def measured(
     """
     place = place_of_call[run.trades_of]
     if (place < 0).any():
-        run = _rows(run, place >= 0)
+        run = run.select(place >= 0)
         place = place[place >= 0]
     pnl = np.zeros(len(calls))
     is_bought = np.zeros(len(calls), dtype=np.bool_)
@@ -131,7 +130,7 @@ def measured(
         kept = window.calls[place] & (done_at[place] <= window.known_by)
         # Trades are put together for their curves alone; all else is found in place.
         values = (
-            _rows(run, kept).metric_values(wanted)
+            run.select(kept).metric_values(wanted)
             if needs_curves
             else metric_values(ReportedResults(run.amounts, run.marks, kept), _NO_CURVES, wanted)
         )
@@ -142,9 +141,3 @@ def measured(
 def _plain(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return metrics as Python's own numbers, which JSON takes."""
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in metrics.items()}
-
-
-def _rows(run: StrategyRun, kept: BoolArray) -> StrategyRun:
-    part = copy(run)
-    part.trades_of, part.amounts, part.marks = run.trades_of[kept], run.amounts[kept], run.marks[kept]
-    return part

@@ -417,16 +417,20 @@ class Strategy(StrategyPart):
     overlap: Literal["independent", "skip", "scale_in"] = "independent"
     scale_in_size: Annotated[float, Number(ge=SMALLEST_SIZE, le=1)] = 0.5
 
-    def signals(self) -> Iterator[SignalNode]:
-        """Yield every signal tree: those of the entry or its legs, then the exit's."""
+    def signals_by_path(self) -> Iterator[tuple[str, SignalNode]]:
+        """Yield every signal tree with its path: those of the entry or its legs, then the exit's."""
         if isinstance(self.entry, SignalEntry):
-            yield self.entry.when
+            yield "entry.when", self.entry.when
         if isinstance(self.entry, Ladder):
-            for leg in self.entry.legs:
+            for position, leg in enumerate(self.entry.legs):
                 if leg.when is not None:
-                    yield leg.when
+                    yield f"entry.legs[{position}].when", leg.when
         if self.exits.when is not None:
-            yield self.exits.when
+            yield "exits.when", self.exits.when
+
+    def signals(self) -> Iterator[SignalNode]:
+        """Yield every signal tree, in the order of `signals_by_path`."""
+        return (signal for _, signal in self.signals_by_path())
 
     def indicators(self) -> dict[str, IndicatorOperand]:
         """Return every indicator output that the strategy names, by its label, shifts left aside."""
