@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,9 +13,7 @@ from quantbot_pipeline.bench import engine, processes
 from quantbot_pipeline.bench.markets import BenchMarket, real_market, seeded_market
 from quantbot_pipeline.bench.peers import PeerProcess, write_peer_data
 from quantbot_pipeline.engine.version import ENGINE_VERSION
-from quantbot_pipeline.workflows.progress import ProgressListener
-
-StageListener = Callable[[str, int, int], None]
+from quantbot_pipeline.workflows.progress import ProgressListener, StageListener, of_stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def measure(plan: BenchPlan, command: str, on_stage: StageListener) -> dict[str,
     machine = engine.machine()
     markets = [seeded_market(plan.tokens, plan.candles, plan.calls)]
     if plan.candle_files:
-        listen = _listener(on_stage, "real candles")
+        listen = of_stage(on_stage, "real candles")
         markets.append(real_market(plan.candle_files, chain=plan.chain, on_progress=listen))
     measured = [_measure_market(market, plan, machine["versions"], on_stage) for market in markets]
     document: dict[str, Any] = {
@@ -88,18 +86,11 @@ def measure(plan: BenchPlan, command: str, on_stage: StageListener) -> dict[str,
     return document
 
 
-def _listener(on_stage: StageListener, stage: str) -> ProgressListener:
-    def listen(done: int, total: int, message: str) -> None:  # noqa: ARG001 - a stage has no room for it
-        on_stage(stage, done, total)
-
-    return listen
-
-
 def _measure_market(
     market: BenchMarket, plan: BenchPlan, versions: dict[str, str], on_stage: StageListener
 ) -> dict[str, Any]:
     def listener(what: str) -> ProgressListener:
-        return _listener(on_stage, f"{market.name}: {what}")
+        return of_stage(on_stage, f"{market.name}: {what}")
 
     prepared = engine.prepare(market)
     measured: dict[str, Any] = {

@@ -33,14 +33,13 @@ from quantbot_pipeline.workflows.backfill import BackfillListener
 from quantbot_pipeline.workflows.backfill_records import select_backfill
 from quantbot_pipeline.workflows.backfill_selection import Selection
 from quantbot_pipeline.workflows.import_candles import token_months_of
+from quantbot_pipeline.workflows.progress import StageListener
 from quantbot_pipeline.workflows.token_months import TokenMonth, parse_token
 
 # A run's log is in its event log; on the terminal it would bury the progress display.
 _QUIET = {"console": {"config": {"log_level": "CRITICAL"}}}
 
 _EVENTS_PER_BATCH = 500
-
-StageListener = Callable[[str, int, int], None]
 
 
 @dataclass

@@ -93,6 +93,17 @@ class ProcessIdentity:
         return max(0.0, time.time() - self.started_at_s)
 
 
+def process_exists(pid: int) -> bool:
+    """Return whether a process of this number is there, whosever it is."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def _started_in_boot(pid: int) -> str:
     """Return the boot and the clock ticks since then at which a process started; empty where there is no /proc.
 

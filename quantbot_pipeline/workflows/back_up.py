@@ -40,13 +40,12 @@ from quantbot_pipeline.workflows.backup_folder import (
     FORMAT_VERSION,
     CopiedMigration,
     Manifest,
-    StageListener,
     copy_file,
     finish,
     full_or_broken,
     new_backup_folder,
-    no_stages,
 )
+from quantbot_pipeline.workflows.progress import StageListener, no_stage
 
 DAGSTER_DUMP = "postgres/dagster.dump"
 STATE_DUMP = "postgres/quantbot.dump"
@@ -79,7 +78,7 @@ def back_up(
     target: Path,
     *,
     with_reports: bool = False,
-    on_stage: StageListener = no_stages,
+    on_stage: StageListener = no_stage,
 ) -> Backup:
     """Write a backup of a home and its databases to a new folder.
 

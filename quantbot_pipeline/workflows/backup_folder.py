@@ -19,7 +19,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -28,18 +28,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from quantbot_pipeline.errors import DataError, InputError, StorageError
 from quantbot_pipeline.full_disks import describe_full_disk
+from quantbot_pipeline.servers.processes import process_exists
+from quantbot_pipeline.workflows.progress import StageListener
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 SUMS_FILE = "SHA256SUMS"
 _HASH_BYTES = 1 << 20
-
-StageListener = Callable[[str, int, int], None]
-"""Told a stage's name, units done and units in all."""
-
-
-def no_stages(name: str, done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 class _Document(BaseModel):
@@ -277,21 +272,9 @@ def _dead_attempts(folder: Path) -> Iterator[Path]:
         if not _PARTS.issuperset(content.name for content in contents):
             continue  # not of a backup, whatever its name
         if match["machine"] in (None, _this_machine()):
-            is_dead = not _is_alive(match["process"])
+            is_dead = not process_exists(int(match["process"]))
         else:
             changed = max(found.lstat().st_mtime for found in (path, *path.rglob("*")))
             is_dead = time.time() - changed > _SILENT_SECONDS
         if is_dead:
             yield path
-
-
-def _is_alive(pid: str) -> bool:
-    if not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

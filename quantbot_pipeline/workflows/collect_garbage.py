@@ -9,7 +9,6 @@ Rows of runs that Postgres does not know at all (it was set back to an older sta
 begun, so that none gets one of these numbers meanwhile.
 """
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.servers.processes import process_exists
 from quantbot_pipeline.storage.clickhouse_backup import CANDLES_CLONE, ClickHouseBackup
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
@@ -192,16 +192,5 @@ def _unfinished_files(folder: Path) -> Iterator[Path]:
     """Yield files of a folder that a process was writing which is gone."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _UNFINISHED_FILE.fullmatch(path.name)
-        if match and path.is_file() and not _is_running(int(match["process"])):
+        if match and path.is_file() and not process_exists(int(match["process"])):
             yield path
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        # Somebody else's, so it is there.
-        return True
-    return True

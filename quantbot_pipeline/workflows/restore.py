@@ -39,12 +39,11 @@ from quantbot_pipeline.workflows.back_up import (
 )
 from quantbot_pipeline.workflows.backup_folder import (
     Manifest,
-    StageListener,
     copy_file,
     full_or_broken,
-    no_stages,
     read_checked,
 )
+from quantbot_pipeline.workflows.progress import StageListener, no_stage
 from quantbot_pipeline.workflows.run_simulations import publish
 
 _LAST_SESSIONS_SECONDS = 3.0
@@ -65,7 +64,7 @@ class Restored:
     files: int
 
 
-def check_backup(folder: Path, *, on_stage: StageListener = no_stages) -> Manifest:
+def check_backup(folder: Path, *, on_stage: StageListener = no_stage) -> Manifest:
     """Return the manifest of a backup that this version can restore. Changes nothing.
 
     Raises:
@@ -97,7 +96,7 @@ def restore(
     urls: ServerUrls,
     *,
     force: bool = False,
-    on_stage: StageListener = no_stages,
+    on_stage: StageListener = no_stage,
 ) -> Restored:
     """Put a backup into a home, and bring its schema up to date.
 

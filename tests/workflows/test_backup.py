@@ -39,9 +39,10 @@ from quantbot_pipeline.workflows import back_up as back_up_module
 from quantbot_pipeline.workflows import backup_folder
 from quantbot_pipeline.workflows import restore as restore_module
 from quantbot_pipeline.workflows.back_up import back_up, dagster_url
-from quantbot_pipeline.workflows.backup_folder import MANIFEST_FILE, SUMS_FILE, Manifest, finish, no_stages
+from quantbot_pipeline.workflows.backup_folder import MANIFEST_FILE, SUMS_FILE, Manifest, finish
 from quantbot_pipeline.workflows.collect_garbage import remove_backup_clone
 from quantbot_pipeline.workflows.import_candles import import_candle_files
+from quantbot_pipeline.workflows.progress import no_stage
 from quantbot_pipeline.workflows.restore import check_backup, restore
 from quantbot_pipeline.workflows.run_identity import events_digest
 from quantbot_pipeline.workflows.run_simulations import run_simulations
@@ -479,7 +480,7 @@ def _remanifest(folder: Path, **changes: Any) -> None:
     document = json.loads((folder / MANIFEST_FILE).read_text()) | changes
     for name in (MANIFEST_FILE, SUMS_FILE):
         (folder / name).unlink()
-    finish(folder, Manifest.model_validate(document), no_stages)
+    finish(folder, Manifest.model_validate(document), no_stage)
 
 
 @pytest.mark.parametrize(
