@@ -10,6 +10,7 @@ from quantbot_pipeline.errors import DataError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 FlagArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
 
 INTERVAL_SECONDS: dict[str, int] = {
     "1s": 1,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from quantbot_pipeline.engine.candles import Candles, FloatArray
+from quantbot_pipeline.engine.candles import BoolArray, Candles, FloatArray
 from quantbot_pipeline.engine.indicators import compute_indicator, indicator_warm_up, shift
 from quantbot_pipeline.engine.score_conditions import COMPARISONS, unscored
 from quantbot_pipeline.strategy.signals import (
@@ -21,8 +21,6 @@ from quantbot_pipeline.strategy.signals import (
     ScoreCondition,
     SignalNode,
 )
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
-from quantbot_pipeline.engine.conditions import BoolArray
+from quantbot_pipeline.engine.candles import BoolArray, Candles, FloatArray, IntArray
 from quantbot_pipeline.engine.events import Event, Trade
 from quantbot_pipeline.engine.fast_events import EventRows, events_of_rows, table_of_rows
 from quantbot_pipeline.engine.fast_metrics import MarkedCurves, MarkedTrades

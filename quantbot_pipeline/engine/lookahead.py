@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import Candles, FloatArray
-from quantbot_pipeline.engine.conditions import BoolArray, SignalEvaluator
+from quantbot_pipeline.engine.candles import BoolArray, Candles, FloatArray
+from quantbot_pipeline.engine.conditions import SignalEvaluator
 from quantbot_pipeline.engine.events import Event, EventType, Trade
 from quantbot_pipeline.engine.indicators import shift
 from quantbot_pipeline.engine.reference import is_entry_call, simulate_reference

@@ -11,16 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.engine.fast import ReportedResults, StrategyRun
 from quantbot_pipeline.engine.kernels import layout
 from quantbot_pipeline.engine.metrics import KnownCurves, metric_values
 from quantbot_pipeline.optimization.objectives import Objective
-
-BoolArray = npt.NDArray[np.bool_]
 
 CURVE_METRICS = frozenset({"volatility", "sharpe_ratio", "sortino_ratio", "max_drawdown", "calmar"})
 """Metrics that follow from the curve of all trades together, which takes longer than the simulation."""

@@ -9,11 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from quantbot_pipeline.engine.candles import FloatArray
-
-BoolArray = npt.NDArray[np.bool_]
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray
 
 DEFAULT_FRONT_CAPACITY = 1_000
 

@@ -8,8 +8,6 @@ What it holds of trials follows from their parameters, so a later process goes o
 simulates those few trials again, and ends with the same evidence, bit by bit.
 """
 
-import hashlib
-import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.optimization.honesty.dependent_bootstrap import Periods, sum_by_period
 from quantbot_pipeline.optimization.honesty.reality_check import MIN_ACTIVE_PERIODS, RealityCheck, WinnerTest
 from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit
 from quantbot_pipeline.optimization.honesty.walk_forward import UnseenResults, join_windows
-from quantbot_pipeline.optimization.measured_trials import BoolArray, MeasuredTrial
+from quantbot_pipeline.optimization.measured_trials import MeasuredTrial
+from quantbot_pipeline.optimization.tally import EvenSample
 
 _BATCH = 256
 _SAMPLE_TRIALS = 1_000
@@ -109,8 +108,8 @@ class SearchEvidence:
         self._check = RealityCheck(periods, seed=seed, draws=draws) if is_testable else None
         self._waiting: list[_KeptTrial] = []
         self._sample_size = max(50, min(_SAMPLE_TRIALS, _SAMPLE_CELLS // max(call_count, 1)))
-        self._sample: list[tuple[int, int, _KeptTrial]] = []
         self._seed = seed
+        self._sample = self._new_sample()
         self.winner: ChosenTrial | None = None
         self.chosen: list[ChosenTrial | None] = [None] * window_count
         self.own_count = 0
@@ -137,7 +136,7 @@ class SearchEvidence:
         self.own_count += 1
         kept = _KeptTrial(index, params, trial.pnl, trial.is_bought)
         self._take(kept)
-        self._sample_trial(index, kept)
+        self._sample.add(index, kept)
         if score is not None and (self.winner is None or score > self.winner.score):
             self.winner = ChosenTrial.of(index, params, score, trial)
         for window, found in enumerate(window_scores):
@@ -161,7 +160,7 @@ class SearchEvidence:
     def sample(self) -> tuple[SampledTrials, int]:
         """Return a sample of trials in the order of their numbers, with the winner in the column returned."""
         assert self.winner is not None  # noqa: S101  asked for once there is one
-        kept = {index: (trial.pnl, trial.is_bought) for _, index, trial in self._sample}
+        kept = {index: (trial.pnl, trial.is_bought) for index, trial in self._sample.items()}
         kept[self.winner.index or 0] = self.winner.pnl, self.winner.is_bought
         order = sorted(kept)
         return SampledTrials.of([kept[index] for index in order]), order.index(self.winner.index or 0)
@@ -170,13 +169,13 @@ class SearchEvidence:
         """Return as JSON what `restore` goes on from; while no trial that was laid out beforehand was taken."""
         chosen = [None if choice is None else [choice.index, choice.score] for choice in self.chosen]
         winner = None if self.winner is None else [self.winner.index, self.winner.score]
-        held = [*self._waiting, *(trial for _, _, trial in self._sample)]
+        held = [*self._waiting, *(trial for _, trial in self._sample.items())]
         params = {trial.index: trial.params for trial in held if trial.index is not None}
         params |= {each.index: each.params for each in (self.winner, *self.chosen) if each and each.index is not None}
         return {
             "trials": [[index, dict(params[index])] for index in sorted(params)],
             "waiting": [trial.index for trial in self._waiting],
-            "sample": sorted(index for _, index, _ in self._sample),
+            "sample": [index for index, _ in self._sample.items()],
             "winner": winner,
             "chosen": chosen,
             "own_count": self.own_count,
@@ -199,9 +198,9 @@ class SearchEvidence:
             return None if found is None else ChosenTrial.of(found[0], params[found[0]], found[1], trials[found[0]])
 
         self._waiting = [kept(index) for index in document["waiting"]]
-        self._sample = []
+        self._sample = self._new_sample()
         for index in document["sample"]:
-            self._sample_trial(index, kept(index))
+            self._sample.add(index, kept(index))
         self.winner = choice(document["winner"])
         self.chosen = [choice(found) for found in document["chosen"]]
         self.own_count = document["own_count"]
@@ -219,15 +218,8 @@ class SearchEvidence:
             self._check.add(sum_by_period(np.stack([trial.pnl for trial in self._waiting], axis=1), self._periods))
         self._waiting = []
 
-    def _sample_trial(self, index: int, trial: _KeptTrial) -> None:
-        entry = (-self._hash(index), index, trial)
-        if len(self._sample) < self._sample_size:
-            heapq.heappush(self._sample, entry)
-        elif entry[:2] > self._sample[0][:2]:
-            heapq.heapreplace(self._sample, entry)
-
-    def _hash(self, index: int) -> int:
-        return int.from_bytes(hashlib.blake2b(f"{self._seed}:{index}".encode(), digest_size=8).digest(), "big")
+    def _new_sample(self) -> EvenSample[_KeptTrial]:
+        return EvenSample(self._sample_size, seed=self._seed)
 
 
 def _statistic(returns: FloatArray) -> float:

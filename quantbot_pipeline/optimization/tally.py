@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ DEFAULT_SAMPLE_SIZE = 4_096
 """Trials in the sample: a quantile of it is off by more than 1.5 % of ranks in fewer than 1 of 20 cases."""
 
 _REASON_EXAMPLES = 5
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,40 @@ class TrialRecord:
         )
 
 
+class EvenSample(Generic[_Item]):
+    """A bounded sample of trials: those whose index has the smallest hashes.
+
+    Every trial is as likely as any other to be in it, and the same trials are, whatever their order.
+
+    Args:
+        capacity: How many trials it holds, at least 1.
+        seed: Makes other samples.
+    """
+
+    def __init__(self, capacity: int, *, seed: int) -> None:
+        self._capacity, self._seed = capacity, seed
+        # Largest hash first, so that the one to leave is at the top.
+        self._heap: list[tuple[int, int, _Item]] = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def add(self, index: int, item: _Item) -> None:
+        """Take what is kept of a trial; each index comes once."""
+        digest = hashlib.blake2b(f"{self._seed}:{index}".encode(), digest_size=8).digest()
+        entry = (-int.from_bytes(digest, "big"), index, item)
+        if len(self._heap) < self._capacity:
+            heapq.heappush(self._heap, entry)
+        elif entry[:2] > self._heap[0][:2]:
+            heapq.heapreplace(self._heap, entry)
+
+    def items(self) -> list[tuple[int, _Item]]:
+        """Return index and what was kept of the sample's trials, in the order of the trials."""
+        return sorted(((index, item) for _, index, item in self._heap), key=lambda kept: kept[0])
+
+
 class ScoreSample:
     """Scores in bounded memory: exact count, mean, deviation and ends, and an even sample for the rest.
-
-    The sample holds the trials whose index has the smallest hashes: every trial is as likely as any other,
-    and the same trials are in it whatever their order.
 
     Args:
         capacity: How many scores it holds, at least 1.
@@ -83,8 +114,7 @@ class ScoreSample:
 
     def __init__(self, *, capacity: int = DEFAULT_SAMPLE_SIZE, seed: int = 0) -> None:
         self._capacity, self._seed = capacity, seed
-        # Largest hash first, so that the one to leave is at the top.
-        self._heap: list[tuple[int, int, float, dict[str, Any] | None]] = []
+        self._kept: EvenSample[tuple[float, dict[str, Any] | None]] = EvenSample(capacity, seed=seed)
         self.count = 0
         self._sum = 0.0
         self._squares = 0.0
@@ -100,11 +130,7 @@ class ScoreSample:
         self._sum += score - self._shift
         self._squares += (score - self._shift) ** 2
         self.least, self.greatest = min(self.least, score), max(self.greatest, score)
-        entry = (-self._hash(index), index, score, params)
-        if len(self._heap) < self._capacity:
-            heapq.heappush(self._heap, entry)
-        elif entry[0] > self._heap[0][0]:
-            heapq.heapreplace(self._heap, entry)
+        self._kept.add(index, (score, params))
 
     @property
     def mean(self) -> float | None:
@@ -120,15 +146,15 @@ class ScoreSample:
 
     def scores(self) -> list[float]:
         """Return the scores of the sample, in the order of the trials."""
-        return [score for _, _, score, _ in sorted(self._heap, key=lambda entry: entry[1])]
+        return [score for _, (score, _) in self._kept.items()]
 
     def trials(self) -> list[tuple[int, float, dict[str, Any] | None]]:
         """Return index, score and parameters of the sample's trials, in the order of the trials."""
-        return [(index, score, params) for _, index, score, params in sorted(self._heap, key=lambda entry: entry[1])]
+        return [(index, score, params) for index, (score, params) in self._kept.items()]
 
     def quantile(self, share: float) -> float | None:
         """Return the score that a share of trials does not exceed, in [0, 1]; exact while the sample holds all."""
-        if not self._heap:
+        if not self._kept:
             return None
         if share <= 0:
             return self.least
@@ -150,15 +176,12 @@ class ScoreSample:
         """Return the sample of its JSON."""
         sample = cls(capacity=document["capacity"], seed=document["seed"])
         for index, score, params in document["trials"]:
-            heapq.heappush(sample._heap, (-sample._hash(index), index, float(score), params))
+            sample._kept.add(index, (float(score), params))
         sample.count = document["count"]
         if document["sums"] is not None:
             sample._shift, sample._sum, sample._squares = map(float, document["sums"])
             sample.least, sample.greatest = map(float, document["ends"])
         return sample
-
-    def _hash(self, index: int) -> int:
-        return int.from_bytes(hashlib.blake2b(f"{self._seed}:{index}".encode(), digest_size=8).digest(), "big")
 
 
 class SearchTally:

@@ -8,9 +8,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.sample.random_numbers import RandomNumbers
 
 _FIRST_PRICES = (1e-9, 1e-4, 1e-6, 1e-2, 1e-7, 1e-5, 1.0, 1e-8, 1e-3)
@@ -57,7 +56,7 @@ class PricePath:
     """
 
     launch: int
-    is_present: npt.NDArray[np.bool_]
+    is_present: BoolArray
     open: FloatArray
     high: FloatArray
     low: FloatArray
@@ -140,7 +139,7 @@ def _plan_pumps(random: RandomNumbers, launch: int, stop: int, bars_per_day: int
     return tuple(pumps)
 
 
-def _plan_idle(random: RandomNumbers, bar_count: int, bars_per_day: int, rug_bar: int | None) -> npt.NDArray[np.bool_]:
+def _plan_idle(random: RandomNumbers, bar_count: int, bars_per_day: int, rug_bar: int | None) -> BoolArray:
     is_idle = np.zeros(bar_count, dtype=np.bool_)
     for _ in range(max(1, bar_count // (2 * bars_per_day))):
         start = random.integer(0, bar_count)
@@ -182,7 +181,7 @@ def _volumes(
     random: RandomNumbers,
     close: FloatArray,
     opens: FloatArray,
-    is_idle: npt.NDArray[np.bool_],
+    is_idle: BoolArray,
     pumps: tuple[Pump, ...],
 ) -> FloatArray:
     """Return base volumes: more when the price moves, in a pump, and a little already before it."""

@@ -17,8 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArray
-from quantbot_pipeline.engine.conditions import BoolArray
+from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, BoolArray, Candles, FloatArray
 from quantbot_pipeline.engine.events import Trade
 from quantbot_pipeline.engine.lookahead import (
     CausalityCheck,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.backtest_overfitting import OverfittingEstimate, overfitting_estimate
 from quantbot_pipeline.optimization.honesty.dependent_bootstrap import mean_result, periods_of_calls, sum_by_period
@@ -31,7 +31,7 @@ from quantbot_pipeline.optimization.honesty.time_splits import (
 )
 from quantbot_pipeline.optimization.honesty.verdict import Answer, DecisionRule, Evidence, Verdict, verdict
 from quantbot_pipeline.optimization.honesty.walk_forward import UnseenResults, mean_over_deviation
-from quantbot_pipeline.optimization.measured_trials import BoolArray, MeasuredTrial, SearchCalls, TrainingWindow
+from quantbot_pipeline.optimization.measured_trials import MeasuredTrial, SearchCalls, TrainingWindow
 from quantbot_pipeline.optimization.parameters import CategoricalParameter
 from quantbot_pipeline.optimization.search import Failure, Metrics, SearchPlan, run_search
 from quantbot_pipeline.optimization.search_evidence import ChosenTrial, SampledTrials, SearchEvidence, unseen_results

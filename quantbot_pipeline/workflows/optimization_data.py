@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from quantbot_pipeline.engine.calls import Call
+from quantbot_pipeline.engine.candles import BoolArray
 from quantbot_pipeline.engine.prepared_markets import PreparedMarkets
 from quantbot_pipeline.engine.version import ENGINE_VERSION
 from quantbot_pipeline.errors import SearchSpaceError, SimulationError, StrategyError
-from quantbot_pipeline.optimization.measured_trials import BoolArray, SearchCalls
+from quantbot_pipeline.optimization.measured_trials import SearchCalls
 from quantbot_pipeline.optimization.parameters import CategoricalParameter
 from quantbot_pipeline.optimization.search import search_document
 from quantbot_pipeline.optimization.spaces import apply_parameters

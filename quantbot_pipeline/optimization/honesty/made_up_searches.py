@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit, walk_forward_blocks
 from quantbot_pipeline.optimization.honesty.verdict import Verdict, review_search
 from quantbot_pipeline.optimization.honesty.walk_forward import (
@@ -38,7 +37,7 @@ class TrialResults(NamedTuple):
     """
 
     pnl: FloatArray
-    is_bought: npt.NDArray[np.bool_]
+    is_bought: BoolArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantbot_pipeline.engine.candles import FloatArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray
 from quantbot_pipeline.engine.metrics import KnownCurves, TradeResults, metric_values
-from quantbot_pipeline.optimization.measured_trials import BoolArray
 from quantbot_pipeline.optimization.objectives import Objective
 
 METRICS_OF_RESULTS = frozenset(

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
-from quantbot_pipeline.engine.candles import FloatArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray
 from quantbot_pipeline.errors import EvidenceError
 
 MIN_NEIGHBOURS = 5
@@ -90,7 +89,7 @@ def neighbourhood_sensitivity(
 
 
 def places_around(
-    best: FloatArray, *, is_kind: npt.NDArray[np.bool_] | None = None, radius: float = 0.1, count: int = 30, seed: int
+    best: FloatArray, *, is_kind: BoolArray | None = None, radius: float = 0.1, count: int = 30, seed: int
 ) -> FloatArray:
     """Return places to try around the best point: one step down and up per parameter, then at random within reach.
 

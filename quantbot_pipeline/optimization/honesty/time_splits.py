@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.errors import EvidenceError
 
 MAX_SPLITS = 20_000
@@ -109,25 +109,13 @@ def walk_forward_splits(
     test_at = first_test_at
     if test_at is None:
         test_at = first + (test_seconds if train_seconds is None else train_seconds)
-    splits = []
+    splits: list[PurgedSplit] = []
     for begins in range(test_at, last + 1, step):
         is_test = (start >= begins) & (start < begins + test_seconds)
         is_before = start < begins
         if train_seconds is not None:
             is_before &= start >= begins - train_seconds
-        is_train = is_before & (end <= begins - embargo_seconds)
-        if not is_test.any() or not is_train.any():
-            continue
-        test = np.flatnonzero(is_test)
-        splits.append(
-            PurgedSplit(
-                train=np.flatnonzero(is_train),
-                test=test,
-                test_windows=((begins, max(begins + test_seconds - 1, int(end[test].max()))),),
-                purged_count=int((is_before & ~is_train).sum()),
-                embargoed_count=0,
-            )
-        )
+        splits += _window(end, is_before, is_test, (begins, begins + test_seconds - 1), embargo_seconds)
     if not splits:
         raise EvidenceError(
             f"{len(start)} samples from {first} to {last} give no walk-forward window with something to learn from "
@@ -168,24 +156,12 @@ def walk_forward_blocks(
     first_test = math.ceil(train_share * len(ordered))
     places = [first_test + (len(ordered) - first_test) * number // block_count for number in range(block_count)]
     edges = np.unique(ordered[[place for place in places if place < len(ordered)]])
-    splits = []
+    splits: list[PurgedSplit] = []
     for begins, stops in itertools.pairwise([*edges.tolist(), None]):
         is_test = start >= begins if stops is None else (start >= begins) & (start < stops)
         is_before = start < begins
-        is_train = is_before & (end <= begins - embargo_seconds)
-        if not is_train.any():
-            continue
-        test = np.flatnonzero(is_test)
         last = begins + 1 if stops is None else stops - 1
-        splits.append(
-            PurgedSplit(
-                train=np.flatnonzero(is_train),
-                test=test,
-                test_windows=((begins, max(last, int(end[test].max()))),),
-                purged_count=int((is_before & ~is_train).sum()),
-                embargoed_count=0,
-            )
-        )
+        splits += _window(end, is_before, is_test, (begins, last), embargo_seconds)
     if not splits:
         raise EvidenceError(
             f"{len(start):,} samples give no walk-forward window with something to learn from that is known "
@@ -259,6 +235,34 @@ def values_along_paths(splits: CombinatorialSplits, tested: Sequence[FloatArray]
         rows[index, split.test] = values
     histories: FloatArray = rows[splits.paths[:, splits.group], np.arange(len(splits.group))]
     return histories
+
+
+def _window(
+    end: IntArray, is_before: BoolArray, is_test: BoolArray, tested: tuple[int, int], embargo_seconds: int
+) -> list[PurgedSplit]:
+    """Return the split of a walk-forward window, or nothing where there is nothing to learn from or to test on.
+
+    Args:
+        end: When each sample's result is known.
+        is_before: Whether a sample may be learned from, if it is known in time.
+        is_test: Whether it is tested on.
+        tested: First and last second of the test.
+        embargo_seconds: How long before the test a training sample must be known.
+    """
+    begins, last = tested
+    is_train = is_before & (end <= begins - embargo_seconds)
+    if not is_test.any() or not is_train.any():
+        return []
+    test = np.flatnonzero(is_test)
+    return [
+        PurgedSplit(
+            train=np.flatnonzero(is_train),
+            test=test,
+            test_windows=((begins, max(last, int(end[test].max()))),),
+            purged_count=int((is_before & ~is_train).sum()),
+            embargoed_count=0,
+        )
+    ]
 
 
 def _split_on_groups(

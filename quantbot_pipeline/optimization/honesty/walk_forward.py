@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantbot_pipeline.engine.candles import FloatArray, IntArray
+from quantbot_pipeline.engine.candles import BoolArray, FloatArray, IntArray
 from quantbot_pipeline.errors import EvidenceError
 from quantbot_pipeline.optimization.honesty.time_splits import PurgedSplit
 
@@ -46,7 +46,7 @@ def mean_over_deviation(results: FloatArray) -> FloatArray:
 
 def walk_forward_results(
     results: FloatArray,
-    is_bought: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    is_bought: BoolArray,
     splits: Sequence[PurgedSplit],
     *,
     score: Callable[[FloatArray], FloatArray] = mean_over_deviation,

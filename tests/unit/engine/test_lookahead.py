@@ -10,8 +10,7 @@ from engine_cases import candles, strategy
 
 from quantbot_pipeline.engine import indicators
 from quantbot_pipeline.engine.calls import Call
-from quantbot_pipeline.engine.candles import Candles, FloatArray
-from quantbot_pipeline.engine.conditions import BoolArray
+from quantbot_pipeline.engine.candles import BoolArray, Candles, FloatArray
 from quantbot_pipeline.engine.events import Event, EventType, Trade
 from quantbot_pipeline.engine.lookahead import (
     CausalityCheck,
