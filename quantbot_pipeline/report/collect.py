@@ -252,6 +252,7 @@ def _quarantine_reason(row: Mapping[str, Any]) -> QuarantineReason:
         row_count=row["row_count"],
         example=row["example"],
         example_place=row["example_file"] if line is None else f"{row['example_file']}, line {line}",
+        resolved_count=row["resolved_count"],
     )
 
 

@@ -181,6 +181,7 @@ class QuarantineReason:
         row_count: How many rows.
         example: Reason of the first of them, in full.
         example_place: Its file and line.
+        resolved_count: How many of the rows went in with another import of the same file.
     """
 
     kind: str
@@ -188,6 +189,7 @@ class QuarantineReason:
     row_count: int
     example: str
     example_place: str
+    resolved_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,14 +119,22 @@ def quarantine_table(reasons: Iterable[QuarantineReason]) -> Table:
         "Quarantined rows by reason",
         (
             Column("Rows", "whole"),
+            Column("Went in later", "whole"),
             Column("Import"),
             Column("Field", is_name=True),
             Column("The first of them"),
             Column("Where"),
         ),
         tuple(
-            (reason.row_count, reason.kind, reason.field or "row", reason.example, reason.example_place)
+            (
+                reason.row_count,
+                reason.resolved_count,
+                reason.kind,
+                reason.field or "row",
+                reason.example,
+                reason.example_place,
+            )
             for reason in reasons
         ),
-        (Source("quarantine", "postgres", order="id"),),
+        (Source("quarantined_rows", "postgres", order="id"),),
     )

@@ -1,5 +1,6 @@
 """The report's content, collected from real stores."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
@@ -203,12 +204,15 @@ def test_quarantine_reasons_that_differ_in_the_value_found_are_one(scene: Scene)
     )
     record = ImportRecord("alerts", "calls.csv", "0" * 64, "", 4, 0, 1, 3, {}, rows)
     scene.state.store_alerts([], record)
+    # The same file with other options: only line 6 is refused again.
+    again = replace(record, options_key="more", rows_duplicate=3, rows_quarantined=1, quarantined=rows[1:2])
+    scene.state.store_alerts([], again)
 
     content = _collect(scene)
 
     assert content.quarantine == (
-        QuarantineReason("alerts", "price", 2, "price '-1' is below 0", "calls.csv, line 5"),
-        QuarantineReason("alerts", None, 1, "the row has 3 fields, 6 are needed", "calls.csv, line 7"),
+        QuarantineReason("alerts", "price", 3, "price '-1' is below 0", "calls.csv, line 5", 1),
+        QuarantineReason("alerts", None, 1, "the row has 3 fields, 6 are needed", "calls.csv, line 7", 1),
     )
-    assert (content.headline.quarantined, content.headline.duplicates) == (3, 1)
+    assert (content.headline.quarantined, content.headline.duplicates) == (4, 4)
     assert content.search is None

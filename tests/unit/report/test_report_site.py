@@ -111,7 +111,7 @@ def hostile() -> dict[str, RenderedPage]:
         ("searches/3.html", "some-name = some-name"),
         ("models.html", "higher is better"),
         ("quality.html", "A cell holds 2 days. The 2 tokens with the least coverage of 70"),
-        ("quality.html", "select * from quarantine order by id"),
+        ("quality.html", "select * from quarantined_rows order by id"),
         (strategy_path(("some-name", "1")), "The latest 30 of 35 calls"),
         (strategy_path(("some-name", "1")), "skipped, no candles"),
         (strategy_path(("some-name", "1")), "skipped, timeout"),
