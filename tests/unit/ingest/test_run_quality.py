@@ -83,6 +83,14 @@ def test_flags_are_counted_bit_by_bit() -> None:
     assert measures.zero_volume_count == 3
 
 
+def test_flags_change_counts_and_no_verdict() -> None:
+    # By this an import that changes flags alone leaves a completed run's verdict true.
+    for minutes in ([0, 1, 2, 3], [0, 1, 4, 5, 6, 8, 9], [0, 10]):
+        plain, flagged = (quality_of_run([read(minutes, flags=[flag] * len(minutes))]) for flag in (0, 7))
+        assert (plain.verdict, plain.details["reasons"]) == (flagged.verdict, flagged.details["reasons"])
+        assert plain.details["distorted_count"] == 0 < flagged.details["distorted_count"]
+
+
 def test_flags_that_nobody_knows_are_none() -> None:
     assert read([0, 1]).measures.volume_missing_count == 0
 
