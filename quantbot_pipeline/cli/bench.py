@@ -82,7 +82,7 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.bench.document import BenchPlan, measure
         from quantbot_pipeline.bench.peers import ensure_environment
         from quantbot_pipeline.bench.tables import markdown_of, summary_lines, tables_of
-        from quantbot_pipeline.workflows.check_files import find_candle_files
+        from quantbot_pipeline.workflows.find_files import find_candle_files
 
         if quick:
             tokens, candles_per_token, calls = min(tokens, 10), min(candles_per_token, 2_000), min(calls, 40)

@@ -51,7 +51,8 @@ def register(app: typer.Typer) -> None:
 
 def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any]:
     from quantbot_pipeline.cli.stores import open_stores
-    from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files, find_candle_files
+    from quantbot_pipeline.workflows.check_files import check_alert_files
+    from quantbot_pipeline.workflows.find_files import find_alert_files, find_candle_files
 
     started = time.perf_counter()
     seconds: dict[str, float] = {}

@@ -91,7 +91,8 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.cli.candle_outcomes import print_candle_outcomes
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.errors import DataError, QuantbotError
-        from quantbot_pipeline.workflows.check_files import check_candle_files, find_candle_files
+        from quantbot_pipeline.workflows.check_files import check_candle_files
+        from quantbot_pipeline.workflows.find_files import find_candle_files
         from quantbot_pipeline.workflows.import_candles import CandleImportOptions, import_candle_files
 
         files = find_candle_files(paths)
@@ -169,8 +170,9 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.errors import DataError, QuantbotError
         from quantbot_pipeline.ingest.alert_files import read_pool_map
-        from quantbot_pipeline.workflows.check_files import check_alert_files, find_alert_files
+        from quantbot_pipeline.workflows.check_files import check_alert_files
         from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
+        from quantbot_pipeline.workflows.find_files import find_alert_files
         from quantbot_pipeline.workflows.import_alerts import AlertImportOptions, import_alert_files
 
         files = find_alert_files(paths)

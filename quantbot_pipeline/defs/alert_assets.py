@@ -23,8 +23,8 @@ from quantbot_pipeline.defs.partitions import month_key, month_partitions
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.derive_calls import choose_rules, derive_calls
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
-from quantbot_pipeline.workflows.import_candles import expand_files
+from quantbot_pipeline.workflows.find_files import ALERT_SUFFIXES, expand_files
+from quantbot_pipeline.workflows.import_alerts import AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.inbox import AlertImporter, alert_inbox
 from quantbot_pipeline.workflows.token_months import month_of
 

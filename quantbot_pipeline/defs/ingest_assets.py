@@ -18,11 +18,10 @@ from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import StrategyRow
 from quantbot_pipeline.workflows.check_files import check_candle_files
+from quantbot_pipeline.workflows.find_files import CANDLE_SUFFIXES, expand_files
 from quantbot_pipeline.workflows.import_candles import (
-    CANDLE_SUFFIXES,
     CandleImportOptions,
     ImportOutcome,
-    expand_files,
     import_candle_files,
 )
 from quantbot_pipeline.workflows.inbox import (

@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import file_digest
 from pathlib import Path
 
 import pyarrow as pa
 
-from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.candle_streams import CANDLE_FILE_KINDS, iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
-from quantbot_pipeline.ingest.candles.text_blocks import require_regular_file
 from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA, CandleConflict, merged
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow
+from quantbot_pipeline.ingest.source_files import file_sha256
 
 __all__ = ["CANDLE_FILE_KINDS", "CANDLE_SCHEMA", "CandleFile", "read_candle_file"]
 
@@ -80,7 +78,7 @@ def read_candle_file(
     whole = merged(pieces)
     return CandleFile(
         path=path,
-        sha256=_sha256(path),
+        sha256=file_sha256(path),
         rows_read=whole.rows_read,
         candles=whole.candles,
         duplicates=whole.duplicates,
@@ -89,12 +87,3 @@ def read_candle_file(
         conflict_examples=whole.conflict_examples,
         notes=whole.notes,
     )
-
-
-def _sha256(path: Path) -> str:
-    require_regular_file(path)
-    try:
-        with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error

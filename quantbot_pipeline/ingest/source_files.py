@@ -1,4 +1,4 @@
-"""Opening what a user gave: bytes, fingerprint, lines, and CSV records that know where they start.
+"""Opening what a user gave: bytes, fingerprint, lines, JSON objects, and CSV records that know where they start.
 
 A broken quotation mark in a CSV file must not swallow the rows after it, so the record reader here gives
 the first line of such a record up and goes on with the next one.
@@ -9,10 +9,11 @@ import gzip
 import hashlib
 import io
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.candles.text_blocks import require_regular_file
@@ -56,6 +57,32 @@ def kind_of_source(path: Path, *, allowed: tuple[str, ...]) -> str:
         kinds = ", ".join(allowed)
         raise DataError(f"{path}: files of this kind can't be read; allowed are {kinds} (text also with .gz)")
     return kind
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
+
+
+def object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object of its names and values, for `json.loads`.
+
+    Raises:
+        ValueError: a name occurs twice.
+    """
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the name {shown(twice)} occurs twice in one object")
+    return result
 
 
 def read_source_file(path: Path, *, allowed: tuple[str, ...]) -> SourceFile:

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from hashlib import file_digest
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from quantbot_pipeline.errors import DataError, InputError
 from quantbot_pipeline.ingest.candle_streams import iterate_candles
 from quantbot_pipeline.ingest.candles.options import CandleReadOptions
 from quantbot_pipeline.ingest.checked_candles import VALUE_COLUMNS, CheckedCandles
+from quantbot_pipeline.ingest.source_files import file_sha256
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.workflows.settle_candles import series_windows
 
@@ -35,19 +35,6 @@ BATCHES_LOOKED_AT = 2
 """Batches of a file that are read before anything is stored; a file of fewer is looked through as a whole."""
 
 _STOP_POLL_SECONDS = 0.2
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex.
-
-    Raises:
-        DataError: the file can't be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: can't be read: {error.strerror or error}") from error
 
 
 class CandleSource:

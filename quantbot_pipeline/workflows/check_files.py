@@ -10,9 +10,7 @@ from pathlib import Path
 from quantbot_pipeline.errors import ConfigError, InputError, QuantbotError
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.workflows.candle_bundles import CandleSource
-from quantbot_pipeline.workflows.find_files import expand_files
-from quantbot_pipeline.workflows.find_files import find_candle_files as find_candle_files
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions
+from quantbot_pipeline.workflows.import_alerts import AlertImportOptions
 from quantbot_pipeline.workflows.import_candles import CandleImportOptions, RefusalListener, find_known, months_of_batch
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.token_months import month_of
@@ -20,15 +18,6 @@ from quantbot_pipeline.workflows.token_months import month_of
 KEPT_ROWS = 4_000_000
 """Rows of files that were looked through and wait in memory for their import, some 70 bytes each; files beyond are
 read a second time."""
-
-
-def find_alert_files(paths: Iterable[Path]) -> list[Path]:
-    """Return the alert files among `paths` and in the folders among them, each once.
-
-    Raises:
-        DataError: a path does not exist, or a folder holds no alert file.
-    """
-    return _each_once(expand_files(paths, ALERT_SUFFIXES))
 
 
 def check_candle_files(
@@ -137,7 +126,3 @@ def _refuse_early(path: Path, what: str, months: Iterable[str], first_month: str
             f"{path}: found {what} of {earliest}; allowed are months from {first_month} on: set "
             f"QUANTBOT_FIRST_MONTH={earliest}, or leave those rows out; nothing was stored"
         )
-
-
-def _each_once(files: Iterable[Path]) -> list[Path]:
-    return list(dict.fromkeys(files))

@@ -4,10 +4,14 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from quantbot_pipeline.errors import DataError
+from quantbot_pipeline.ingest.alert_files import ALERT_FILE_KINDS
 
 _TEXT_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson")
 CANDLE_SUFFIXES = (".parquet", ".feather", *_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES))
 """Ends of the names of candle files."""
+
+ALERT_SUFFIXES = tuple(kind + end for kind in ALERT_FILE_KINDS for end in ("", ".gz"))
+"""Ends of the names of alert files."""
 
 
 def expand_files(paths: Iterable[Path], suffixes: Collection[str]) -> list[Path]:
@@ -40,3 +44,12 @@ def find_candle_files(paths: Iterable[Path]) -> list[Path]:
         DataError: a path does not exist, or a folder holds no candle file.
     """
     return list(dict.fromkeys(expand_files(paths, CANDLE_SUFFIXES)))
+
+
+def find_alert_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the alert files among `paths` and in the folders among them, each once.
+
+    Raises:
+        DataError: a path does not exist, or a folder holds no alert file.
+    """
+    return list(dict.fromkeys(expand_files(paths, ALERT_SUFFIXES)))

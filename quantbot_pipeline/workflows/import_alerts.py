@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
-from quantbot_pipeline.ingest.alert_files import ALERT_FILE_KINDS, AlertFile, read_alert_file
+from quantbot_pipeline.ingest.alert_files import AlertFile, read_alert_file
+from quantbot_pipeline.ingest.source_files import file_sha256
 from quantbot_pipeline.storage.protocols import StateStore
 from quantbot_pipeline.storage.records import CallerKey, ImportRecord, NewAlert
-from quantbot_pipeline.workflows.import_candles import ImportOutcome, file_sha256
+from quantbot_pipeline.workflows.import_candles import ImportOutcome
 from quantbot_pipeline.workflows.import_reasons import ReasonCounts
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
-
-ALERT_SUFFIXES = tuple(kind + end for kind in ALERT_FILE_KINDS for end in ("", ".gz"))
-"""Ends of the names of alert files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def import_alert_files(
     An alert that is stored already counts as duplicate; it keeps what it says, and what it left open is filled.
 
     Args:
-        paths: Files of the kinds of `ALERT_SUFFIXES`.
+        paths: Files of the kinds of `find_files.ALERT_SUFFIXES`.
         state: Where alerts, tokens, callers and quarantined rows go.
         options: What the files do not say themselves.
         on_progress: Told after each file.

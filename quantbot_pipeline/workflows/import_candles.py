@@ -27,9 +27,6 @@ from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import BatchClaim, ImportBatch, ImportCompletion, ImportKey, ImportRecord
 from quantbot_pipeline.workflows.candle_bundles import Bundle, CandleSource, FileBatch, read_bundles
-from quantbot_pipeline.workflows.candle_bundles import file_sha256 as file_sha256
-from quantbot_pipeline.workflows.find_files import CANDLE_SUFFIXES as CANDLE_SUFFIXES
-from quantbot_pipeline.workflows.find_files import expand_files as expand_files
 from quantbot_pipeline.workflows.import_reasons import ReasonCounts
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.settle_candles import (

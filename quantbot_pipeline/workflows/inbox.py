@@ -28,14 +28,14 @@ from typing import Any, NamedTuple, Protocol
 from filelock import FileLock
 
 from quantbot_pipeline.errors import InputError, QuantbotError, StorageError
+from quantbot_pipeline.ingest.source_files import file_sha256
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.check_files import check_candle_files
-from quantbot_pipeline.workflows.find_files import CANDLE_SUFFIXES
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_file
+from quantbot_pipeline.workflows.find_files import ALERT_SUFFIXES, CANDLE_SUFFIXES
+from quantbot_pipeline.workflows.import_alerts import AlertImportOptions, import_alert_file
 from quantbot_pipeline.workflows.import_candles import (
     CandleImportOptions,
     ImportOutcome,
-    file_sha256,
     import_candle_files,
 )
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbot_pipeline.errors import IntegrityError
+from quantbot_pipeline.ingest.source_files import file_sha256
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
-from quantbot_pipeline.workflows.import_candles import file_sha256
 from quantbot_pipeline.workflows.verify import find_rules, verify
 
 _RULES = ("import-counts", "started-imports", "alerts", "calls", "candle-counts", "event-counts", "aggregates")

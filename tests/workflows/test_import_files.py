@@ -10,12 +10,11 @@ from quantbot_pipeline.errors import DataError, IntegrityError
 from quantbot_pipeline.storage.records import ImportRecord
 from quantbot_pipeline.workflows import candle_bundles as module
 from quantbot_pipeline.workflows.derive_calls import derive_calls
-from quantbot_pipeline.workflows.import_alerts import ALERT_SUFFIXES, AlertImportOptions, import_alert_files
+from quantbot_pipeline.workflows.find_files import ALERT_SUFFIXES, CANDLE_SUFFIXES, expand_files
+from quantbot_pipeline.workflows.import_alerts import AlertImportOptions, import_alert_files
 from quantbot_pipeline.workflows.import_candles import (
-    CANDLE_SUFFIXES,
     CandleImportOptions,
     ImportOutcome,
-    expand_files,
     import_candle_files,
 )
 from quantbot_pipeline.workflows.integrity import check_integrity

@@ -9,7 +9,7 @@ from quantbot_pipeline.ingest.alerts.columns import ColumnPlan, plan_columns
 from quantbot_pipeline.ingest.alerts.records import RowRefusal
 from quantbot_pipeline.ingest.alerts.table_rows import Cell, TableRow, json_kind, no_token_columns
 from quantbot_pipeline.ingest.alerts.text_source import TextSource, bounded_lines
-from quantbot_pipeline.ingest.source_files import has_undecodable_bytes
+from quantbot_pipeline.ingest.source_files import has_undecodable_bytes, object_of_pairs
 
 _MOST_PLANS = 1000
 
@@ -67,7 +67,7 @@ def json_object(text: str) -> dict[str, Any]:
     if has_undecodable_bytes(text):
         raise RowRefusal(None, "the row holds bytes that are not UTF-8")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object_of_pairs)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=object_of_pairs)
     except RecursionError:
         raise RowRefusal(None, "the JSON is nested too deeply") from None
     except ValueError as error:
@@ -79,12 +79,3 @@ def json_object(text: str) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value; write null for a number that is not known")
-
-
-def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        seen: set[str] = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]  # set.add returns None: the name is noted in passing
-        raise ValueError(f"the name {twice!r} occurs twice in one object")
-    return result

@@ -20,6 +20,7 @@ from quantbot_pipeline.ingest.candles.columns import ColumnPlan, plan_columns
 from quantbot_pipeline.ingest.candles.rows import CandleRows
 from quantbot_pipeline.ingest.candles.text_blocks import MAX_LINE_BYTES, open_bytes, read_blocks, read_more, too_long
 from quantbot_pipeline.ingest.quarantine import RAW_TEXT_LIMIT, QuarantinedRow, shown, storable_text
+from quantbot_pipeline.ingest.source_files import object_of_pairs
 
 MAX_ANSWER_BYTES = 64 * 2**20
 """Largest JSON object that is read: an API's answer holds 1 000 candles. Lists may be of any size."""
@@ -497,15 +498,7 @@ def _parse(elements: Sequence[_Element]) -> tuple[list[Any], list[str | None]]:
 
 
 def _loads(text: bytes) -> Any:
-    return json.loads(text.decode("utf-8"), object_pairs_hook=_object_of_pairs)
-
-
-def _object_of_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the name {shown(name)} occurs twice in one object")
-    return result
+    return json.loads(text.decode("utf-8"), object_pairs_hook=object_of_pairs)
 
 
 def _kind(value: Any) -> str:
