@@ -33,6 +33,8 @@ FLAG_VOLUME_MISSING = 1
 """The volume was NaN or empty on an idle bar (open = high = low = close) and became 0."""
 FLAG_DISTORTED_WICK = 2
 """The wick is longer than the import's limit allows; the prices are as they came."""
+FLAG_RESAMPLED = 4
+"""The candle was made from candles of a finer interval, which no import does."""
 
 VALUE_COLUMNS = ("open", "high", "low", "close", "volume")
 IDENTITY_COLUMNS = ("chain", "token_address", "interval")

@@ -13,12 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantbot_pipeline.ingest.candle_quality import CandleMeasures, CandleQuality, Verdict, quality_of
+from quantbot_pipeline.ingest.checked_candles import FLAG_DISTORTED_WICK, FLAG_RESAMPLED, FLAG_VOLUME_MISSING
 
 UNKNOWN = "unknown"
 """The verdict of runs that were completed before runs were judged."""
-
-FLAG_VOLUME_MISSING, FLAG_DISTORTED_WICK, FLAG_RESAMPLED = 1, 2, 4
-"""Bits of a candle's flags, as stored."""
 
 _IntArray = npt.NDArray[np.int64]
 _FloatArray = npt.NDArray[np.float64]

@@ -4,14 +4,11 @@ A name can't prove that a column was known at the call; it can show that it was 
 takes for hindsight is hindsight here, and some words more.
 """
 
-import re
 from collections.abc import Iterable
 
 from quantbot_pipeline.errors import InputError, LearningError
-from quantbot_pipeline.ingest.alerts.columns import is_known_afterwards
+from quantbot_pipeline.ingest.alerts.columns import is_known_afterwards, words_of
 from quantbot_pipeline.learning.feature_registry import ATTRIBUTE_PREFIX, FEATURE_NAMES, FEATURE_SET
-
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+")
 
 # Beside those of the import: words of columns such as x_multiple, future_price, TP1 hit, is_win, label_end.
 _OUTCOME_WORDS = frozenset(
@@ -31,9 +28,10 @@ def _is_outcome(name: str) -> bool:
     if name in FEATURE_NAMES:
         return False
     plain = name.removeprefix(ATTRIBUTE_PREFIX)
-    words = {word.casefold() for word in _WORD.findall(plain[:200])}
     return (
-        is_known_afterwards(plain) or not words.isdisjoint(_OUTCOME_WORDS) or plain.strip().casefold() in _OUTCOME_NAMES
+        is_known_afterwards(plain)
+        or not _OUTCOME_WORDS.isdisjoint(words_of(plain))
+        or plain.strip().casefold() in _OUTCOME_NAMES
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from quantbot_pipeline.engine import events_table
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles, FloatArray
 from quantbot_pipeline.errors import DataError, StorageError
-from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA
+from quantbot_pipeline.ingest.checked_candles import CANDLE_SCHEMA, FLAG_RESAMPLED
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.clickhouse_contents import CandleContents
@@ -28,15 +28,6 @@ LATEST_SECOND = 2**32 - 1
 
 WINDOWS_PER_QUERY = 500
 """Token windows that one query reads: some 40 kB of parameters."""
-
-FLAG_VOLUME_MISSING = 1
-"""The volume was missing on an idle bar and became 0."""
-
-FLAG_DISTORTED_WICK = 2
-"""The wick is distorted by the rule of the import; the prices are as imported."""
-
-FLAG_RESAMPLED = 4
-"""The candle was made from candles of a finer interval."""
 
 _FLAGS_FIELD = pa.field("flags", pa.uint8(), nullable=False)
 

@@ -29,6 +29,7 @@ from quantbot_pipeline.engine.calls import Call
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
 from quantbot_pipeline.engine.reference import is_entry_call, is_exit_call, is_scale_in_call, warm_up_candles
 from quantbot_pipeline.errors import DataError, SimulationError
+from quantbot_pipeline.ingest.candles.interval_names import NAME_OF_SECONDS
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.learning.score_choice import ChosenScore
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
@@ -49,8 +50,6 @@ _INTERVAL_OF_NOTHING = 60
 
 # Changed when stamps mean something else, so that those from before match no more.
 _STAMP_FORM = 1
-
-_INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,7 @@ class StoredInputs:
     def imported(self, token: TokenKey) -> dict[tuple[str, str], int]:
         """Return the numbers that no import leaves as they are, by month and name of the interval."""
         return {
-            (month.month, _INTERVAL_NAMES[interval]): month.imported
+            (month.month, NAME_OF_SECONDS[interval]): month.imported
             for interval in {seconds for by_month in self._intervals.get(token, {}).values() for seconds in by_month}
             for month in self.months[token, interval]
         }
@@ -405,7 +404,7 @@ def validate_candles(token: TokenKey, candles: Candles, interval_seconds: int) -
         candles.validate()
     except DataError as error:
         raise DataError(
-            f"{format_token(token)}: stored {_INTERVAL_NAMES[interval_seconds]} candles can't be simulated: {error}; "
+            f"{format_token(token)}: stored {NAME_OF_SECONDS[interval_seconds]} candles can't be simulated: {error}; "
             "import good candles of this time"
         ) from error
 
@@ -441,7 +440,7 @@ def _load_candles(
     warm_up: int,
 ) -> dict[TokenKey, Candles]:
     """Return candles from `warm_up` candles before each span up to the first one at or after its end."""
-    name = _INTERVAL_NAMES[interval]
+    name = NAME_OF_SECONDS[interval]
     ranges = {
         token: (start - warm_up * interval * _WARM_UP_STRETCH, _end_of_reach(stored[token], end))
         for token, (start, end) in spans.items()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from quantbot_pipeline.engine.candles import INTERVAL_SECONDS, Candles
+from quantbot_pipeline.ingest.candles.interval_names import NAME_OF_SECONDS
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore
 from quantbot_pipeline.workflows.simulation_inputs import StoredMonth
@@ -16,7 +17,6 @@ CANDLES_PER_BATCH = 2_000_000
 """Candles that are in memory at once, of all tokens of a batch: some 100 MB, and as much again while they travel."""
 
 _DAY = 86_400
-_INTERVAL_NAMES = {seconds: name for name, seconds in INTERVAL_SECONDS.items()}
 
 
 class Reach(NamedTuple):
@@ -83,7 +83,7 @@ class StoredSeries:
         """Return the candles in reach by token and interval; what has none is absent."""
         loaded: dict[TokenKey, dict[int, Candles]] = defaultdict(dict)
         for interval in sorted({interval for token in reaches for interval in self.of(token)}):
-            name = _INTERVAL_NAMES[interval]
+            name = NAME_OF_SECONDS[interval]
             windows, earliest = {}, {}
             for token, reach in reaches.items():
                 months = self.of(token).get(interval, ())

@@ -5,7 +5,8 @@ import pytest
 from stored_rows import BONK, MARCH_SECOND, candles
 
 from quantbot_pipeline.errors import DataError
-from quantbot_pipeline.storage.clickhouse import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING, ClickHouseStore
+from quantbot_pipeline.ingest.checked_candles import FLAG_DISTORTED_WICK, FLAG_VOLUME_MISSING
+from quantbot_pipeline.storage.clickhouse import ClickHouseStore
 
 pytestmark = pytest.mark.server
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from quantbot_pipeline.ingest.alerts.addresses import BREAK, UnclearAddress
+from quantbot_pipeline.ingest.alerts.addresses import BREAK
 from quantbot_pipeline.ingest.alerts.assembly import AlertAssembly, with_notes
 from quantbot_pipeline.ingest.alerts.callers import clean_name
 from quantbot_pipeline.ingest.alerts.directions import direction_of_words
@@ -20,7 +20,6 @@ from quantbot_pipeline.ingest.alerts.messages import (
 )
 from quantbot_pipeline.ingest.alerts.options import AlertOptions, canonical_chat
 from quantbot_pipeline.ingest.alerts.records import (
-    AMBIGUOUS,
     BOT_COMMAND,
     BOT_MESSAGE,
     MAX_NAME_LENGTH,
@@ -30,7 +29,7 @@ from quantbot_pipeline.ingest.alerts.records import (
     RowRefusal,
     content_key,
 )
-from quantbot_pipeline.ingest.alerts.table_rows import require_storable
+from quantbot_pipeline.ingest.alerts.table_rows import ambiguity, require_storable
 from quantbot_pipeline.ingest.alerts.times import TimeCell, agreed_instant
 from quantbot_pipeline.ingest.tokens import EVM_CHAINS, UNKNOWN_EVM_CHAIN, TokenKey
 
@@ -177,11 +176,7 @@ def _add_call(call: _Call, options: AlertOptions, assembly: AlertAssembly) -> No
         call.keys[named.token.address] = alert.content_key
         call.instant = alert.alert_timestamp
     for unclear in call.reading.unclear:
-        assembly.refuse(message.line, _ambiguity(unclear), message.raw_text)
-
-
-def _ambiguity(unclear: UnclearAddress) -> RowRefusal:
-    return RowRefusal("message", f"{AMBIGUOUS}: {unclear.reason}")
+        assembly.refuse(message.line, ambiguity(unclear), message.raw_text)
 
 
 def _alert(message: ChatMessage, named: NamedToken, reading: MessageReading, options: AlertOptions) -> ParsedAlert:
@@ -294,7 +289,7 @@ def _add_answer(
             continue
         _enrich(message, key, asked, chain if chain in EVM_CHAINS else None, options, assembly)
     for unclear in reading.unclear:
-        assembly.refuse(message.line, _ambiguity(unclear), message.raw_text)
+        assembly.refuse(message.line, ambiguity(unclear), message.raw_text)
 
 
 def _addresses(named: NamedToken, asked: _Call | None) -> tuple[str, ...]:

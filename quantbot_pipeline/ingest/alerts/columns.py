@@ -113,9 +113,14 @@ _FIELD_OF_NAME = {folded_column(name): field for field, names in NAMES_OF_FIELDS
 _RANK_OF_NAME = {folded_column(name): rank for names in NAMES_OF_FIELDS.values() for rank, name in enumerate(names)}
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words of a column's name in lower case: `TimeToAth_Minutes` has four."""
+    return {word.casefold() for word in _WORDS.findall(name[:200])}
+
+
 def is_known_afterwards(name: str) -> bool:
     """Return whether a column tells what became of a call: as a field of the alert it would be look-ahead."""
-    return not _HINDSIGHT.isdisjoint(word.casefold() for word in _WORDS.findall(name[:200]))
+    return not _HINDSIGHT.isdisjoint(words_of(name))
 
 
 def read_mapping(columns: Mapping[str, str]) -> dict[str, str]:

@@ -237,7 +237,7 @@ def _tokens(
     if reading is not None and (reading.tokens or reading.unclear):
         return [
             *(_with_column_chain(named, chain, options) for named in reading.tokens),
-            *(_ambiguity(unclear) for unclear in reading.unclear),
+            *(ambiguity(unclear) for unclear in reading.unclear),
         ]
     pool = _optional_address(row, "pool_address")
     if pool is not None:
@@ -291,7 +291,7 @@ def _token_of_column(
     if reading is not None:
         for unclear in reading.unclear:
             if address not in unclear.readings and address in unclear.text:
-                raise _ambiguity(unclear)
+                raise ambiguity(unclear)
     token = _placed(address, chain, options)
     if any(one.kind is AddressKind.TOKEN for one in named):
         others = ", ".join(one.token.address for one in named[:5])
@@ -331,7 +331,8 @@ def _placed(address: str, chain: str | None, options: AlertOptions) -> TokenKey:
     return checked("token_address", lambda: canonical_token(on, address))
 
 
-def _ambiguity(unclear: UnclearAddress) -> RowRefusal:
+def ambiguity(unclear: UnclearAddress) -> RowRefusal:
+    """Return the refusal of an address that can be read in several ways."""
     return RowRefusal("message", f"{AMBIGUOUS}: {unclear.reason}")
 
 

@@ -16,6 +16,7 @@ from quantbot_pipeline.errors import DataError
 from quantbot_pipeline.ingest.candles.columns import ColumnPlan, plan_columns
 from quantbot_pipeline.ingest.candles.rows import CandleRows, one_chunk
 from quantbot_pipeline.ingest.candles.text_blocks import require_regular_file
+from quantbot_pipeline.ingest.checked_candles import IDENTITY_COLUMNS
 from quantbot_pipeline.ingest.quarantine import storable_text
 
 MAX_BATCH_BYTES = 256 * 2**20
@@ -23,8 +24,6 @@ MAX_BATCH_BYTES = 256 * 2**20
 
 MAX_OLD_FEATHER_BYTES = 2**30
 """Largest feather file of version 1, which can't be read in pieces."""
-
-_IDENTITY = ("chain", "token_address", "interval")
 
 
 def read_parquet_rows(path: Path, row_count: int) -> Iterator[CandleRows]:
@@ -42,7 +41,7 @@ def read_parquet_rows(path: Path, row_count: int) -> Iterator[CandleRows]:
         # Identities repeat on every row: as dictionaries they cost next to nothing.
         as_dictionary = [
             plan.names[plan.positions[column]]
-            for column in _IDENTITY
+            for column in IDENTITY_COLUMNS
             if column in plan.positions and pa.types.is_string(schema.field(plan.positions[column]).type)
         ]
         file = pq.ParquetFile(path, read_dictionary=as_dictionary, buffer_size=2**20, pre_buffer=False)

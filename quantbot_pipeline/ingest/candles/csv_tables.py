@@ -19,6 +19,7 @@ from quantbot_pipeline.ingest.candles.text_blocks import (
     read_blocks,
     too_long,
 )
+from quantbot_pipeline.ingest.checked_candles import IDENTITY_COLUMNS
 from quantbot_pipeline.ingest.quarantine import QuarantinedRow, shown, storable_text
 from quantbot_pipeline.ingest.source_files import (
     CsvRecord,
@@ -29,7 +30,6 @@ from quantbot_pipeline.ingest.source_files import (
     text_lines,
 )
 
-_IDENTITY = ("chain", "token_address", "interval")
 _RECORD_BYTES = 2**21
 _BOM = b"\xef\xbb\xbf"
 
@@ -139,7 +139,7 @@ def _plain_rows(header: _Header, content: bytes, lines_before: int, *, as_number
     numbers = [str(position) for position in range(len(plan.names))]
     types = {}
     for field, position in plan.positions.items():
-        if field in _IDENTITY:
+        if field in IDENTITY_COLUMNS:
             types[numbers[position]] = pa.dictionary(pa.int32(), pa.string())
         else:
             types[numbers[position]] = pa.string() if field == "timestamp" or not as_numbers else pa.float64()
