@@ -11,7 +11,7 @@ columns:
   window_number: {meaning: "Position of the window, oldest first, from 1"}
   train_from: {meaning: First call that parameters were chosen on, unit: UTC}
   test_from: {meaning: Start of the window in which they were tried, unit: UTC}
-  test_to: {meaning: "End of that window, exclusive", unit: UTC}
+  test_to: {meaning: "End of that window or of its last trade, whichever is later; the next may have begun", unit: UTC}
   train_call_count: {meaning: Calls that parameters were chosen on, unit: calls}
   purged_call_count: {meaning: "Calls left out between, as their trades reached into the test", unit: calls}
   test_call_count: {meaning: Calls in the window, unit: calls}

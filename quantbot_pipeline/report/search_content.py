@@ -52,7 +52,7 @@ class SearchWindow:
 
     Attributes:
         test_from: First UTC day of the window.
-        test_to: The UTC day on which it ends.
+        test_to: The UTC day on which its last trade is done, which may lie in the next window.
         trial: The trial that was chosen; None where the window was searched anew.
         parameters: Path and value of what was chosen; None without a choice.
         score: Its score on the calls that it was chosen on; None without a choice.

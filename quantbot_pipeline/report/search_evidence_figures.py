@@ -25,6 +25,9 @@ def walk_forward_figure(curve: WalkForwardCurve) -> SearchFigure | None:
         "line": {"shape": "hv", "width": 2, "color": LINE},
         "hovertemplate": "%{x}: %{y:+.2%}<extra></extra>",
     }
+    # Its last trades may be done when the next window has begun.
+    ends = [min(window.test_to, later.test_from) for window, later in pairwise(curve.windows)]
+    ends += [window.test_to for window in curve.windows[-1:]]
     # Every second window is shaded, so that their ends are seen without lines.
     shapes = [
         {
@@ -32,7 +35,7 @@ def walk_forward_figure(curve: WalkForwardCurve) -> SearchFigure | None:
             "xref": "x",
             "yref": "paper",
             "x0": window.test_from.isoformat(),
-            "x1": window.test_to.isoformat(),
+            "x1": end.isoformat(),
             "y0": 0,
             "y1": 1,
             "line": {"width": 0},
@@ -40,7 +43,7 @@ def walk_forward_figure(curve: WalkForwardCurve) -> SearchFigure | None:
             "opacity": 0.12,
             "layer": "below",
         }
-        for window in curve.windows[::2]
+        for window, end in zip(curve.windows[::2], ends[::2], strict=True)
     ]
     layout = {
         "hovermode": "x",

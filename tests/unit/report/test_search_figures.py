@@ -242,6 +242,11 @@ def test_walk_forward_is_drawn_by_day_over_its_windows() -> None:
         ("2025-03-11", "2025-03-29"),
         ("2025-04-16", "2025-05-04"),
     ]
+    # Trades of the first window that last into the second one shade nothing of it.
+    long = replace(curve.windows[0], test_to=date(2025, 3, 1))
+    figure = walk_forward_figure(replace(curve, windows=(long, *curve.windows[1:])))
+    assert figure is not None
+    assert figure.figure["layout"]["shapes"][0]["x1"] == "2025-02-21"
     assert walk_forward_figure(WalkForwardCurve((), (), 0, refusal="too few calls")) is None
     single = walk_forward_figure(WalkForwardCurve((date(2025, 2, 3),), (0.1,), 1))
     assert _traces(single)["unseen trades"]["mode"] == "markers"
