@@ -113,6 +113,7 @@ def _insert_alerts(transaction: PostgresTransaction, alerts: Sequence[NewAlert],
     for alert in alerts:
         # The last alert that names a symbol says what it is; one without a symbol takes nothing away.
         symbols[alert.token] = alert.symbol or symbols.get(alert.token)
+    transaction.execute("alerts/lock_alerts")
     _store_tokens(transaction, symbols)
     transaction.execute("alerts/stage_alerts")
     transaction.copy_rows(

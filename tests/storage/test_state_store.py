@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import partial
@@ -31,7 +32,9 @@ from stored_rows import (
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.errors import DataError, InputError, IntegrityError, StorageError
 from quantbot_pipeline.ingest.tokens import TokenKey
+from quantbot_pipeline.storage import postgres_entities
 from quantbot_pipeline.storage.postgres import PostgresStore
+from quantbot_pipeline.storage.postgres_connection import PostgresConnections
 from quantbot_pipeline.storage.records import AlertRow, CallerKey, ImportRecord, NewCall, NewTrial
 
 pytestmark = pytest.mark.server
@@ -514,6 +517,29 @@ def test_concurrent_completions_of_one_scope_leave_one_current_run(state: Postgr
         run_together([partial(state.complete_runs, [summary(claim.run_id)]) for claim in claims])
     total = count(state)
     assert (total["runs_completed"], total["runs_current"]) == (40, 10)
+
+
+def test_an_alert_fills_what_one_that_is_stored_at_the_same_moment_leaves_open(
+    state: PostgresStore, postgres_database: str
+) -> None:
+    """What the first one left open was looked at before it was there, and never again: its file is known."""
+    unplaced, placed = TokenKey("unknown-evm", PEPE.address), PEPE
+    state.store_alerts([alert(2, token=unplaced), alert(3, token=placed)], None)
+    with (
+        closing(PostgresConnections(postgres_database)) as connections,
+        psycopg.connect(postgres_database, autocommit=True) as observer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with connections.transaction() as first:
+            postgres_entities.store_alerts(first, [alert(1, token=unplaced)], None)
+            second = pool.submit(state.store_alerts, [alert(1, token=placed)], None)
+            deadline = time.monotonic() + 20
+            while observer.execute("select from pg_locks where not granted").fetchone() is None:
+                assert time.monotonic() < deadline, "the second one waits for the first"
+                time.sleep(0.01)
+        assert second.result() == (0, 1)
+        chains = "select tokens.chain from alerts join tokens on alerts.token_id = tokens.id order by alert_timestamp"
+        assert observer.execute(chains).fetchall() == [("ethereum",), ("unknown-evm",), ("ethereum",)]
 
 
 def test_concurrent_imports_of_the_same_alerts_store_them_once(state: PostgresStore) -> None:
