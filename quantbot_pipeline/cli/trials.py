@@ -7,6 +7,7 @@ import typer
 
 from quantbot_pipeline.cli.console import output, print_json, print_line, print_rows, visible
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import LARGEST_ID
 
 if TYPE_CHECKING:
     from quantbot_pipeline.optimization.tally import TrialRecord
@@ -35,7 +36,7 @@ def register(app: typer.Typer) -> None:
     @app.command(help=_TRIALS_HELP)
     def trials(
         job: int | None = typer.Argument(
-            None, help="Id of the search; the last completed one without it.", min=1, metavar="JOB"
+            None, help="Id of the search; the last completed one without it.", min=1, max=LARGEST_ID, metavar="JOB"
         ),
         top: int = typer.Option(DEFAULT_TOP, min=1, help="How many trials to show."),
         export_study: str | None = typer.Option(

@@ -281,11 +281,11 @@ class EmbeddedPostgres:
 
     def _ensure_reader(self, postmaster: Postmaster, password: str) -> str:
         """Make the read-only role, or give it the rights and the password that it must have; return the password."""
-        reader_password = ensure_password(self.directory / "reader-password")
         try:
             with self._connection(postmaster, password, DATABASES[0]) as connection, connection.transaction():
-                # Two commands at once would change the same row of the catalogue.
+                # Two commands at once would change the same row of the catalogue, or make two passwords.
                 connection.execute("select pg_advisory_xact_lock(7305091120443119)")
+                reader_password = ensure_password(self.directory / "reader-password")
                 known = connection.execute("select 1 from pg_roles where rolname = %s", [READER]).fetchone()
                 if known is None:
                     connection.execute(sql.SQL("create role {} login").format(sql.Identifier(READER)))

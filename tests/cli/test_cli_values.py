@@ -54,6 +54,6 @@ def test_a_document_on_the_command_line_is_read_as_one_in_a_file(document: str, 
     quantbot("optimize", "--template", "x", "--data", document).refuses("--data", part)
 
 
-@pytest.mark.parametrize("command", ["runs --limit", "trades --limit", "trades --run"])
+@pytest.mark.parametrize("command", ["runs --limit", "trades --limit", "trades --run", "trials"])
 def test_numbers_beyond_what_databases_count_are_refused(command: str, quantbot: Quantbot) -> None:
-    quantbot(*command.split(), "9" * 25).refuses(command.rpartition(" ")[2], "less than or equal to")
+    quantbot(*command.split(), "9" * 25).refuses("9" * 25, "less than or equal to")
