@@ -79,6 +79,15 @@ class _OptunaStudy:
             study_name=_STUDY_NAME, storage=self._storage, sampler=optuna.samplers.RandomSampler(seed=0)
         )
 
+    def value_of(self, path: str, together: Mapping[str, Any], sampler: Any, study: Any, running: Any) -> Any:
+        """Return a parameter's value among those that were drawn together, or draw it by itself."""
+        if path in together:
+            return together[path]
+        distribution = self.distributions[path]
+        if distribution.single():
+            return _only_value(distribution)
+        return sampler.sample_independent(study, running, path, distribution)
+
     def to_optuna(self, path: str, value: Any) -> Any:
         """Return a value in Optuna's terms: choices and stepped floats by position."""
         parameter = self.parameters[path]
@@ -132,15 +141,7 @@ class TpeProposer:
 
             def pick(k: int) -> Any:
                 path = self._space.parameters[k].path
-                distribution = self._optuna.distributions[path]
-                value = (
-                    drawn[path]
-                    if path in drawn
-                    else _only_value(distribution)
-                    if distribution.single()
-                    else sampler.sample_independent(study, running, path, distribution)
-                )
-                return self._optuna.from_optuna(path, value)
+                return self._optuna.from_optuna(path, self._optuna.value_of(path, drawn, sampler, study, running))
 
             return self._space.assemble(pick)
 
@@ -185,14 +186,8 @@ class NsgaProposer:
 
             def draw(genes: dict[str, Any] = genes) -> dict[str, Any]:
                 child = sampler.sample_relative(study, running, self._varied)
-                for path, distribution in self._optuna.distributions.items():
-                    genes[path] = (
-                        child[path]
-                        if path in child
-                        else _only_value(distribution)
-                        if distribution.single()
-                        else sampler.sample_independent(study, running, path, distribution)
-                    )
+                for path in self._optuna.distributions:
+                    genes[path] = self._optuna.value_of(path, child, sampler, study, running)
                 return self._space.assemble(
                     lambda k: self._optuna.from_optuna(path := self._space.parameters[k].path, genes[path])
                 )

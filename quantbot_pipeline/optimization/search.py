@@ -7,10 +7,10 @@ nothing for grid, random and qmc, every trial for tpe and nsga2.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from quantbot_pipeline.errors import SearchSpaceError, SimulationError, StrategyError
-from quantbot_pipeline.optimization.objectives import UNKNOWN_VIOLATION, Objective
+from quantbot_pipeline.optimization.objectives import UNKNOWN_VIOLATION, Evaluation, Objective
 from quantbot_pipeline.optimization.proposers import Told
 from quantbot_pipeline.optimization.pruning import PruningRule, goes_on
 from quantbot_pipeline.optimization.spaces import SearchSpace
@@ -24,6 +24,9 @@ from quantbot_pipeline.optimization.study import (
 from quantbot_pipeline.optimization.tally import ScoreSample, SearchTally, TrialRecord
 
 Metrics = Mapping[str, float | int | None]
+
+LookScores = tuple[tuple[float, ...] | None, ...]
+"""Scores of a trial at the early looks that it saw, None where it had none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,53 +164,31 @@ class _Looks:
         self, trials: Sequence[Trial], siblings: Sequence[TrialRecord], asked_count: int, evaluate: EvaluateBatch
     ) -> list[TrialRecord]:
         """Return the records of the trials of a batch, in their order."""
-        done: dict[int, TrialRecord] = {
-            trial.index: TrialRecord(
-                trial.index, trial.params, "refused", None, violation=REFUSED_VIOLATION, reason=trial.refusal
-            )
-            for trial in trials
-            if trial.refusal is not None
+        done = {
+            trial.index: _unmeasured(trial, "refused", trial.refusal) for trial in trials if trial.refusal is not None
         }
         running = [trial for trial in trials if trial.index not in done]
-        looks: dict[int, tuple[tuple[float, ...] | None, ...]] = {trial.index: () for trial in running}
+        looks: dict[int, LookScores] = {trial.index: () for trial in running}
         batch_start = asked_count - len(trials) - len(siblings)
         for look, objective in enumerate(self._objectives):
             is_last = look == len(self._objectives) - 1
             metrics: dict[int, Metrics] = {}
             for trial, outcome in zip(running, _evaluate(running, look, evaluate), strict=True):
                 if isinstance(outcome, Failure):
-                    done[trial.index] = TrialRecord(
-                        trial.index,
-                        trial.params,
-                        "failed",
-                        None,
-                        violation=REFUSED_VIOLATION,
-                        reason=outcome.reason,
-                        look_scores=looks[trial.index],
-                    )
+                    done[trial.index] = _unmeasured(trial, "failed", outcome.reason, looks[trial.index])
                 else:
                     metrics[trial.index] = outcome
             running = [trial for trial in running if trial.index in metrics]
             evaluations = {index: objective.evaluate(each) for index, each in metrics.items()}
             if is_last:
                 for trial in running:
-                    found = evaluations[trial.index]
-                    done[trial.index] = TrialRecord(
-                        trial.index,
-                        trial.params,
-                        "unscored" if found.values is None else "scored",
-                        found.values,
-                        violation=found.violation,
-                        reason=found.reason,
-                        look_scores=looks[trial.index],
-                        metrics=metrics[trial.index],
-                    )
+                    index = trial.index
+                    done[index] = _measured(trial, evaluations[index], looks[index], metrics[index])
                 break
-            for trial in running:
-                looks[trial.index] += (evaluations[trial.index].values,)
-            passed = self._passed(
-                look, {trial.index: evaluations[trial.index].values for trial in running}, siblings, batch_start
-            )
+            scores = {index: found.values for index, found in evaluations.items()}
+            for index, values in scores.items():
+                looks[index] += (values,)
+            passed = self._passed(look, scores, siblings, batch_start)
             for trial in running:
                 if trial.index not in passed:
                     done[trial.index] = self._pruned(trial, look, looks[trial.index], metrics[trial.index])
@@ -236,9 +217,7 @@ class _Looks:
         )
         return {index for index, is_on in zip(order, truths, strict=True) if is_on and index in scores}
 
-    def _pruned(
-        self, trial: Trial, look: int, scores: tuple[tuple[float, ...] | None, ...], metrics: Metrics
-    ) -> TrialRecord:
+    def _pruned(self, trial: Trial, look: int, scores: LookScores, metrics: Metrics) -> TrialRecord:
         rule = self._plan.pruning
         assert rule is not None  # noqa: S101  nothing is pruned without a rule
         # Further than any limit that is missed after a look at everything, and the further the earlier.
@@ -254,6 +233,25 @@ class _Looks:
             look_scores=scores,
             metrics=metrics,
         )
+
+
+def _unmeasured(trial: Trial, state: Literal["refused", "failed"], reason: str, looks: LookScores = ()) -> TrialRecord:
+    return TrialRecord(
+        trial.index, trial.params, state, None, violation=REFUSED_VIOLATION, reason=reason, look_scores=looks
+    )
+
+
+def _measured(trial: Trial, found: Evaluation, looks: LookScores, metrics: Metrics) -> TrialRecord:
+    return TrialRecord(
+        trial.index,
+        trial.params,
+        "unscored" if found.values is None else "scored",
+        found.values,
+        violation=found.violation,
+        reason=found.reason,
+        look_scores=looks,
+        metrics=metrics,
+    )
 
 
 def _evaluate(trials: Sequence[Trial], look: int, evaluate: EvaluateBatch) -> Sequence[Metrics | Failure]:
