@@ -121,7 +121,12 @@ def register(app: typer.Typer) -> None:
 def _record(report: "FetchReport", stores: "OpenStores") -> None:
     if all(outcome.is_known for outcome in report.imports):
         return
-    with waiting("recording it in Dagster"):
+    from quantbot_pipeline.workflows.derive_calls import derive_calls
+
+    with waiting("deriving calls") as tell:
+        # Candles can tell the chain of a token that alerts named by its address alone.
+        derive_calls(stores.state, stores.history)
+        tell("recording it in Dagster")
         from quantbot_pipeline.defs.recording import record_candle_imports
 
         record_candle_imports(report.imports, stores.history, stores.settings, stores.urls)

@@ -98,6 +98,27 @@ def test_one_token_that_fails_is_one_line_and_code_3_and_the_other_is_stored(
     assert "total: 1 tokens, requested 0" in shown.out
 
 
+def test_candles_place_an_address_whose_chain_somebody_left_open(
+    fresh_databases: Databases, quantbot: Quantbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do when files bring them; the call stayed on no chain until something else was imported."""
+    address, traded = f"0x{'ab' * 20}", f"0x{'cd' * 20}"
+    lines = ["caller,token_address,chain,timestamp,price_at_alert,mcap_at_alert"]
+    lines += [
+        f"{who},{address},{chain},{CALLED:%Y-%m-%dT%H:%M:%SZ},1,1" for who, chain in (("anna", "base"), ("ben", ""))
+    ]
+    (tmp_path / "alerts.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert quantbot("ingest", "alerts", tmp_path / "alerts.csv", "--json").document["new_calls"] == 2
+    assert quantbot("calls", "derive", "--json").document["unplaced_total"] == 1
+    pools = {address: [pool(traded, address, network="base")]}
+    with serving(FakeGeckoTerminal(pools=pools, candles={traded: gecko_rows(CALLED_S - 100 * 300, 200)})) as server:
+        monkeypatch.setenv("QUANTBOT_GECKOTERMINAL_URL", server.url)
+        fetched = quantbot("fetch", "candles", "--source", "geckoterminal", *OPTIONS, "--json")
+    assert fetched.document["totals"]["stored"] == SLOTS
+    answer = quantbot("calls", "derive", "--json").document
+    assert (answer["changed"], answer["unplaced_total"]) == (0, 0)
+
+
 def test_key_is_in_no_output_and_candles_come(called: Quantbot, monkeypatch: pytest.MonkeyPatch) -> None:
     items = birdeye_items(TOKEN, CALLED_S - 100 * 300, 200)
     with serving(FakeBirdeye({TOKEN: items, OTHER: []})) as server:
