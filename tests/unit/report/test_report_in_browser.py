@@ -218,7 +218,7 @@ def seen(visit: Callable[..., Visit], sites: dict[str, Path]) -> dict[tuple[str,
 
 
 def test_no_page_makes_the_browser_complain(seen: dict[tuple[str, str], Seen]) -> None:
-    assert len(seen) == 29
+    assert len(seen) == 31
     assert {where: page.complaints for where, page in seen.items() if page.complaints} == {}
 
 
