@@ -563,9 +563,9 @@ def test_concurrent_imports_of_the_same_alerts_store_them_once(state: PostgresSt
 def test_a_job_is_taken_over_until_it_is_complete(state: PostgresStore) -> None:
     template = store_strategy(state)
 
-    def create() -> tuple[int, bool]:
+    def create(job_key: str = "k") -> tuple[int, bool]:
         return state.create_job(
-            name="stops", strategy_template_id=template, search_space={"a": [1]}, objective="sharpe", job_key="k"
+            name="stops", strategy_template_id=template, search_space={"a": [1]}, objective="sharpe", job_key=job_key
         )
 
     job_id, is_complete = create()
@@ -576,6 +576,8 @@ def test_a_job_is_taken_over_until_it_is_complete(state: PostgresStore) -> None:
     state.finish_job(job_id, status="failed", error_message="too late")
     assert create() == (job_id, True)
     assert count(state)["jobs"] == 1
+    # Asked for three times, it took one number.
+    assert create("another") == (job_id + 1, False)
     with pytest.raises(StorageError, match="job 999 does not exist"):
         state.finish_job(999, status="completed")
     with pytest.raises(StorageError, match="can't be finished as 'done'"):
