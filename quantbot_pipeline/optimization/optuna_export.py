@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +45,36 @@ def export_study(
         InputError: the database can't be opened, or has a study of this name.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    parameters = {parameter.path: parameter for parameter in space.parameters}
+    frozen = [_frozen(trial, parameters, len(objective.goals)) for trial in trials]
     try:
         study = optuna.create_study(
             storage=url, study_name=name, directions=["maximize"] * len(objective.goals), load_if_exists=False
         )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise InputError(
-            f"--export-study: {url} has a study {name!r} already; give another file, or delete that one"
+            f"--export-study: {_shown(url)} has a study {name!r} already; give another file, or delete that one"
         ) from error
     except Exception as error:
         raise InputError(
             f"--export-study: {_why_not_opened(url, error)}; allowed is a URL such as sqlite:///search.db"
         ) from error
-    for key, value in attributes.items():
-        study.set_user_attr(key, value)
-    parameters = {parameter.path: parameter for parameter in space.parameters}
-    study.add_trials([_frozen(trial, parameters, len(objective.goals)) for trial in trials])
+    try:
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
+        study.add_trials(frozen)
+    except BaseException:
+        # A part would be taken for the whole, and stand in the way of the next attempt.
+        with suppress(Exception):
+            optuna.delete_study(study_name=name, storage=url)
+        raise
     return len(trials)
+
+
+def _shown(url: str) -> str:
+    """Return a URL for a message; of a server's nothing but the kind, because it may hold a password."""
+    kind = url.partition("://")[0]
+    return url if kind == "sqlite" else f"{kind}://…"
 
 
 def _why_not_opened(url: str, error: Exception) -> str:
@@ -70,7 +84,7 @@ def _why_not_opened(url: str, error: Exception) -> str:
     by their names, because it comes with Optuna and is no dependency of its own.
     """
     kind, _, place = url.partition("://")
-    shown = f"found {kind}://…"
+    shown = f"found {_shown(url)}"
     match type(error).__name__:
         case "ArgumentError":
             return "found a text that is not a URL of a database"

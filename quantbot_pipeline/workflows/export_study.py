@@ -25,13 +25,12 @@ def export_job(state: StateStore, job_id: int, url: str) -> int:
     if not found:
         raise InputError(f"JOB: there is no search {job_id}; 'quantbot trials' shows the last one")
     [row] = found
-    [template] = [each for each in state.load_strategies() if each.strategy_id == row["strategy_template_id"]]
     verdict = json.loads(row["verdict_json"]) if row["verdict_json"] else None
     attributes = {"name": row["name"], "objective": row["objective"]}
     return export_study(
         url,
         f"job {job_id}",
-        space=parse_search_space(json.loads(row["search_space_json"]), template=template.config),
+        space=parse_search_space(json.loads(row["search_space_json"]), template=json.loads(row["template_json"])),
         objective=parse_objective(row["objective"]),
         trials=load_records(state, job_id),
         attributes=attributes if verdict is None else attributes | {"verdict": verdict["answer"]},

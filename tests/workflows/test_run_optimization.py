@@ -581,3 +581,10 @@ def test_a_search_can_be_read_as_a_study_of_optuna(scene: Scene, tmp_path: Path)
             export_job(scene.state, 1, wrong)
     with pytest.raises(InputError, match="no search 9"):
         export_job(scene.state, 9, url)
+
+
+def test_a_search_whose_template_is_out_of_use_can_be_read_as_a_study(scene: Scene, tmp_path: Path) -> None:
+    store_world(scene)
+    run_optimization(plan(scene, TARGETS, trial_count=3), scene.state, scene.history)
+    scene.change_state("update strategies set is_active = false")
+    assert export_job(scene.state, 1, f"sqlite:///{tmp_path / 'study.db'}") == 3

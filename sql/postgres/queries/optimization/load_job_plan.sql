@@ -13,6 +13,8 @@ select
     jobs.tally_json,
     jobs.verdict_json,
     jobs.note,
-    jobs.error_message
+    jobs.error_message,
+    templates.config_json as template_json
 from optimization_jobs as jobs
+inner join strategies as templates on jobs.strategy_template_id = templates.id
 where jobs.id = %(job_id)s
