@@ -110,10 +110,10 @@ def _measure(options: argparse.Namespace, home: Path) -> None:
     urls = ensure_servers(settings)
     try:
         migrate(urls.postgres, urls.clickhouse)
-        prepare_dagster_home(settings, urls)
+        prepare_dagster_home(settings)
         if is_new:
             _record(settings, options.tokens)
-        address = start_dagster_ui(settings, urls)
+        address = start_dagster_ui(settings)
         print(f"{address}, load {os.getloadavg()[0]:.1f}")
         _ask_all(settings, urls, address, options.repeats)
     finally:

@@ -129,7 +129,7 @@ def _run(
             with waiting("opening Dagster"):
                 from quantbot_pipeline.defs.backfills import end_dead_backfills
 
-                end_dead_backfills(stores.settings, stores.urls)
+                end_dead_backfills(stores.settings)
         return BackfillCounts(total=0), stages
     with waiting("opening Dagster"):
         from quantbot_pipeline.defs.backfills import backfill_here
@@ -140,7 +140,6 @@ def _run(
             stores.state,
             stores.history,
             stores.settings,
-            stores.urls,
             force=force,
             jobs=jobs,
             listener=BackfillListener(on_progress=on_progress, on_message=on_message),

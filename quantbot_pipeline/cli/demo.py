@@ -74,7 +74,7 @@ def _run(candles: Path | None, alerts: list[Path], source: str) -> dict[str, Any
             check_alert_files(
                 alert_files, options=AlertImportOptions(source=source), first_month=stores.settings.first_month
             )
-            with open_main_job(stores.settings, stores.urls, on_stage) as job:
+            with open_main_job(stores.settings, on_stage) as job:
                 job.run(candle_files, alert_files, stores.state, stores.history, source=source)
             seconds |= job.seconds
             counts = check_integrity(

@@ -129,7 +129,7 @@ def _record(report: "FetchReport", stores: "OpenStores") -> None:
         tell("recording it in Dagster")
         from quantbot_pipeline.defs.recording import record_candle_imports
 
-        record_candle_imports(report.imports, stores.history, stores.settings, stores.urls)
+        record_candle_imports(report.imports, stores.history, stores.settings)
 
 
 def _open_source(name: SourceName, settings: "Settings", *, is_asked: bool) -> "CandleSource":

@@ -116,8 +116,8 @@ def _record(stores: "OpenStores", taken: "Mapping[str, list[TakenFile]]") -> Non
         derive_calls(stores.state, stores.history, choose_rules(stores.state, stores.settings))
         tell("recording it in Dagster")
         if keys := taken_token_months(done["candles"]):
-            record_token_months(keys, stores.history, stores.settings, stores.urls)
-        record_alert_import(stores.state, stores.settings, stores.urls)
+            record_token_months(keys, stores.history, stores.settings)
+        record_alert_import(stores.state, stores.settings)
 
 
 def _print(taken: "Mapping[str, list[TakenFile]]", *, as_json: bool, one_line: bool = False) -> None:

@@ -138,7 +138,7 @@ def register(app: typer.Typer) -> None:
                     tell("recording it in Dagster")
                     from quantbot_pipeline.defs.recording import record_candle_imports
 
-                    record_candle_imports(outcomes, stores.history, stores.settings, stores.urls)
+                    record_candle_imports(outcomes, stores.history, stores.settings)
         print_candle_outcomes(outcomes, refused, as_json=as_json)
         if any(path in refused for path in paths):
             raise typer.Exit(2)
@@ -208,7 +208,7 @@ def register(app: typer.Typer) -> None:
                     tell("recording it in Dagster")
                     from quantbot_pipeline.defs.recording import record_alert_import
 
-                    record_alert_import(stores.state, stores.settings, stores.urls)
+                    record_alert_import(stores.state, stores.settings)
         _print_outcomes(usable, outcomes, refused, as_json=as_json, new_calls=new_calls)
 
     add_inbox_command(group)

@@ -40,9 +40,9 @@ def up(
     settings = load_usable_settings()
     ui_address = None
     with waiting("looking for the servers") as tell:
-        urls = ensure_servers(settings, on_progress=tell)
+        ensure_servers(settings, on_progress=tell)
         if ui:
-            ui_address = start_dagster_ui(settings, urls, on_progress=tell)
+            ui_address = start_dagster_ui(settings, on_progress=tell)
     _print_table(settings, server_status(settings))
     if ui_address is not None:
         typer.echo(f"Dagster UI: {ui_address}")

@@ -23,7 +23,6 @@ from quantbot_pipeline.defs.partitions import check_months, register_tokens, tok
 from quantbot_pipeline.defs.simulation_assets import SIMULATION_ASSETS, failure_text, month_metadata
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
 from quantbot_pipeline.servers.processes import ProcessIdentity
-from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.backfill import BackfillCounts, BackfillListener, MonthOutcome, run_backfill
@@ -208,7 +207,6 @@ def backfill_here(
     state: StateStore,
     history: HistoryStore,
     settings: Settings,
-    urls: ServerUrls,
     *,
     force: bool = False,
     jobs: int = 1,
@@ -222,7 +220,7 @@ def backfill_here(
         ServerError: a server went away; what was finished is stored.
     """
     check_months(selected.keys, settings)
-    prepare_dagster_home(settings, urls)
+    prepare_dagster_home(settings)
     with (
         storage_errors(),
         dg.DagsterInstance.get() as instance,
@@ -235,9 +233,9 @@ def backfill_here(
     return counts
 
 
-def end_dead_backfills(settings: Settings, urls: ServerUrls) -> None:
+def end_dead_backfills(settings: Settings) -> None:
     """Set runs of backfills failed whose process on this machine died; every backfill that computes does so too."""
-    prepare_dagster_home(settings, urls)
+    prepare_dagster_home(settings)
     with storage_errors(), dg.DagsterInstance.get() as instance:
         _end_runs_of_dead_processes(instance)
 

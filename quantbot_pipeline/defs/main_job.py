@@ -26,7 +26,6 @@ from quantbot_pipeline.defs.simulation_assets import failure_text
 from quantbot_pipeline.errors import QuantbotError, SimulationError
 from quantbot_pipeline.ingest.candle_files import read_candle_file
 from quantbot_pipeline.servers.dagster_ui import prepare_dagster_home
-from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.workflows.backfill import BackfillListener
@@ -172,9 +171,9 @@ class MainJob:
 
 
 @contextmanager
-def open_main_job(settings: Settings, urls: ServerUrls, on_stage: StageListener) -> Iterator[MainJob]:
+def open_main_job(settings: Settings, on_stage: StageListener) -> Iterator[MainJob]:
     """Yield the main job on the Dagster instance of this home."""
-    prepare_dagster_home(settings, urls)
+    prepare_dagster_home(settings)
     # Dagster reads this at each event: in a range run, events of partitions are then stored by the batch.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(_EVENTS_PER_BATCH))
     with storage_errors(), dg.DagsterInstance.get() as instance:

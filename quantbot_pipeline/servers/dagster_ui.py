@@ -25,7 +25,7 @@ from quantbot_pipeline.servers.processes import (
     stop_process,
     write_atomically,
 )
-from quantbot_pipeline.servers.status import ServerStatus, ServerUrls
+from quantbot_pipeline.servers.status import ServerStatus
 from quantbot_pipeline.settings import Settings
 
 _WEBSERVER: Literal["dagster-webserver"] = "dagster-webserver"
@@ -83,12 +83,8 @@ class _Background:
         return found is not None
 
 
-def prepare_dagster_home(settings: Settings, urls: ServerUrls) -> Path:
-    """Make this instance's Dagster home, and point this process and its children to it.
-
-    Args:
-        settings: Which home.
-        urls: Where Dagster's database is.
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Make this home's Dagster home, and point this process and its children to it.
 
     Returns:
         The folder, with the project's `dagster.yaml` in it.
@@ -103,16 +99,14 @@ def prepare_dagster_home(settings: Settings, urls: ServerUrls) -> Path:
     # whose working directory is another, so that a home relative to it would be another as well.
     os.environ["DAGSTER_HOME"] = str(home)
     os.environ["QUANTBOT_HOME"] = str(settings.home)
-    os.environ["QUANTBOT_DAGSTER_POSTGRES_URL"] = urls.dagster_postgres
     return home
 
 
-def start_dagster_ui(settings: Settings, urls: ServerUrls, *, on_progress: Callable[[str], None] | None = None) -> str:
-    """Start Dagster's webserver and daemon unless they run, and wait until the UI answers.
+def start_dagster_ui(settings: Settings, *, on_progress: Callable[[str], None] | None = None) -> str:
+    """Start Dagster's webserver and daemon unless they run, and wait until the UI answers; the servers run already.
 
     Args:
         settings: Home and wanted port; when somebody else has the port, the next free one is taken.
-        urls: Where Dagster's database is.
         on_progress: Told what is being waited for, and of another port than the wanted one.
 
     Returns:
@@ -121,7 +115,7 @@ def start_dagster_ui(settings: Settings, urls: ServerUrls, *, on_progress: Calla
     Raises:
         ServerError: one of them does not start; the message has the end of its log.
     """
-    home = prepare_dagster_home(settings, urls)
+    home = prepare_dagster_home(settings)
     with locked_home(settings, on_progress):
         return _start(settings, home, on_progress or (lambda _: None))
 

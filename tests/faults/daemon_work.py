@@ -33,7 +33,7 @@ def request_backfill(*, name: str, months: list[str], strategies: list[str], fil
 
     settings = load_settings()
     urls = ensure_servers(settings)
-    prepare_dagster_home(settings, urls)
+    prepare_dagster_home(settings)
     with PostgresStore(urls.postgres) as state:
         store_strategies(state, [Path(file)])
         tokens = {call.token for call in state.load_calls()}
