@@ -15,7 +15,6 @@ from math import ceil, isfinite
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from quantbot_pipeline.engine.calls import Side, SignalType
 from quantbot_pipeline.engine.candles import Candles, FloatArray, IntArray
@@ -178,15 +177,6 @@ class FeatureRows:
         return FeatureRows(self.feature_set, self.table.take(places), self.signal[rows], self.stamps.take(places))
 
 
-def load_features(plan: FeaturePlan, history: HistoryStore) -> pa.Table:
-    """Return all stored features of a plan: `call_id` and one float64 column each, by call.
-
-    Raises:
-        LearningError: rows hold other features than the plan names: they were stored by another version.
-    """
-    return load_feature_rows(plan, history).table
-
-
 def load_feature_rows(plan: FeaturePlan, history: HistoryStore) -> FeatureRows:
     """Return all stored features of a plan, with the times of their calls and their stamps.
 
@@ -221,22 +211,6 @@ def value_maps(names: Sequence[str], matrix: FloatArray) -> pa.MapArray:
     keys = pa.DictionaryArray.from_arrays(pa.array(places), pa.array(names, pa.string())).cast(pa.string())
     offsets = np.arange(len(matrix) + 1, dtype=np.int32) * len(names)
     return pa.MapArray.from_arrays(pa.array(offsets), keys, pa.array(matrix.ravel()))
-
-
-def store_features(strategy: str, state: StateStore, history: HistoryStore) -> pa.Table:
-    """Bring the features of all entry calls up to date and return them, by call.
-
-    Args:
-        strategy: The strategy whose finished trades are a caller's record.
-        state: Where calls are.
-        history: Where candles, trades and features are.
-    """
-    plan = FeaturePlan(strategy)
-    build_stored_features(plan, state, history)
-    features = load_features(plan, history)
-    call_ids = pa.array([call.call_id for call in load_entry_calls(state)], pa.int64())
-    # A call that is no longer in force keeps its row: it may be again.
-    return features.filter(pc.is_in(features["call_id"], call_ids))
 
 
 def _feature_calls(rows: Sequence[CallRow], attributes: Sequence[str], state: StateStore) -> list[FeatureCall]:

@@ -23,14 +23,13 @@ from quantbot_pipeline.ingest.run_quality import ReadCandles, RunQuality, qualit
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.protocols import HistoryStore, StateStore
 from quantbot_pipeline.storage.records import NewRun, RunClaim, RunSummary, StrategyRow
-from quantbot_pipeline.strategy.model import Strategy, config_hash, parse_strategy
+from quantbot_pipeline.strategy.model import Strategy, config_hash
 from quantbot_pipeline.workflows.prepare_engine import prepare_engine
 from quantbot_pipeline.workflows.progress import ProgressListener, no_progress
 from quantbot_pipeline.workflows.run_identity import METRICS_ONLY, document_sha256, events_digest, run_key_of
-from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs, TokenInput
+from quantbot_pipeline.workflows.simulation_inputs import TokenInput
 from quantbot_pipeline.workflows.stage_times import StageTimes
-from quantbot_pipeline.workflows.store_strategies import newest_versions
-from quantbot_pipeline.workflows.token_months import TokenMonth, format_token
+from quantbot_pipeline.workflows.token_months import format_token
 
 if TYPE_CHECKING:
     # What computes loads the compiled engine, which takes a second: who finds all runs complete need not wait for it.
@@ -108,38 +107,6 @@ class _Result:
     aggregates: pa.Table
     digest: str
     quality: RunQuality
-
-
-def plan_backtests(
-    keys: Sequence[TokenMonth],
-    strategies: Sequence[StrategyRow],
-    state: StateStore,
-    history: HistoryStore,
-) -> list[RunRequest]:
-    """Return one request per token-month and strategy that has calls to simulate.
-
-    Of several versions of a strategy the newest is simulated: its runs supersede those of older versions.
-
-    Raises:
-        InputError: a strategy names a model of which no version was ever ready.
-    """
-    strategies = newest_versions(strategies)
-    if not keys or not strategies:
-        return []
-    parsed = [parse_strategy(row.config, source=f"strategy {row.name!r}") for row in strategies]
-    windows: dict[TokenKey, tuple[datetime, datetime]] = {}
-    for key in keys:
-        start, end = windows.get(key.token, (key.start, key.end))
-        windows[key.token] = (min(start, key.start), max(end, key.end))
-    token_ids = state.upsert_tokens(dict.fromkeys(windows))
-    inputs = SimulationInputs.load(state, history, windows, parsed)
-    requests = []
-    for key in keys:
-        for row, strategy in zip(strategies, parsed, strict=True):
-            cut = inputs.cut(key.token, key.start, key.end, strategy)
-            if cut is not None:
-                requests.append(RunRequest(row, strategy, "backtest", (cut,), token_ids[key.token], key.start, key.end))
-    return requests
 
 
 def run_simulations(

@@ -20,7 +20,9 @@ from quantbot_pipeline.storage.postgres import PostgresStore
 from quantbot_pipeline.storage.records import CallerKey, NewAlert, StrategyRow
 from quantbot_pipeline.strategy.model import config_hash, parse_strategy
 from quantbot_pipeline.workflows.derive_calls import derive_calls
-from quantbot_pipeline.workflows.run_simulations import RunRequest, plan_backtests
+from quantbot_pipeline.workflows.run_simulations import RunRequest
+from quantbot_pipeline.workflows.simulation_inputs import SimulationInputs
+from quantbot_pipeline.workflows.store_strategies import newest_versions
 from quantbot_pipeline.workflows.token_months import TokenMonth
 
 BONK = TokenKey("binance", "BONK_USDT")
@@ -118,6 +120,30 @@ def alert(number: int, instant: datetime, *, token: TokenKey = BONK, **changes: 
 def write_csv(path: Path, columns: str, rows: Sequence[str]) -> Path:
     path.write_text("\n".join([columns, *rows]) + "\n", encoding="utf-8")
     return path
+
+
+def plan_backtests(
+    keys: Sequence[TokenMonth],
+    strategies: Sequence[StrategyRow],
+    state: PostgresStore,
+    history: ClickHouseStore,
+) -> list[RunRequest]:
+    """Return one request per token-month and strategy that has calls to simulate, whether it is stale or not."""
+    strategies = newest_versions(strategies)
+    parsed = [parse_strategy(row.config, source=f"strategy {row.name!r}") for row in strategies]
+    windows: dict[TokenKey, tuple[datetime, datetime]] = {}
+    for key in keys:
+        start, end = windows.get(key.token, (key.start, key.end))
+        windows[key.token] = (min(start, key.start), max(end, key.end))
+    token_ids = state.upsert_tokens(dict.fromkeys(windows))
+    inputs = SimulationInputs.load(state, history, windows, parsed)
+    requests = []
+    for key in keys:
+        for row, strategy in zip(strategies, parsed, strict=True):
+            cut = inputs.cut(key.token, key.start, key.end, strategy)
+            if cut is not None:
+                requests.append(RunRequest(row, strategy, "backtest", (cut,), token_ids[key.token], key.start, key.end))
+    return requests
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,21 @@ from quantbot_pipeline.workflows.backfill import (
 from quantbot_pipeline.workflows.backfill_records import begin_backfill, record_months, select_backfill
 from quantbot_pipeline.workflows.backfill_selection import Selection
 from quantbot_pipeline.workflows.run_identity import events_digest
-from quantbot_pipeline.workflows.run_simulations import RunRequest, plan_backtests
+from quantbot_pipeline.workflows.run_simulations import RunRequest
 from quantbot_pipeline.workflows.token_months import TokenMonth
-from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, Urls, alert, candle_rows
+from tests.workflows.scene import (
+    BONK,
+    MARCH,
+    MINUTE,
+    PEPE,
+    Dying,
+    Killed,
+    Scene,
+    Urls,
+    alert,
+    candle_rows,
+    plan_backtests,
+)
 
 pytestmark = pytest.mark.server
 

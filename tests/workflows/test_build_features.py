@@ -21,13 +21,13 @@ from quantbot_pipeline.workflows.build_features import (
     FeaturePlan,
     build_stored_features,
     load_entry_calls,
-    load_features,
     signal_second,
 )
 from quantbot_pipeline.workflows.build_labels import load_labels
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from quantbot_pipeline.workflows.stored_series import StoredSeries
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
+from tests.workflows.stored_features import load_features
 
 pytestmark = pytest.mark.server
 

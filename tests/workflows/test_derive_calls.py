@@ -15,11 +15,11 @@ from quantbot_pipeline.ingest.calls import CallPolicy, CallRules
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.records import AlertRow, CallerKey, NewCall
-from quantbot_pipeline.workflows.build_features import store_features
 from quantbot_pipeline.workflows.callers import find_caller, remove_alias, set_alias
 from quantbot_pipeline.workflows.derive_calls import Derivation, choose_rules, derive_calls
 from quantbot_pipeline.workflows.run_simulations import RunStatus, run_simulations
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Scene, alert, candle_rows
+from tests.workflows.stored_features import store_features
 
 pytestmark = pytest.mark.server
 

@@ -22,11 +22,22 @@ from quantbot_pipeline.workflows.run_simulations import (
     RunOutcome,
     RunRequest,
     RunStatus,
-    plan_backtests,
     run_simulations,
 )
 from quantbot_pipeline.workflows.token_months import TokenMonth
-from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, Urls, alert, candle_rows
+from tests.workflows.scene import (
+    BONK,
+    MARCH,
+    MINUTE,
+    PEPE,
+    Dying,
+    Killed,
+    Scene,
+    Urls,
+    alert,
+    candle_rows,
+    plan_backtests,
+)
 
 pytestmark = pytest.mark.server
 
@@ -345,7 +356,6 @@ def test_a_month_without_entry_calls_asks_for_no_run(scene: Scene) -> None:
     strategies = scene.state.load_strategies()
     assert scene.plan(*strategies, token=PEPE) == []
     assert scene.plan(*strategies, month="2025-04") == []
-    assert plan_backtests([], strategies, scene.state, scene.history) == []
 
 
 def test_calls_without_candles_are_a_run_of_skipped_trades(scene: Scene) -> None:

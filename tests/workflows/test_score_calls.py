@@ -8,13 +8,14 @@ import pytest
 
 from quantbot_pipeline.errors import InputError, LearningError
 from quantbot_pipeline.storage.records import ModelRow, NewModel
-from quantbot_pipeline.workflows.build_features import FeaturePlan, store_features
+from quantbot_pipeline.workflows.build_features import FeaturePlan
 from quantbot_pipeline.workflows.model_cards import write_model_card
 from quantbot_pipeline.workflows.model_drift import measure_model_drift
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from quantbot_pipeline.workflows.score_calls import ScoreCounts, models_to_score, plan_of_model, score_stored_calls
 from quantbot_pipeline.workflows.train_models import ModelPlan, deprecate, promote, train_and_register
 from tests.workflows.scene import BONK, MARCH, MINUTE, Dying, Killed, Scene, alert, candle_rows
+from tests.workflows.stored_features import store_features
 
 pytestmark = pytest.mark.server
 

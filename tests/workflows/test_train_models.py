@@ -14,7 +14,7 @@ from quantbot_pipeline.engine.calls import SignalType
 from quantbot_pipeline.errors import InputError, LearningError, TooFewCallsError
 from quantbot_pipeline.learning.labels import Pnl, PnlAbove
 from quantbot_pipeline.learning.model_files import load_model
-from quantbot_pipeline.workflows.build_features import FeaturePlan, store_features
+from quantbot_pipeline.workflows.build_features import FeaturePlan
 from quantbot_pipeline.workflows.model_cards import write_model_card
 from quantbot_pipeline.workflows.run_simulations import run_simulations
 from quantbot_pipeline.workflows.train_models import (
@@ -29,6 +29,7 @@ from quantbot_pipeline.workflows.train_models import (
     train_each,
 )
 from tests.workflows.scene import BONK, MARCH, MINUTE, PEPE, Dying, Killed, Scene, alert, candle_rows
+from tests.workflows.stored_features import store_features
 
 pytestmark = pytest.mark.server
 
