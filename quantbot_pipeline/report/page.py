@@ -69,8 +69,11 @@ def write_page(text: str, path: Path) -> Path:
         # A temporary file is the owner's alone; a report may be read by whoever may read the folder.
         partial.chmod(0o644)
         partial.replace(path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            # A write that fails names no file; whoever tells of a full disk wants to say which.
+            error.filename = str(path)
         raise
     return path
 

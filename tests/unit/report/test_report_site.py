@@ -1,6 +1,7 @@
 """The report's pages: what they show, that they load nothing, and that text from outside stays text."""
 
 import base64
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -458,7 +459,18 @@ def test_a_write_that_fails_leaves_the_old_page_and_the_old_manifest(
 
 
 def _refuse(*_: object) -> None:
-    raise OSError("disk full")
+    raise OSError(errno.ENOSPC, "disk full")
+
+
+def test_a_write_that_fails_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk was once told of standard output."""
+    monkeypatch.setattr(pages.os, "fsync", _refuse)
+
+    with pytest.raises(OSError, match="disk full") as caught:
+        pages.write_page("text", tmp_path / "a.html")
+
+    assert caught.value.filename == str(tmp_path / "a.html")
+    assert _files(tmp_path) == set()
 
 
 def test_what_ends_the_making_leaves_the_report_before_whole(tmp_path: Path) -> None:
