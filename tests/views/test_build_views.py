@@ -1,13 +1,17 @@
 """Building views on real servers: what changes, what stands, what readers see meanwhile."""
 
+import multiprocessing
+import os
 import re
+import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -23,7 +27,8 @@ from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
-from quantbot_pipeline.storage.views.states import Contents
+from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
+from quantbot_pipeline.storage.views.states import Contents, unused_builds
 
 pytestmark = pytest.mark.server
 
@@ -412,7 +417,8 @@ def test_a_table_is_filled_again_when_its_server_counts_from_the_beginning(bench
         assert own.build("clickhouse.mart_things").views[0].outcome == "unchanged"
 
         own.run("clickhouse", "truncate table things")
-        _wait_until_no_part_is_left(own)
+        emptied = own
+        _wait_until(lambda: emptied.ask("clickhouse", "select 1 from system.parts where table = 'things'") == [])
         own = restarted()
         for number in (7, 8):
             own.run("clickhouse", f"insert into things values ({number}, 'a')")  # noqa: S608 - own numbers
@@ -430,9 +436,9 @@ def _contents(bench: Workbench) -> Contents:
     return found
 
 
-def _wait_until_no_part_is_left(bench: Workbench) -> None:
-    deadline = time.monotonic() + 30
-    while bench.ask("clickhouse", "select count() from system.parts where table = 'things'") != [(0,)]:
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -524,6 +530,105 @@ def test_what_an_interrupted_build_left_is_removed(bench: Workbench) -> None:
 
     assert bench.ask("postgres", f"select to_regclass('view_builds.{left}')") == [(None,)]
     assert bench.ask("clickhouse", f"select count() from system.tables where name = '{left}'") == [(0,)]  # noqa: S608 - own name
+
+
+def test_what_a_killed_build_lets_the_server_fill_is_stopped_by_the_next_one(bench: Workbench) -> None:
+    """Minutes of work: ClickHouse goes on with a statement whose client is gone."""
+    slow = "select max(id) as id from {{ source('things') }} cross join numbers(60000000) as n"
+    bench.write("mart_things", f"{slow} where number + sleepEachRow(0.00002) < 0", header="materialized: table\n")
+    (bench.folder / "postgres" / "mart_things.sql").unlink()
+    running = "select count() from system.processes where query like 'create table%sleepEachRow%'"
+    child = multiprocessing.get_context("fork").Process(target=bench.build)
+    child.start()
+    _wait_until(lambda: bench.ask("clickhouse", running) == [(1,)])
+    child.kill()
+    child.join()
+    assert bench.ask("clickhouse", running) == [(1,)]
+
+    bench.write("mart_things", "select id from {{ source('things') }}", header="materialized: table\n")
+    bench.build().require_all()
+
+    assert bench.ids("clickhouse", "mart_things") == [1, 2, 3]
+    _wait_until(lambda: bench.ask("clickhouse", running) == [(0,)])
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_build_that_is_killed_at_any_statement_leaves_the_old_views_and_is_done_by_the_next_one(
+    bench: Workbench, when: str
+) -> None:
+    def change(number: int) -> None:
+        """Change what all read; the rows tell which version is shown."""
+        bench.write("stg_things", f"select id + {number} as id from {{{{ source('things') }}}}")  # noqa: S608 - own names
+
+    change(0)
+    bench.write("int_things", "select id from {{ ref('stg_things') }}", header="materialized: table\n")
+    bench.write("mart_things", "select id from {{ ref('int_things') }}", header="tests: [{unique: [id]}]\n")
+    bench.build().require_all()
+    number, code = 0, -signal.SIGKILL
+    while code == -signal.SIGKILL:
+        number += 1
+        # Some find their own build there already, half of it or whole.
+        change(number - number % 3)
+        # New rows, so that tables that did not change are filled anew.
+        for database in DATABASES:
+            bench.run(database, "insert into things values (100, 'd')")
+            bench.run(database, "delete from things where id = 100")
+        before = {(database, name): bench.ids(database, name) for database in DATABASES for name in SHOWN}
+        child = multiprocessing.get_context("fork").Process(target=_build_and_die, args=(bench, number, when))
+        child.start()
+        child.join()
+        code = child.exitcode or 0
+        after = [number - number % 3 + id_ for id_ in (1, 2, 3)]
+        for (database, name), ids in before.items():
+            assert bench.ids(database, name) in (ids, after), (number, database, name)
+
+        bench.build().require_all()
+        for database in DATABASES:
+            for name in SHOWN:
+                assert bench.ids(database, name) == after, (number, database, name)
+        # What it replaced goes with the build after, when nobody reads it any more.
+        bench.build().require_all()
+        for builds in (PostgresBuilds(bench.postgres), ClickHouseBuilds(bench.clickhouse)):
+            assert unused_builds(builds.builds(), builds.published()) == [], number
+            builds.close()
+
+    assert code == 0
+    assert number > 30
+
+
+SHOWN = ("stg_things", "int_things", "mart_things")
+
+
+def _build_and_die(bench: Workbench, statement: int, when: str) -> None:
+    """Build, but be killed before or after the statement of a number."""
+    passed = 0
+
+    def counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def counting(*values: Any, **named: Any) -> Any:
+            nonlocal passed
+            passed += 1
+            is_last = passed == statement
+            if is_last and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = method(*values, **named)
+            if is_last:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return counting
+
+    # Every statement to both servers goes through one of them.
+    for owner, name in (
+        (psycopg.Connection, "execute"),
+        (psycopg.Cursor, "execute"),
+        (ClickHouseConnection, "command"),
+        (ClickHouseConnection, "fetch_table"),
+    ):
+        setattr(owner, name, counted(getattr(owner, name)))
+    bench.build()
+    os._exit(0)
 
 
 def test_views_of_before_this_schema_are_taken_over(bench: Workbench) -> None:

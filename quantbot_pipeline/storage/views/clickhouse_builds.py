@@ -49,7 +49,7 @@ class ClickHouseBuilds:
         self._connection.close()
 
     def prepare(self) -> None:
-        """Make the database of builds, and remove what an interrupted build left on trial."""
+        """Make the database of builds, and end and remove what an interrupted build left on trial."""
         known = self._connection.fetch_table(
             load_sql("clickhouse", "views/find_builds_database"),
             name="views/find_builds_database",
@@ -58,6 +58,7 @@ class ClickHouseBuilds:
         if known.num_rows == 0:
             # Only then: whoever may not create databases can have this one made by somebody else.
             self._run(f"create database if not exists `{self._builds_database}`", f"create {self._builds_database}")
+        self._stop_builds()
         for build in self.builds().values():
             if build.is_on_trial:
                 self.drop_build(build)
@@ -212,6 +213,20 @@ class ClickHouseBuilds:
         """Drop one build."""
         kind = "table" if build.is_table else "view"
         self._run(f"drop {kind} if exists {self.build_address(build.name)}", build.name)
+
+    def _stop_builds(self) -> None:
+        """Stop the server filling what a killed build asked for: it takes the memory that this one needs."""
+        try:
+            self._connection.command(
+                load_sql("clickhouse", "views/stop_builds"),
+                name="views/stop_builds",
+                parameters={"prefix": f"create table `{self._builds_database}`."},
+            )
+        except ServerError:
+            raise
+        except StorageError:
+            # A server of somebody else may not allow it. Then it fills a table that is dropped below, and ends.
+            return
 
     def _run(self, statement: str, name: str) -> None:
         with _own_answers():

@@ -64,7 +64,7 @@ class PostgresBuilds:
 
     def prepare(self) -> None:
         """Make the schema of builds, and remove what an interrupted build left on trial."""
-        self._execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(_BUILDS)))
+        self._run(f"create schema if not exists {_BUILDS}")
         if self._has_reader():
             # A schema that a restore made anew grants nobody anything.
             self._run(f"grant usage on schema public to {READER_ROLE}")
@@ -242,9 +242,6 @@ class PostgresBuilds:
     def _count(self, text: str, parameters: Mapping[str, object] | None = None) -> int:
         row = self._run(text, parameters).fetchone()
         return int(str(row[0])) if row else 0
-
-    def _execute(self, statement: sql.Composed) -> None:
-        self._run(statement.as_string(self._connection))
 
     def _run(self, text: str, parameters: Mapping[str, object] | None = None) -> "psycopg.Cursor[tuple[object, ...]]":
         with self._own_answers():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import jinja2
 import sqlglot
@@ -36,6 +36,7 @@ from quantbot_pipeline.storage.views.files import (
 
 DATABASES: tuple[Database, ...] = ("postgres", "clickhouse")
 
+_Node = TypeVar("_Node")
 _PLACEHOLDER = "quantbot_relation_"
 _ROW_MAKERS = frozenset(
     {"numbers", "generate_series", "generateseries", "unnest", "values", "jsonb_array_elements", "lateral"}
@@ -247,15 +248,26 @@ def content_hashes(views: Sequence[View]) -> dict[str, str]:
     return hashes
 
 
+def reached(starts: Iterable[_Node], steps: Callable[[_Node], Iterable[_Node]]) -> set[_Node]:
+    """Return what can be reached from some places, in one step or more.
+
+    Args:
+        starts: Where from.
+        steps: Gives what is one step away from a place.
+    """
+    found: set[_Node] = set()
+    left = list(starts)
+    while left:
+        more = set(steps(left.pop())) - found
+        found |= more
+        left += more
+    return found
+
+
 def sources_of(view: View, views: Sequence[View]) -> list[str]:
     """Return the tables that a view reads, itself or through others of its database, by name."""
     by_name = {other.name: other for other in views}
-    names = {view.name}
-    left = [view.name]
-    while left:
-        more = set(by_name[left.pop()].refs) - names
-        names |= more
-        left += more
+    names = {view.name} | reached([view.name], lambda name: by_name[name].refs)
     return sorted({source for name in names for source in by_name[name].sources})
 
 

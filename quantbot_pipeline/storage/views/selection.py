@@ -6,9 +6,7 @@ from fnmatch import fnmatchcase
 from quantbot_pipeline.errors import ConfigError
 from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views.files import near_names
-from quantbot_pipeline.storage.views.rendering import View
-
-_Key = tuple[Database, str]
+from quantbot_pipeline.storage.views.rendering import View, reached
 
 
 def select_views(views: Sequence[View], selection: Sequence[str]) -> list[View]:
@@ -24,7 +22,8 @@ def select_views(views: Sequence[View], selection: Sequence[str]) -> list[View]:
     """
     if not selection:
         return list(views)
-    wanted: set[_Key] = set()
+    above = {(view.database, view.name): {(view.database, name) for name in view.refs} for view in views}
+    wanted: set[tuple[Database, str]] = set()
     for asked in selection:
         pattern = asked.strip().removeprefix("+").removesuffix("+")
         found = [
@@ -40,37 +39,13 @@ def select_views(views: Sequence[View], selection: Sequence[str]) -> list[View]:
         keys = {(view.database, view.name) for view in found}
         wanted |= keys
         if asked.strip().startswith("+"):
-            wanted |= _reached(keys, views, upwards=True)
+            wanted |= reached(keys, lambda key: above[key])
         if asked.strip().endswith("+"):
-            wanted |= _reached(keys, views, upwards=False)
+            wanted |= reached(keys, lambda key: (other for other in above if key in above[other]))
     return [view for view in views if (view.database, view.name) in wanted]
 
 
 def names_above(views: Sequence[View], names: Sequence[str]) -> set[str]:
     """Return the views of one database that others read or are tested against, directly or through others."""
-    by_name = {view.name: view for view in views}
-    found: set[str] = set()
-    left = list(names)
-    while left:
-        view = by_name[left.pop()]
-        more = ({*view.refs, *view.tested_against} & by_name.keys()) - found
-        found |= more
-        left += more
-    return found
-
-
-def _reached(keys: set[_Key], views: Sequence[View], *, upwards: bool) -> set[_Key]:
-    edges: dict[_Key, set[_Key]] = {}
-    for view in views:
-        for above in view.refs:
-            this: _Key = (view.database, view.name)
-            other: _Key = (view.database, above)
-            start, end = (this, other) if upwards else (other, this)
-            edges.setdefault(start, set()).add(end)
-    found: set[_Key] = set()
-    left = list(keys)
-    while left:
-        more = edges.get(left.pop(), set()) - found
-        found |= more
-        left += more
-    return found
+    above = {view.name: {*view.refs, *view.tested_against} for view in views}
+    return reached(names, lambda name: above[name] & above.keys())

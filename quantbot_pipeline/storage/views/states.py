@@ -15,7 +15,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from quantbot_pipeline.storage.views.files import ViewTest
-from quantbot_pipeline.storage.views.rendering import View
+from quantbot_pipeline.storage.views.rendering import View, reached
 
 TRIAL_SUFFIX = "__new"
 """Ends the name of a build whose tests have not passed yet."""
@@ -204,12 +204,8 @@ def build_names_in(definition: str) -> frozenset[str]:
 
 def unused_builds(builds: Mapping[str, Build], published: Mapping[str, PublishedView]) -> list[Build]:
     """Return the builds that no published view shows or reads through others, those that read others first."""
-    used = {view.build_name for view in published.values() if view.build_name is not None} & builds.keys()
-    left = list(used)
-    while left:
-        more = builds[left.pop()].reads & builds.keys() - used
-        used |= more
-        left += more
+    shown = {view.build_name for view in published.values() if view.build_name is not None} & builds.keys()
+    used = shown | reached(shown, lambda name: builds[name].reads & builds.keys())
     unused = builds.keys() - used
     order = TopologicalSorter({name: builds[name].reads & unused for name in unused})
     return [builds[name] for name in reversed(list(order.static_order()))]
