@@ -84,6 +84,15 @@ class SampledTrials:
         return cls(np.stack(pnl, axis=1), np.stack(is_bought, axis=1))
 
 
+@dataclass(frozen=True, slots=True)
+class _WaitingTrial:
+    """A trial that the winner is going to be tested against, and what brings it back."""
+
+    index: int | None
+    params: Mapping[str, Any]
+    per_period: FloatArray
+
+
 class SearchEvidence:
     """The series of a search's trials, as far as they are needed.
 
@@ -106,7 +115,7 @@ class SearchEvidence:
         # No trial has results in enough periods where there are fewer than these.
         is_testable = periods.count >= MIN_ACTIVE_PERIODS
         self._check = RealityCheck(periods, seed=seed, draws=draws) if is_testable else None
-        self._waiting: list[_KeptTrial] = []
+        self._waiting: list[_WaitingTrial] = []
         self._sample_size = max(50, min(_SAMPLE_TRIALS, _SAMPLE_CELLS // max(call_count, 1)))
         self._seed = seed
         self._sample = self._new_sample()
@@ -134,9 +143,8 @@ class SearchEvidence:
             window_scores: The same over the calls of each training window.
         """
         self.own_count += 1
-        kept = _KeptTrial(index, params, trial.pnl, trial.is_bought)
-        self._take(kept)
-        self._sample.add(index, kept)
+        self._take(index, params, trial)
+        self._sample.add(index, _KeptTrial(index, params, trial.pnl, trial.is_bought))
         if score is not None and (self.winner is None or score > self.winner.score):
             self.winner = ChosenTrial.of(index, params, score, trial)
         for window, found in enumerate(window_scores):
@@ -147,7 +155,7 @@ class SearchEvidence:
     def add_laid_out(self, trial: MeasuredTrial) -> None:
         """Take a trial that was laid out beforehand, beside those of a sampler that learns."""
         self.laid_out_count += 1
-        self._take(_KeptTrial(None, {}, trial.pnl, trial.is_bought))
+        self._take(None, {}, trial)
 
     def winner_test(self) -> WinnerTest | None:
         """Return the test of the winner among all trials; None without one that has results in enough periods."""
@@ -169,7 +177,7 @@ class SearchEvidence:
         """Return as JSON what `restore` goes on from; while no trial that was laid out beforehand was taken."""
         chosen = [None if choice is None else [choice.index, choice.score] for choice in self.chosen]
         winner = None if self.winner is None else [self.winner.index, self.winner.score]
-        held = [*self._waiting, *(trial for _, trial in self._sample.items())]
+        held: list[_WaitingTrial | _KeptTrial] = [*self._waiting, *(trial for _, trial in self._sample.items())]
         params = {trial.index: trial.params for trial in held if trial.index is not None}
         params |= {each.index: each.params for each in (self.winner, *self.chosen) if each and each.index is not None}
         return {
@@ -197,7 +205,7 @@ class SearchEvidence:
         def choice(found: Sequence[Any] | None) -> ChosenTrial | None:
             return None if found is None else ChosenTrial.of(found[0], params[found[0]], found[1], trials[found[0]])
 
-        self._waiting = [kept(index) for index in document["waiting"]]
+        self._waiting = [self._waiting_trial(index, params[index], trials[index]) for index in document["waiting"]]
         self._sample = self._new_sample()
         for index in document["sample"]:
             self._sample.add(index, kept(index))
@@ -207,16 +215,20 @@ class SearchEvidence:
         if self._check is not None:
             self._check.restore(document["check"])
 
-    def _take(self, trial: _KeptTrial) -> None:
-        self._waiting.append(trial)
+    def _take(self, index: int | None, params: Mapping[str, Any], trial: MeasuredTrial) -> None:
+        self._waiting.append(self._waiting_trial(index, params, trial))
         if len(self._waiting) >= _BATCH:
             self._flush()
 
     def _flush(self) -> None:
         # Batches have one size whatever came before: the last bits of sums may depend on it.
         if self._waiting and self._check is not None:
-            self._check.add(sum_by_period(np.stack([trial.pnl for trial in self._waiting], axis=1), self._periods))
+            self._check.add(np.stack([trial.per_period for trial in self._waiting], axis=1))
         self._waiting = []
+
+    def _waiting_trial(self, index: int | None, params: Mapping[str, Any], trial: MeasuredTrial) -> _WaitingTrial:
+        # Sums alone: a batch of results per call would be gigabytes where calls are many.
+        return _WaitingTrial(index, params, sum_by_period(trial.pnl, self._periods))
 
     def _new_sample(self) -> EvenSample[_KeptTrial]:
         return EvenSample(self._sample_size, seed=self._seed)

@@ -122,9 +122,15 @@ def sum_by_period(results: FloatArray, periods: Periods) -> FloatArray:
     Returns:
         Shape (n_periods,) or (n_periods, n_trials).
     """
-    order = np.argsort(periods.row, kind="stable")
-    first = np.searchsorted(periods.row[order], np.arange(periods.count))
-    return np.add.reduceat(results[order], first, axis=0)
+    if results.ndim == 1:
+        # numpy's stubs take it for counts, which it is without weights.
+        sums: FloatArray = np.bincount(periods.row, weights=results, minlength=periods.count).astype(np.float64)
+        return sums
+    of_trials = np.empty((periods.count, results.shape[1]))
+    # One by one, so that the bits of a trial's sums do not depend on the trials beside it.
+    for trial in range(results.shape[1]):
+        of_trials[:, trial] = sum_by_period(results[:, trial], periods)
+    return of_trials
 
 
 def stationary_bootstrap_counts(

@@ -1,6 +1,7 @@
 """Evidence that a later process brings back from numbers and parameters: the same tests, bit by bit."""
 
 import json
+import weakref
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,18 @@ def test_evidence_that_is_brought_back_ends_as_if_nothing_had_happened(
     add(again, kept_after, 300)
 
     assert contents(again) == contents(whole)
+
+
+def test_results_per_call_are_held_of_the_sample_the_winner_and_the_choices_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those of a whole batch were held until it was full: gigabytes where calls are many."""
+    monkeypatch.setattr(evidence_module, "_SAMPLE_TRIALS", 50)
+    evidence = new_evidence()
+    held = []
+    for index in range(200):
+        measured = trial(index)
+        evidence.add(index, {}, measured, score=float(index), window_scores=(float(index), float(-index)))
+        held.append(weakref.ref(measured.pnl))
+        del measured
+    assert sum(results() is not None for results in held) <= 50 + 3
