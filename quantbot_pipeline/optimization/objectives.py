@@ -155,6 +155,16 @@ class Limit(BaseModel):
         # The smallest positive number: at a strict bound nothing is missing, and yet it is missed.
         return max(gap / max(abs(self.bound), 1.0), 1e-12)
 
+    def at_share(self, share: float) -> "Limit":
+        """Return the limit on a count for a run over a share of the calls, as `Objective.at_share` has it."""
+        if self.comparison not in (">=", ">"):
+            return self
+        bound = math.floor(self.bound * share)
+        # A run without trades has a result of 0, which would beat every loss.
+        if self.metric == "trade_count" and self.comparison == ">=" and self.bound > 0:
+            bound = max(bound, 1)
+        return self.model_copy(update={"bound": float(bound)})
+
     def __str__(self) -> str:
         return f"{self.metric} {self.comparison} {_written(self.bound)}"
 
@@ -243,7 +253,7 @@ class Objective(BaseModel):
         """Return the objective for a run over a share of the calls.
 
         Lower limits on counts are multiplied by the share and rounded down: 30 trades among all calls are 3
-        among a tenth of them. Everything else stays.
+        among a tenth of them. A limit that asks for trades still asks for one. Everything else stays.
 
         Args:
             share: Share of the calls, in (0, 1].
@@ -251,9 +261,7 @@ class Objective(BaseModel):
         if share >= 1:
             return self
         limits = tuple(
-            limit.model_copy(update={"bound": float(math.floor(limit.bound * share))})
-            if limit.metric in COUNTED_METRICS and limit.comparison in (">=", ">")
-            else limit
+            limit.at_share(share) if limit.metric in COUNTED_METRICS else limit
             for limit in self.limits
             if not (limit.metric in COUNTED_METRICS and limit.comparison == "==")
         )

@@ -195,6 +195,22 @@ def test_limits_on_every_count_shrink_with_the_share_of_calls_seen(metric: str) 
     assert str(objective) == f"max:final_pnl subject to {metric} >= 3"
 
 
+@pytest.mark.parametrize(
+    ("limit", "shrunk"),
+    [
+        ("trade_count >= 3", "trade_count >= 1"),
+        ("trade_count > 3", "trade_count > 0"),
+        ("trade_count >= 0", "trade_count >= 0"),
+        ("reentry_count >= 3", "reentry_count >= 0"),
+    ],
+)
+def test_a_limit_that_asks_for_trades_asks_for_one_of_any_share(limit: str, shrunk: str) -> None:
+    """Three of all calls were none of a tenth: trials that bought nothing had a score, above all that lost."""
+    objective = parse_objective(f"final_pnl subject to {limit}").at_share(0.1)
+
+    assert str(objective) == f"max:final_pnl subject to {shrunk}"
+
+
 def test_objective_that_asks_for_more_trades_than_calls_is_refused() -> None:
     objective = parse_objective("final_pnl subject to trade_count >= 30")
 
