@@ -199,34 +199,45 @@ def plan_fetch(
         # Other calls act on trades that such a one has opened, within its window.
         if call.side is Side.BUY and call.signal_type in {SignalType.ENTRY, SignalType.SCALE_IN}:
             calls[call.token].append(call)
-    plans = []
-    for token in sorted(calls):
-        is_served = source.serves(token.chain)
-        windows = _windows(calls[token], warm_up_seconds, horizon_seconds, step, closed_until)
-        token_id = calls[token][0].token_id
-        missing: list[Range] = []
-        if is_served:
-            ranges = ledger.load_ranges(token_id, source.name, interval)
-            begun, fetched = (
-                [(int(r.start.timestamp()), int(r.end.timestamp())) for r in ranges if r.is_complete is is_complete]
-                for is_complete in (False, True)
-            )
-            unfinished = _unfinished(begun, fetched, windows, step)
-            known = fetched + unfinished
-            parts = [part for window in windows for part in _missing(token, interval, window, known, history)]
-            missing = sorted(unfinished + parts)
-        plans.append(
-            TokenPlan(
-                token,
-                token_id,
-                calls[token][0].signal_timestamp,
-                len(calls[token]),
-                tuple(windows),
-                tuple(missing),
-                is_served,
-            )
+    plans = [
+        _plan_token(
+            calls[token],
+            _windows(calls[token], warm_up_seconds, horizon_seconds, step, closed_until),
+            source,
+            interval,
+            ledger,
+            history,
         )
+        for token in sorted(calls)
+    ]
     return FetchPlan(source.name, interval, warm_up_seconds, horizon_seconds, tuple(plans))
+
+
+def _plan_token(
+    calls: Sequence[CallRow],
+    windows: Sequence[Range],
+    source: CandleSource,
+    interval: str,
+    ledger: FetchLedger,
+    history: HistoryStore,
+) -> TokenPlan:
+    """Return what the calls on one token need, oldest first, and what of it is missing."""
+    first = calls[0]
+    is_served = source.serves(first.token.chain)
+    missing: list[Range] = []
+    if is_served:
+        ranges = ledger.load_ranges(first.token_id, source.name, interval)
+        begun, fetched = (
+            [(int(r.start.timestamp()), int(r.end.timestamp())) for r in ranges if r.is_complete is is_complete]
+            for is_complete in (False, True)
+        )
+        unfinished = _unfinished(begun, fetched, windows, INTERVAL_SECONDS[interval])
+        known = fetched + unfinished
+        parts = [part for window in windows for part in _missing(first.token, interval, window, known, history)]
+        missing = sorted(unfinished + parts)
+    return TokenPlan(
+        first.token, first.token_id, first.signal_timestamp, len(calls), tuple(windows), tuple(missing), is_served
+    )
 
 
 def fetch_candles(
