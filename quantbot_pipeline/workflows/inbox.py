@@ -220,8 +220,8 @@ class CandleImporter:
     def import_file(self, path: Path, name: str) -> ImportOutcome:  # noqa: ARG002 - candles are quarantined by path
         """Import a file, once."""
         try:
-            check_candle_files([path], self.state, first_month=self.first_month, options=self.options)
-            [outcome] = import_candle_files([path], self.state, self.history, options=self.options)
+            checked = check_candle_files([path], self.state, first_month=self.first_month, options=self.options)
+            [outcome] = import_candle_files([path], self.state, self.history, options=self.options, sources=checked)
         except InputError as error:
             advice = advice_on_options(str(error))
             if not advice:
