@@ -11,7 +11,7 @@ from tests.faults.contents import Contents, differences, half_results
 from tests.faults.daemon import DaemonWatch, empty_dagster, run_statuses
 from tests.faults.home import FaultHome
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MOMENTS = (
     # Steps of the daemon's own.

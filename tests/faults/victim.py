@@ -10,6 +10,7 @@ Reads one JSON document per line from standard input and answers each with one l
 import gc
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -92,6 +93,8 @@ def _be_victim(asked: dict[str, Any]) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         os.environ.update(asked["environment"])
+        # Tests that run in the background of a script ignore it, and victims would too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         time.tzset()
         if asked.get("relays"):
             _connect_through(asked["relays"])
