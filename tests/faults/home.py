@@ -55,13 +55,22 @@ class Victim:
         pid: The process.
         moments: Where it tells of its moments; None for one that tells of none.
         output: Where it prints to.
+        longest_seconds: How long it may take once it announces nothing any more.
     """
 
-    def __init__(self, home: "FaultHome", pid: int, moments: socket.socket | None, output: Path) -> None:
+    def __init__(
+        self,
+        home: "FaultHome",
+        pid: int,
+        moments: socket.socket | None,
+        output: Path,
+        longest_seconds: float = LONGEST_SECONDS,
+    ) -> None:
         self._home = home
         self.pid = pid
         self._moments = moments
         self._output = output
+        self._longest_seconds = longest_seconds
         self._received = b""
         self.passed: list[str] = []
 
@@ -86,12 +95,12 @@ class Victim:
         if self._moments is not None:
             self._moments.close()
             self._moments = None
-        status = self._home.forker.wait(self.pid, LONGEST_SECONDS)
+        status = self._home.forker.wait(self.pid, self._longest_seconds)
         if status is None:
             os.kill(self.pid, signal.SIGKILL)
             self._home.forker.wait(self.pid, 10)
             raise AssertionError(
-                f"the process did not end in {LONGEST_SECONDS:.0f} s after {self.passed[-1:]}\n{self.text}"
+                f"the process did not end in {self._longest_seconds:.0f} s after {self.passed[-1:]}\n{self.text}"
             )
         return status
 
@@ -259,6 +268,7 @@ class FaultHome:
         **environment: str,
     ) -> Victim:
         """Start a process that runs the job, or other steps."""
+        chosen = [list(step) for step in steps or self.steps]
         self._victims += 1
         output = self.folder / f"output-{self._victims}"
         listener = self.folder / f"moments-{self._victims}"
@@ -267,7 +277,7 @@ class FaultHome:
             server.listen(1)
             server.settimeout(LONGEST_SECONDS)
             pid = self.forker.start(
-                steps=[list(step) for step in steps or self.steps],
+                steps=chosen,
                 output=str(output),
                 listener=str(listener) if with_moments else None,
                 relays={name: relay.address for name, relay in (relays or {}).items()},
@@ -278,7 +288,7 @@ class FaultHome:
                 moments = server.accept()[0]
                 moments.settimeout(LONGEST_SECONDS)
         listener.unlink()
-        self._started.append(Victim(self, pid, moments, output))
+        self._started.append(Victim(self, pid, moments, output, LONGEST_SECONDS * len(chosen)))
         return self._started[-1]
 
     def start_writer(self, number: int, seconds: float, report: Path) -> Victim:
