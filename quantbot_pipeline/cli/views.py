@@ -39,6 +39,8 @@ def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson
 
     A view that fails goes on showing what it showed, and so does what reads it.
 
+    A view without a column that the report, a list or the dashboard reads fails too.
+
     Exit code 0 when all chosen views are what their files say, else 3.
 
     Examples: quantbot views build, quantbot views build --select +mart_caller_leaderboard --database clickhouse
