@@ -9,8 +9,9 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Any
 
+from quantbot_pipeline.optimization.conditions import Condition
 from quantbot_pipeline.optimization.parameters import parameter_values, value_at, value_count
-from quantbot_pipeline.optimization.spaces import Condition, SearchSpace
+from quantbot_pipeline.optimization.spaces import SearchSpace
 
 # Truth of each condition, in the order of `Grid._conditions`; false until its parameter has a value.
 _State = tuple[bool, ...]

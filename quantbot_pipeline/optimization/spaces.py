@@ -26,37 +26,15 @@ are in files of their names; what can be wrong is in `space_documents.py` (shape
 from collections.abc import Mapping
 from typing import Any
 
-from quantbot_pipeline.optimization.conditions import Condition
 from quantbot_pipeline.optimization.default_space import default_search_space
 from quantbot_pipeline.optimization.fault_texts import refusal
-from quantbot_pipeline.optimization.parameters import (
-    MAX_PARAMETER_VALUES,
-    CategoricalParameter,
-    FloatParameter,
-    IntParameter,
-    Parameter,
-    parameter_values,
-)
 from quantbot_pipeline.optimization.search_space import SearchSpace
 from quantbot_pipeline.optimization.space_documents import parse_shape
 from quantbot_pipeline.optimization.space_faults import condition_faults, constraint_faults, single_faults
 from quantbot_pipeline.optimization.template_fields import apply_parameters, check_strategy
 from quantbot_pipeline.optimization.valid_points import probe_faults
 
-__all__ = [
-    "MAX_PARAMETER_VALUES",
-    "CategoricalParameter",
-    "Condition",
-    "FloatParameter",
-    "IntParameter",
-    "Parameter",
-    "SearchSpace",
-    "apply_parameters",
-    "check_strategy",
-    "default_search_space",
-    "parameter_values",
-    "parse_search_space",
-]
+__all__ = ["SearchSpace", "apply_parameters", "default_search_space", "parse_search_space"]
 
 
 def parse_search_space(

@@ -15,8 +15,8 @@ from strategy_space import random_document, seeds
 from quantbot_pipeline.errors import SearchSpaceError
 from quantbot_pipeline.optimization.grid_points import Grid
 from quantbot_pipeline.optimization.parameter_paths import parse_path, value_at_path
-from quantbot_pipeline.optimization.parameters import same_json, value_count
-from quantbot_pipeline.optimization.spaces import CategoricalParameter, SearchSpace, parse_search_space
+from quantbot_pipeline.optimization.parameters import CategoricalParameter, same_json, value_count
+from quantbot_pipeline.optimization.spaces import SearchSpace, parse_search_space
 from quantbot_pipeline.optimization.strategy_fields import number_fault
 from quantbot_pipeline.optimization.study import Sampler, Study
 from quantbot_pipeline.strategy.model import parse_strategy

@@ -10,11 +10,11 @@ import pytest
 
 from quantbot_pipeline.errors import SearchSpaceError, StrategyError
 from quantbot_pipeline.optimization import spaces
+from quantbot_pipeline.optimization.parameters import parameter_values
 from quantbot_pipeline.optimization.spaces import (
     SearchSpace,
     apply_parameters,
     default_search_space,
-    parameter_values,
     parse_search_space,
 )
 from quantbot_pipeline.strategy.model import canonical_json, parse_strategy
