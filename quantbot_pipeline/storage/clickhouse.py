@@ -21,7 +21,6 @@ from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.clickhouse_contents import CandleContents
 from quantbot_pipeline.storage.clickhouse_imports import CandleImports
 from quantbot_pipeline.storage.clickhouse_resampling import CandleResampling
-from quantbot_pipeline.storage.sql_files import load_sql
 
 LATEST_SECOND = 2**32 - 1
 """Last time that a DateTime holds, 2106-02-07 06:28:15 UTC."""
@@ -305,7 +304,7 @@ class ClickHouseStore(CandleImports, CandleResampling, CandleContents):
         if not run_ids:
             return
         for name in ("events/delete_events", "aggregates/delete_aggregates"):
-            self._connection.command(load_sql("clickhouse", name), name=name, parameters={"run_ids": sorted(run_ids)})
+            self._connection.run(name, run_ids=sorted(run_ids))
 
     def publish(self, runs: pa.Table | None, calls: pa.Table) -> None:
         """Mirror completed runs and calls, so that views in ClickHouse know what may be shown.
@@ -381,8 +380,7 @@ class ClickHouseStore(CandleImports, CandleResampling, CandleContents):
             ConfigError: there is no such query.
             StorageError: the query fails.
         """
-        sql = load_sql("clickhouse", query)
-        return self._connection.fetch_table(sql, name=query, parameters=parameters)
+        return self._connection.read(query, **parameters)
 
 
 def _conform(rows: pa.Table, schema: pa.Schema, method: str, times: Sequence[str] = ()) -> pa.Table:

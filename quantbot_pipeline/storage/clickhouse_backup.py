@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from quantbot_pipeline.errors import DataError, StorageError
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
-from quantbot_pipeline.storage.sql_files import load_sql
 
 RUN_TABLES = ("simulation_events", "simulation_aggregates")
 """Copied for completed runs."""
@@ -95,11 +94,11 @@ class ClickHouseBackup:
 
     def server_version(self) -> str:
         """Return the server's version."""
-        return str(self._read("backup/load_server_version")["server_version"][0].as_py())
+        return str(self._connection.read("backup/load_server_version")["server_version"][0].as_py())
 
     def tables(self) -> dict[str, int]:
         """Return the tables that keep rows, and about how many they have."""
-        rows = self._read("backup/list_tables").to_pylist()
+        rows = self._connection.read("backup/list_tables").to_pylist()
         return {row["table_name"]: row["total_rows"] for row in rows}
 
     def clone_candles(self) -> None:
@@ -109,8 +108,7 @@ class ClickHouseBackup:
             StorageError: the server refuses: before version 24.10, it can't.
         """
         self.drop_tables([CANDLES_CLONE])
-        name = "backup/clone_candles"
-        self._connection.command(load_sql("clickhouse", name), name=name, parameters={"clone": CANDLES_CLONE})
+        self._connection.run("backup/clone_candles", clone=CANDLES_CLONE)
 
     def copy_table(self, table: str, file: Path, bounds: HistoryBounds, on_rows: RowListener) -> int:
         """Write a table's rows to a Parquet file and return how many they are.
@@ -127,7 +125,7 @@ class ClickHouseBackup:
         writer: pq.ParquetWriter | None = None
         try:
             for piece in pieces:
-                rows = self._read(piece.query, **piece.parameters)
+                rows = self._connection.read(piece.query, **piece.parameters)
                 if rows.num_rows == 0:
                     continue
                 if writer is None:
@@ -165,13 +163,12 @@ class ClickHouseBackup:
 
     def count_rows(self, table: str) -> int:
         """Return how many rows readers of a table see."""
-        return int(self._read("backup/count_rows", table=table)["rows"][0].as_py())
+        return int(self._connection.read("backup/count_rows", table=table)["rows"][0].as_py())
 
     def drop_tables(self, tables: Sequence[str]) -> None:
         """Remove tables that are there, with all rows."""
-        name = "backup/drop_table"
         for table in tables:
-            self._connection.command(load_sql("clickhouse", name), name=name, parameters={"table": table})
+            self._connection.run("backup/drop_table", table=table)
 
     def _pieces(self, table: str, bounds: HistoryBounds) -> Iterator[_Piece]:
         if table == "ohlcv_candles":
@@ -186,7 +183,7 @@ class ClickHouseBackup:
 
     def _candle_pieces(self) -> Iterator[_Piece]:
         counts: dict[str, dict[str, int]] = {}
-        for row in self._read("backup/count_partition_tokens", table=CANDLES_CLONE).to_pylist():
+        for row in self._connection.read("backup/count_partition_tokens", table=CANDLES_CLONE).to_pylist():
             counts.setdefault(row["partition_id"], {})[row["token_address"]] = row["candle_count"]
         small = {}
         for partition_id, tokens in counts.items():
@@ -210,7 +207,7 @@ class ClickHouseBackup:
         wanted = frozenset(bounds.run_ids)
         counts = {
             row["run_id"]: row["row_count"]
-            for row in self._read("backup/count_run_rows", table=table).to_pylist()
+            for row in self._connection.read("backup/count_run_rows", table=table).to_pylist()
             if row["run_id"] in wanted
         }
         for group in _packed(counts, _RUN_ROWS_PER_PIECE, _RUNS_PER_PIECE):
@@ -219,9 +216,6 @@ class ClickHouseBackup:
                 {"table": table, "run_ids": group},
                 sum(counts[run_id] for run_id in group),
             )
-
-    def _read(self, query: str, **parameters: Any) -> pa.Table:
-        return self._connection.fetch_table(load_sql("clickhouse", query), name=query, parameters=parameters)
 
 
 def _call_pieces(table: str, bounds: HistoryBounds, total_rows: int) -> Iterator[_Piece]:

@@ -17,6 +17,7 @@ from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.full_disks import describe_full_disk
 from quantbot_pipeline.settings import what_to_do_without
 from quantbot_pipeline.storage.json_text import storable_parameters
+from quantbot_pipeline.storage.sql_files import load_sql
 
 CONNECT_TIMEOUT_SECONDS = 10
 SEND_RECEIVE_TIMEOUT_SECONDS = 300
@@ -108,6 +109,14 @@ class ClickHouseConnection:
         """Run a statement that returns nothing; `name` says in messages which one."""
         with self._said_of(name):
             self._client.command(sql, parameters=storable_parameters(parameters or {}))
+
+    def run(self, query: str, **parameters: Any) -> None:
+        """Run a statement below `sql/clickhouse/queries` that returns nothing."""
+        self.command(load_sql("clickhouse", query), name=query, parameters=parameters)
+
+    def read(self, query: str, **parameters: Any) -> pa.Table:
+        """Run a query below `sql/clickhouse/queries` and return its rows."""
+        return self.fetch_table(load_sql("clickhouse", query), name=query, parameters=parameters)
 
     def insert_selected(self, sql: str, *, name: str, parameters: Mapping[str, Any] | None = None) -> int:
         """Run an `insert … select` and return how many rows it inserted."""

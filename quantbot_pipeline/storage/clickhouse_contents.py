@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from quantbot_pipeline.errors import ServerError, StorageError
 from quantbot_pipeline.ingest.tokens import TokenKey
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
-from quantbot_pipeline.storage.sql_files import load_sql
 
 TOKENS_PER_QUERY = 500
 """Tokens that one query asks for: some 40 kB of parameters."""
@@ -102,7 +101,7 @@ class CandleContents:
     def _partitions(self) -> dict[str, _Partition]:
         """Return the partitions of candles; none where they do not tell what is in them."""
         try:
-            rows = self._fetch("candles/load_parts_digests").to_pylist()
+            rows = self._connection.read("candles/load_parts_digests").to_pylist()
         except ServerError:
             raise
         except StorageError:
@@ -113,7 +112,7 @@ class CandleContents:
         return {row["partition_id"]: _Partition(row["chain"], row["parts_digest"]) for row in rows}
 
     def _known(self, tokens: Sequence[TokenKey], partitions: Mapping[str, _Partition]) -> pa.Table:
-        rows = self._fetch(
+        rows = self._connection.read(
             "candles/load_known_contents",
             chains=[token.chain for token in tokens],
             token_addresses=[token.address for token in tokens],
@@ -162,7 +161,7 @@ class CandleContents:
         # By chunks also where there are none: a table has its columns then too.
         return pa.concat_tables(
             [
-                self._fetch(
+                self._connection.read(
                     query,
                     chains=[token.chain for token in chunk],
                     token_addresses=[token.address for token in chunk],
@@ -171,9 +170,6 @@ class CandleContents:
                 for chunk in _chunks(tokens) or [()]
             ]
         )
-
-    def _fetch(self, query: str, **parameters: object) -> pa.Table:
-        return self._connection.fetch_table(load_sql("clickhouse", query), name=query, parameters=parameters)
 
 
 def _chunks(tokens: Collection[TokenKey]) -> list[Sequence[TokenKey]]:

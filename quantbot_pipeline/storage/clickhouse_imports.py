@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.records import SeriesWindow
-from quantbot_pipeline.storage.sql_files import load_sql
 
 PARTITIONS_PER_INSERT = 90
 """ClickHouse refuses an insert of one block into more than 100 partitions
@@ -65,7 +64,7 @@ class CandleImports:
             "first_s": min((window.start for window in windows), default=0),
             "last_s": max((window.end for window in windows), default=0),
         }
-        return self._connection.fetch_table(load_sql("clickhouse", query), name=query, parameters=parameters)
+        return self._connection.read(query, **parameters)
 
 
 def _slices(candles: pa.Table) -> list[pa.Table]:

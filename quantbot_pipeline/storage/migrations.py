@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import psycopg
 import pyarrow as pa
@@ -232,13 +232,12 @@ class _ClickHouseLedger:
         self._connection = connection
 
     def create(self) -> None:
-        name = "migrations/create_schema_migrations"
-        self._connection.command(load_sql("clickhouse", name), name=name)
+        self._connection.run("migrations/create_schema_migrations")
 
     def applied(self) -> dict[int, tuple[str, str]]:
-        if not self._fetch("migrations/find_schema_migrations")[0]["is_there"]:
+        if not self._connection.read("migrations/find_schema_migrations")["is_there"][0].as_py():
             return {}
-        rows = self._fetch("migrations/load_schema_migrations")
+        rows = self._connection.read("migrations/load_schema_migrations").to_pylist()
         return {row["number"]: (row["name"], row["sha256"]) for row in rows}
 
     def apply(self, migration: MigrationFile) -> None:
@@ -254,10 +253,6 @@ class _ClickHouseLedger:
                 }
             ),
         )
-
-    def _fetch(self, name: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._connection.fetch_table(load_sql("clickhouse", name), name=name).to_pylist()
-        return rows
 
 
 @contextmanager
