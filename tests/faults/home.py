@@ -228,9 +228,7 @@ class FaultHome:
 
     def empty(self) -> None:
         """Remove every row and file of the last job, and what a test that failed left running."""
-        for victim in self._started:
-            victim.close()
-        self._started.clear()
+        self.close_victims()
         urls = self.urls()
         migrate(urls.postgres, urls.clickhouse)
         with psycopg.connect(urls.postgres, autocommit=True) as postgres:
@@ -244,20 +242,22 @@ class FaultHome:
             # Keeps the logs of many jobs from filling the small disk.
             postgres.execute("checkpoint")
         with closing(clickhouse_connect.get_client(dsn=urls.clickhouse)) as clickhouse:
-            # Views that are tables lie in the database beside it, filled with the rows of the job before.
-            for (name,) in clickhouse.query(
-                "select name from system.tables where database = currentDatabase() and engine = 'View'"
-            ).result_rows:
-                clickhouse.command("drop view {name:Identifier}", parameters={"name": name})
-            builds = {"name": f"{clickhouse.database}_view_builds"}
-            clickhouse.command("drop database if exists {name:Identifier}", parameters=builds)
-            for (name,) in clickhouse.query(
-                "select name from system.tables where database = currentDatabase() "
+            # Views that are tables lie in the database beside it.
+            for database, name in clickhouse.query(
+                "select database, name from system.tables "
+                "where database in (currentDatabase(), concat(currentDatabase(), '_view_builds')) "
                 "and engine like '%MergeTree' and name <> 'schema_migrations'"
             ).result_rows:
-                clickhouse.command("truncate table {name:Identifier}", parameters={"name": name})
+                place = {"database": database, "name": name}
+                clickhouse.command("truncate table {database:Identifier}.{name:Identifier}", parameters=place)
         for path in self.settings.models_directory.iterdir():
             path.unlink()
+
+    def close_victims(self) -> None:
+        """End what a test that failed left running."""
+        for victim in self._started:
+            victim.close()
+        self._started.clear()
 
     def start(
         self,
