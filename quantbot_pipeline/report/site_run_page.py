@@ -125,8 +125,8 @@ def run_page(
 
 def draw_trade(trade: TradeContent, *, figure_name: str = "") -> tuple[DrawnTrade, dict[str, Any]]:
     """Return a trade as pages show it, and its figure; without a name the figure is named after the call."""
-    figure = trade_figure(trade, most_candles=DRAWN_CANDLES, has_title=False)
     drawing = plan_drawing(trade, DRAWN_CANDLES)
+    figure = trade_figure(trade, drawing, has_title=False)
     notes = [f"{note[:1].upper()}{note[1:]}." for note in drawing_notes(trade, drawing)]
     call = trade.call
     drawn = DrawnTrade(

@@ -18,7 +18,6 @@ import numpy as np
 from quantbot_pipeline.engine.candles import FloatArray
 from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, Event, EventType
 from quantbot_pipeline.report.trade_content import (
-    MOST_CANDLES,
     DrawnCandles,
     IndicatorLine,
     TradeContent,
@@ -49,18 +48,19 @@ _MOST_NUMBERED = 24
 Figure = dict[str, Any]
 
 
-def trade_figure(content: TradeContent, *, most_candles: int = MOST_CANDLES, has_title: bool = True) -> Figure:
+def trade_figure(content: TradeContent, drawing: TradeDrawing | None = None, *, has_title: bool = True) -> Figure:
     """Return the chart of a trade: candles, call, orders, fills, stop and its moves, targets, exits, indicators.
 
     Args:
         content: The trade.
-        most_candles: Candles that are drawn at most; of more, neighbours are put together and the subtitle says so.
+        drawing: What is drawn of it; where candles are put together, the subtitle says so. Without it that of
+            `plan_drawing`.
         has_title: Whether the figure carries a title; a page may have it in its own words.
 
     Returns:
         `{"data": …, "layout": …}` for Plotly; `layout.height` is what it needs, pixels.
     """
-    drawing = plan_drawing(content, most_candles)
+    drawing = drawing or plan_drawing(content)
     has_volume = bool(len(content.candles)) and float(content.candles.volume.max()) > 0
     panes = (["volume"] if has_volume else []) + [pane.title for pane in drawing.panes]
     axes = _axes(drawing, panes)

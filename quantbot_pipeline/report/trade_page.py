@@ -17,8 +17,8 @@ from quantbot_pipeline.report.trade_words import (
 
 def render_trade_page(content: TradeContent) -> str:
     """Return the page of a trade; equal contents give equal text."""
-    figure = trade_figure(content, has_title=False)
     drawing = plan_drawing(content)
+    figure = trade_figure(content, drawing, has_title=False)
     is_even = not content.has_bought or abs(content.pnl) < 0.0005
     call = content.call
     return render_page(

@@ -133,7 +133,8 @@ def test_many_candles_are_put_together_by_usual_lengths_and_it_is_said() -> None
     assert (drawn.volume == 10).all()
     drawn.validate()
     assert any("put together from 3,000 stored candles of 1m" in note for note in drawing_notes(many, drawing))
-    assert "10m candles made of 1m ones" in trade_figure(many, most_candles=500)["layout"]["title"]["subtitle"]["text"]
+    figure = trade_figure(many, plan_drawing(many, 500))
+    assert "10m candles made of 1m ones" in figure["layout"]["title"]["subtitle"]["text"]
 
 
 def test_gaps_stay_gaps_when_candles_are_put_together() -> None:
