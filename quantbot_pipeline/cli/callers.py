@@ -47,10 +47,10 @@ _LEADERBOARD = ResultList(
     plural="callers",
     columns=(
         ListColumn("rank", lambda row: row["caller_rank"], title="rank in\nstrategy"),
-        ListColumn("caller", caller_text),
-        ListColumn("strategy", strategy_text),
+        ListColumn("caller", caller_text, is_key=True),
+        ListColumn("strategy", strategy_text, is_key=True),
         ListColumn("trades", lambda row: f"{row['trade_count']:,}{' few' if row['is_small_sample'] else ''}"),
-        ListColumn("mean", lambda row: gain_text(row["mean_pnl"])),
+        ListColumn("mean", lambda row: gain_text(row["mean_pnl"]), is_key=True),
         ListColumn("least", lambda row: gain_text(row["mean_pnl_lower"])),
         ListColumn("median", lambda row: gain_text(row["median_pnl"]), is_further=True),
         ListColumn("win", lambda row: share_text(row["win_rate"])),

@@ -69,8 +69,9 @@ StageListener = Callable[[str, int, int], None]
 
 # What takes less than this needs no progress display, which would only flicker.
 QUIET_SECONDS = 2.0
-# Where a table of more columns than that is not a table any more.
-_NARROW, _COLUMNS_WHERE_NARROW = 60, 3
+NARROW = 60
+"""Characters below which a table of more than three columns is not a table any more."""
+_COLUMNS_WHERE_NARROW = 3
 _NARROWEST_HEADING = 9
 # What a dense table never breaks: numbers with their units or a mark, days and times, short words.
 _NUMERIC = re.compile("[+\N{MINUS SIGN}-]?[\\d,.]+(e[+-]\\d+)?([ \N{NARROW NO-BREAK SPACE}]%)?( few)?|-|skipped")
@@ -126,7 +127,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = 
         if_none: The sentence.
         is_dense: Without lines between the columns, numbers never broken: for many columns.
     """
-    if rows and output.width < _NARROW and len(rows[0]) > _COLUMNS_WHERE_NARROW:
+    if rows and output.width < NARROW and len(rows[0]) > _COLUMNS_WHERE_NARROW:
         # A table would break every word; each row is a paragraph instead.
         from rich.padding import Padding
         from rich.text import Text
@@ -135,7 +136,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, Any]], *, if_none: str = 
         for row in rows:
             output.print()
             for name, value in row.items():
-                output.print(Padding(Text(f"{name}: {_cell(value)}"), (0, 0, 0, 2)))
+                output.print(Padding(Text(f"{name}: {cell_text(value)}"), (0, 0, 0, 2)))
     elif rows:
         output.print(rows_table(title, rows, is_dense=is_dense))
     else:
@@ -153,7 +154,7 @@ def rows_table(title: str, rows: Sequence[Mapping[str, Any]], *, is_dense: bool 
         table.box, table.pad_edge, table.padding = box.SIMPLE_HEAD, False, (0, 1, 0, 0)
     for name in rows[0] if rows else ():
         if is_dense:
-            texts = [_cell(row[name]) for row in rows]
+            texts = [cell_text(row[name]) for row in rows]
             is_numeric = all(_NUMERIC.fullmatch(text) for text in texts)
             is_whole = is_numeric or all(_UNBROKEN.fullmatch(text) for text in texts)
             justify: Literal["left", "right"] = "right" if is_numeric else "left"
@@ -165,11 +166,12 @@ def rows_table(title: str, rows: Sequence[Mapping[str, Any]], *, is_dense: bool 
         narrowest = min(max(map(len, name.split()), default=1), _NARROWEST_HEADING)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold", min_width=narrowest)
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row.values()))
+        table.add_row(*(Text(cell_text(value)) for value in row.values()))
     return table
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """Return a value as a cell of a table shows it."""
     if value is None:
         return "-"
     if isinstance(value, bool):

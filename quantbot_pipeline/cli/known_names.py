@@ -49,7 +49,10 @@ def refuse_unknown_names(state: "PostgresStore", filters: Mapping[str, Any]) -> 
 
 def _near(text: str, known: Collection[str]) -> str:
     by_case = {name.casefold(): name for name in sorted(known)}
-    near = [by_case[name] for name in difflib.get_close_matches(text.casefold(), by_case, _SHOWN)]
+    # Lists show the two ends of an address.
+    first, _, last = text.casefold().partition("\N{HORIZONTAL ELLIPSIS}")
+    begun = [name for folded, name in by_case.items() if folded.startswith(first) and folded.endswith(last)]
+    near = begun[:_SHOWN] or [by_case[name] for name in difflib.get_close_matches(text.casefold(), by_case, _SHOWN)]
     if near:
         return f"near are {', '.join(near)}"
     return f"there are {', '.join(sorted(known))}" if 0 < len(known) <= 2 * _SHOWN else "nothing stored is near it"

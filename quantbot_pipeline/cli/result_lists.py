@@ -10,8 +10,18 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 
-from quantbot_pipeline.cli.console import messages, output, print_json, print_line, print_rows, print_warning
+from quantbot_pipeline.cli.console import (
+    NARROW,
+    cell_text,
+    messages,
+    output,
+    print_json,
+    print_line,
+    print_rows,
+    print_warning,
+)
 
 if TYPE_CHECKING:
     from quantbot_pipeline.cli.stores import OpenStores
@@ -22,6 +32,7 @@ ROOMY = 110
 """Characters from which on a terminal shows the further columns too."""
 
 _LONGEST_TOKEN, _TOKEN_ENDS = 14, 5
+_LONGEST_WORDS, _BESIDE_CELLS = 32, 2
 
 Row = Mapping[str, Any]
 
@@ -47,6 +58,7 @@ class ListColumn:
         heading: What stands above it; also its name for --sort, where it can be sorted by.
         show: Its text or number in a row.
         is_further: Whether only a wide terminal shows it.
+        is_key: Whether it stays however narrow the terminal is: what the row is of, and its main number.
         is_sortable: Whether the query knows how to sort by it.
         title: What stands above it where the name for --sort does not say enough; empty for the heading.
     """
@@ -54,6 +66,7 @@ class ListColumn:
     heading: str
     show: Callable[[Row], Any]
     is_further: bool = False
+    is_key: bool = False
     is_sortable: bool = True
     title: str = ""
 
@@ -127,13 +140,15 @@ class ResultList:
             rows = fresh_rows(stores, self.database, self.query, [self.mart], **parameters)
             if not rows:
                 refuse_unknown_names(stores.state, filters)
-        self.print(rows, as_json=as_json, is_filtered=any(filters.values()) if is_filtered is None else is_filtered)
+        is_narrowed = any(filters.values()) if is_filtered is None else is_filtered
+        self.print(rows, sort=sort, as_json=as_json, is_filtered=is_narrowed)
 
-    def print(self, rows: Sequence[Row], *, as_json: bool, is_filtered: bool) -> None:
+    def print(self, rows: Sequence[Row], *, sort: str, as_json: bool, is_filtered: bool) -> None:
         """Print the rows, and how many there are besides.
 
         Args:
             rows: Of the query, each with `row_count`, the number of all.
+            sort: The column that they are sorted by, which is always shown; empty for the list's own order.
             as_json: Print all that the query says instead of a table.
             is_filtered: Whether filters may be why there are none.
         """
@@ -142,15 +157,41 @@ class ResultList:
         elif not rows:
             print_line(f"no {self.plural} match; leave a filter out to see more" if is_filtered else self.if_none)
         else:
-            shown = [column for column in self.columns if output.width >= ROOMY or not column.is_further]
+            shown, left_out = self._columns_that_fit(rows, output.width, sort.casefold())
             print_rows(
                 self.title,
                 [{column.title or column.heading: column.show(row) for column in shown} for row in rows],
                 is_dense=True,
             )
+            if left_out:
+                names = ", ".join(column.heading for column in left_out)
+                messages.print(f"no room for {names}; a wider terminal or --json shows them", markup=False)
         total = rows[0]["row_count"] if rows else 0
         if len(rows) < total:
             messages.print(f"{len(rows):,} of {total:,} {self.plural}; --limit {total} shows all", markup=False)
+
+    def _columns_that_fit(
+        self, rows: Sequence[Row], width: int, sort: str
+    ) -> tuple[list[ListColumn], list[ListColumn]]:
+        """Return the columns that are shown, and those for which there is no room: the last that are no keys."""
+        shown = [column for column in self.columns if width >= ROOMY or not column.is_further or column.heading == sort]
+        if width < NARROW:
+            return shown, []
+        widths = {column.heading: _column_width(column, rows) for column in shown}
+        left_out: list[ListColumn] = []
+        for column in reversed(shown):
+            if sum(widths.values()) + _BESIDE_CELLS * len(widths) <= width:
+                break
+            if not column.is_key and column.heading != sort:
+                del widths[column.heading]
+                left_out.insert(0, column)
+        return [column for column in shown if column.heading in widths], left_out
+
+
+def _column_width(column: ListColumn, rows: Sequence[Row]) -> int:
+    """Return how many characters a column needs; what is longer than names mostly are is broken in its cell."""
+    heading = max(map(cell_len, (column.title or column.heading).split("\n")))
+    return max(heading, min(_LONGEST_WORDS, max(cell_len(cell_text(column.show(row))) for row in rows)))
 
 
 def fresh_rows(

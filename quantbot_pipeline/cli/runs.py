@@ -61,11 +61,11 @@ _RUN_TYPES = ("backtest", "optimization", "what_if", "live_eval")
 # Enough of the reason of a failure to tell it from others.
 _LONGEST_REASON = 200
 
-_RUN = ListColumn("run", lambda row: str(row["simulation_run_id"]))
-_STRATEGY = ListColumn("strategy", strategy_text)
-_TOKEN = ListColumn("token", token_text)
+_RUN = ListColumn("run", lambda row: str(row["simulation_run_id"]), is_key=True)
+_STRATEGY = ListColumn("strategy", strategy_text, is_key=True)
+_TOKEN = ListColumn("token", token_text, is_key=True)
 _TRADES = ListColumn("trades", lambda row: row["trade_count"])
-_MEAN = ListColumn("mean", lambda row: gain_text(row["mean_pnl"]))
+_MEAN = ListColumn("mean", lambda row: gain_text(row["mean_pnl"]), is_key=True)
 _FURTHER = (
     ListColumn("drawdown", lambda row: share_text(row["max_drawdown"]), is_further=True),
     ListColumn("sum", lambda row: _sum_text(row["total_pnl"]), is_further=True),
@@ -102,7 +102,7 @@ _UNRANKED = ResultList(
         _TOKEN,
         _TRADES,
         _MEAN,
-        ListColumn("why", lambda row: (row["error_message"] or "")[:_LONGEST_REASON], is_sortable=False),
+        ListColumn("why", lambda row: (row["error_message"] or "")[:_LONGEST_REASON], is_key=True, is_sortable=False),
         ListColumn("type", lambda row: row["run_type"].replace("_", " "), is_further=True, is_sortable=False),
         ListColumn("from", lambda row: day_text(row["window_start_s"]), is_further=True),
         *_FURTHER,

@@ -39,9 +39,9 @@ _LEADERBOARD = ResultList(
     plural="strategies",
     columns=(
         ListColumn("rank", lambda row: row["strategy_rank"]),
-        ListColumn("strategy", strategy_text),
+        ListColumn("strategy", strategy_text, is_key=True),
         ListColumn("trades", lambda row: f"{row['trade_count']:,}{' few' if row['is_small_sample'] else ''}"),
-        ListColumn("mean", lambda row: gain_text(row["mean_pnl"])),
+        ListColumn("mean", lambda row: gain_text(row["mean_pnl"]), is_key=True),
         ListColumn("least", lambda row: gain_text(row["mean_pnl_lower"])),
         ListColumn("median", lambda row: gain_text(row["median_pnl"])),
         ListColumn("win", lambda row: share_text(row["win_rate"])),

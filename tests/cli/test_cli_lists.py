@@ -1,6 +1,7 @@
 """Lists of results: sorted, filtered and cut as asked, within the terminal, and a sentence where there is nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -46,7 +47,7 @@ def _rows(count: int, total: int) -> list[dict[str, Any]]:
 def test_a_list_is_a_table_with_a_word_on_what_was_cut(
     clean_environment: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _LIST.print(_rows(2, 5), as_json=False, is_filtered=False)
+    _LIST.print(_rows(2, 5), sort="", as_json=False, is_filtered=False)
 
     out, err = capsys.readouterr()
     assert [line.rstrip() for line in out.splitlines() if line.strip()] == [
@@ -59,8 +60,28 @@ def test_a_list_is_a_table_with_a_word_on_what_was_cut(
     assert err == "2 of 5 things; --limit 5 shows all\n"
 
 
+def test_narrow_terminals_lose_the_last_columns_but_no_name_and_not_what_is_sorted_by(
+    clean_environment: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "laddered-dip-with-re-entry@1"
+    columns = [ListColumn(text, lambda _: "+100.00 %") for text in ("mean", "least", "win", "sum")]
+    things = replace(_LIST, columns=(ListColumn("strategy", lambda _: name, is_key=True), *columns))
+    # The name takes 28 characters, each of the others 9, and each column 2 beside it: 74 of all, 63 of four.
+    for width, sort, shown, left_out in (
+        (74, "", "mean least win sum", ""),
+        (73, "", "mean least win", "sum"),
+        (62, "", "mean least", "win, sum"),
+        (62, "sum", "mean sum", "least, win"),
+    ):
+        monkeypatch.setenv("COLUMNS", str(width))
+        things.print(_rows(1, 1), sort=sort, as_json=False, is_filtered=False)
+        out, err = capsys.readouterr()
+        assert (name in out, out.splitlines()[2].split()[1:]) == (True, shown.split())
+        assert err == (f"no room for {left_out}; a wider terminal or --json shows them\n" if left_out else "")
+
+
 def test_json_has_every_column_with_times_in_iso(clean_environment: None, capsys: pytest.CaptureFixture[str]) -> None:
-    _LIST.print(_rows(2, 2), as_json=True, is_filtered=False)
+    _LIST.print(_rows(2, 2), sort="", as_json=True, is_filtered=False)
 
     out, err = capsys.readouterr()
     assert json.loads(out)[1] == {"name": "n1", "pnl": 0.1, "seen_at": "1970-01-02T00:00:00+00:00"}
@@ -70,8 +91,8 @@ def test_json_has_every_column_with_times_in_iso(clean_environment: None, capsys
 def test_nothing_is_told_with_what_to_do_and_filters_are_named_as_the_reason(
     clean_environment: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _LIST.print([], as_json=False, is_filtered=False)
-    _LIST.print([], as_json=False, is_filtered=True)
+    _LIST.print([], sort="", as_json=False, is_filtered=False)
+    _LIST.print([], sort="", as_json=False, is_filtered=True)
 
     assert capsys.readouterr().out.splitlines() == [
         "nothing is stored; do this",
@@ -173,6 +194,9 @@ def test_lists_fit_the_terminal_and_name_what_is_wrong(stocked: Quantbot) -> Non
     )
     stocked("callers", "--caller", "nobody/here").refuses("caller 'nobody/here' is not stored")
     stocked("tokens", "--token", "no-such-token").refuses("--token: 'no-such-token' is unknown")
+    address = stocked("tokens", "--json", "--limit", "1").document[0]["token_address"]
+    for short in (address[:6], f"{address[:5]}\N{HORIZONTAL ELLIPSIS}{address[-5:]}"):
+        stocked("tokens", "--token", short).refuses(f"--token: {short!r} is unknown", address)
     stocked("trades", "--run", "987654321").refuses("run 987654321 is unknown")
     stocked("trades", "--run", "0").refuses("is unknown")
     assert "x>=0" not in stocked("trades", "--help").out
