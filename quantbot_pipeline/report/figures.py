@@ -3,7 +3,6 @@
 Plotly reads a small HTML in names and hover texts; every text that comes from outside is escaped here.
 """
 
-import html
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ import numpy as np
 
 from quantbot_pipeline.report.content import CoverageMap, EquityCurve, Standing
 from quantbot_pipeline.report.site_content import CallerMonth, TokenPrices, TradeLine
+from quantbot_pipeline.report.tables import figure_text
 
 # Okabe and Ito's palette, which colour-blind people can tell apart, without its black and yellow: these
 # are readable on white and on black.
@@ -52,7 +52,7 @@ def equity_figure(curves: Sequence[EquityCurve]) -> dict[str, Any]:
             {
                 "type": "scatter",
                 "mode": "lines" if len(curve.days) > 1 else "markers",
-                "name": html.escape(f"{curve.strategy} v{curve.version}"),
+                "name": figure_text(f"{curve.strategy} v{curve.version}"),
                 "x": [day.isoformat() for day in curve.days],
                 "y": [round(value, 6) for value in curve.values],
                 "line": {"shape": "hv", "width": 2, "color": CURVE_COLOURS[index % len(CURVE_COLOURS)]},
@@ -77,8 +77,8 @@ def coverage_height(coverage: CoverageMap) -> int:
 
 def coverage_figure(coverage: CoverageMap) -> dict[str, Any]:
     """Return coverage as a heat map: a row of all tokens on top, below it the worst ones, a column per cell."""
-    names = [f"all {coverage.token_count} tokens", *(html.escape(token.token) for token in coverage.tokens)]
-    labels = [names[0], *(html.escape(_shortened(token.token)) for token in coverage.tokens)]
+    names = [f"all {coverage.token_count} tokens", *(figure_text(token.token) for token in coverage.tokens)]
+    labels = [names[0], *(figure_text(_shortened(token.token)) for token in coverage.tokens)]
     # One edge more than cells: each column begins at its day's start.
     edges = [*coverage.first_days, coverage.first_days[-1] + timedelta(days=coverage.days_per_cell)]
     shares = [coverage.total, *(token.shares for token in coverage.tokens)]
@@ -165,7 +165,7 @@ def months_figure(months: Sequence[CallerMonth]) -> dict[str, Any]:
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "name": html.escape(f"{name[0]} v{name[1]}"),
+            "name": figure_text(f"{name[0]} v{name[1]}"),
             "x": [f"{each.month}-01" for each in by_strategy[name]],
             "y": [round(each.mean_pnl or 0.0, 6) for each in by_strategy[name]],
             "customdata": [each.trade_count for each in by_strategy[name]],
@@ -216,7 +216,7 @@ def price_figure(prices: TokenPrices, trades: Sequence[TradeLine]) -> dict[str, 
                     "name": f"calls, {name}",
                     "x": [_naive(of_call[0].signal_at) for of_call in calls],
                     "y": [_price_at(prices, of_call[0].signal_at) for of_call in calls],
-                    "text": [html.escape(_call_words(of_call)) for of_call in calls],
+                    "text": [figure_text(_call_words(of_call)) for of_call in calls],
                     "marker": {"color": colour, "symbol": symbol, "size": 10},
                     "hovertemplate": "%{text}<extra></extra>",
                 }
@@ -290,8 +290,8 @@ def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
     trace = {
         "type": "heatmap",
         "name": "",
-        "x": [html.escape(f"{name} v{version}") for name, version in strategies],
-        "y": [html.escape(f"{source} / {handle}") for source, handle in callers],
+        "x": [figure_text(f"{name} v{version}") for name, version in strategies],
+        "y": [figure_text(f"{source} / {handle}") for source, handle in callers],
         "z": means,
         "customdata": counts,
         "texttemplate": "%{z:+.0%}" if len(strategies) <= _MATRIX_TEXTS else "",
@@ -312,13 +312,13 @@ def matrix_figure(standings: Sequence[Standing]) -> dict[str, Any]:
             "type": "category",
             "automargin": True,
             "tickvals": trace["x"],
-            "ticktext": [html.escape(_shortened(f"{name} v{version}")) for name, version in strategies],
+            "ticktext": [figure_text(_shortened(f"{name} v{version}")) for name, version in strategies],
         },
         "yaxis": {
             "type": "category",
             "autorange": "reversed",
             "tickvals": trace["y"],
-            "ticktext": [html.escape(_shortened(handle)) for _, handle in callers],
+            "ticktext": [figure_text(_shortened(handle)) for _, handle in callers],
         },
     }
     return {"data": [trace], "layout": layout}

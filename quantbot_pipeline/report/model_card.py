@@ -3,7 +3,6 @@
 All but the drift is in the registry's row, so a card can be written anew at any time.
 """
 
-import html
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from quantbot_pipeline.report.figures import CURVE_COLOURS
 from quantbot_pipeline.report.page import render_page
 from quantbot_pipeline.report.site_paths import SECTIONS
+from quantbot_pipeline.report.tables import figure_text
 from quantbot_pipeline.storage.records import ModelRow
 
 CARD_FOLDER = "models"
@@ -161,7 +161,7 @@ def _importance_figure(importance: Sequence[Mapping[str, Any]]) -> dict[str, Any
     trace = {
         "type": "bar",
         "orientation": "h",
-        "y": [html.escape(str(each["feature"])) for each in rows],
+        "y": [figure_text(str(each["feature"])) for each in rows],
         "x": [each["rise"] for each in rows],
         "error_x": {"type": "data", "array": [each["deviation"] for each in rows], "thickness": 1},
         "marker": {"color": _LAST},
@@ -175,7 +175,7 @@ def _importance_figure(importance: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def _drift_figure(shifts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     rows = list(reversed(shifts))
-    names = [html.escape(str(each["name"])) for each in rows]
+    names = [figure_text(str(each["name"])) for each in rows]
     bars = {
         "type": "bar",
         "orientation": "h",

@@ -4,7 +4,6 @@ Every text that comes from outside is escaped, because Plotly reads a small HTML
 Each figure stands alone and fits a telephone: many small ones instead of one with many axes.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from quantbot_pipeline.optimization.tally import TrialRecord
 from quantbot_pipeline.report.search_content import SearchGoal, first_score, shortened, value_text
+from quantbot_pipeline.report.tables import figure_text
 
 # Near Okabe and Ito's, as in the other figures; the blue is between theirs, for points must be seen on black and white.
 POINT, BEST, LINE, LUCK = "#2f86c4", "#d55e00", "#009e73", "#cc79a7"
@@ -66,7 +66,7 @@ def shown_score(trial: TrialRecord, goals: Sequence[SearchGoal], k: int) -> floa
 
 def label(text: str) -> str:
     """Return a text for an axis: escaped, and cut where it is long."""
-    return html.escape(shortened(text, _LABEL_LENGTH))
+    return figure_text(shortened(text, _LABEL_LENGTH))
 
 
 def evenly(trials: Sequence[TrialRecord], most: int, *, keep: Sequence[TrialRecord] = ()) -> list[TrialRecord]:
@@ -104,7 +104,7 @@ def _told(trial: TrialRecord, goals: Sequence[SearchGoal], most: int) -> list[st
     for goal, score in zip(goals, trial.scores or (), strict=False):
         lines.append(f"{label(goal.text)}: {goal.shown(score):.4g}")
     shown = list(trial.params.items())[:most]
-    lines += [f"{label(path)} = {html.escape(shortened(value_text(value), 40))}" for path, value in shown]
+    lines += [f"{label(path)} = {figure_text(shortened(value_text(value), 40))}" for path, value in shown]
     if shown and len(trial.params) > most:
         lines.append(f"and {len(trial.params) - most} more")
     return lines

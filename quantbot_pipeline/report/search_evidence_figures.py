@@ -1,6 +1,5 @@
 """What a verdict was made of: unseen trades, Sharpe ratios, overfitting logits, other histories."""
 
-import html
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,6 +9,7 @@ import numpy as np
 from quantbot_pipeline.report.search_content import OverfittingSpread, SharpeSpread, WalkForwardCurve
 from quantbot_pipeline.report.search_drawing import BEST, LINE, LUCK, MARGIN, POINT, Figure, SearchFigure
 from quantbot_pipeline.report.search_words import counted
+from quantbot_pipeline.report.tables import figure_text
 
 
 def walk_forward_figure(curve: WalkForwardCurve) -> SearchFigure | None:
@@ -198,7 +198,7 @@ def _marks(marks: Sequence[tuple[str, float | None, str]], low: float, high: flo
                 # A name never runs out of the picture.
                 "xanchor": "left" if value < (low + high) / 2 else "right",
                 "showarrow": False,
-                "text": html.escape(name),
+                "text": figure_text(name),
             }
             for row, (name, value, _) in enumerate(known)
         ],

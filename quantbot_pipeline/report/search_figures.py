@@ -1,6 +1,5 @@
 """How a search went: scores by trial, what parameters are worth, the Pareto front."""
 
-import html
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from quantbot_pipeline.report.search_drawing import (
 )
 from quantbot_pipeline.report.search_importance import ImportanceEstimate
 from quantbot_pipeline.report.search_words import STATE_WORDS, counted
+from quantbot_pipeline.report.tables import figure_text
 
 HISTORY_POINTS = 2_000
 """Trials that the history draws at most; a browser gets slow with many more."""
@@ -127,7 +127,7 @@ def importance_figure(estimate: ImportanceEstimate) -> SearchFigure | None:
     if not estimate.weights:
         return None
     weights = estimate.weights
-    names = [html.escape(weight.path) for weight in weights]
+    names = [figure_text(weight.path) for weight in weights]
     trace = {
         "type": "bar",
         "orientation": "h",
@@ -159,7 +159,7 @@ def importance_figure(estimate: ImportanceEstimate) -> SearchFigure | None:
             "xanchor": "left",
             "yanchor": "middle",
             "showarrow": False,
-            "text": html.escape(shortened(weight.path, 44)) + f"  {weight.share:.0%}",
+            "text": figure_text(shortened(weight.path, 44)) + f"  {weight.share:.0%}",
         }
         for position, weight in enumerate(weights)
     ]
@@ -282,7 +282,7 @@ def _others(trials: Iterable[TrialRecord]) -> list[Figure]:
                     "y": [row] * len(drawn),
                     "yaxis": "y2",
                     "text": [
-                        f"trial {trial.index}: {html.escape(shortened(trial.reason or STATE_WORDS[state], 90))}"
+                        f"trial {trial.index}: {figure_text(shortened(trial.reason or STATE_WORDS[state], 90))}"
                         for trial in drawn
                     ],
                     "hovertemplate": "%{text}<extra></extra>",

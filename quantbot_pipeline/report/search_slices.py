@@ -1,6 +1,5 @@
 """Scores by parameter and by pairs of parameters."""
 
-import html
 import math
 from collections.abc import Sequence
 from itertools import combinations
@@ -33,6 +32,7 @@ from quantbot_pipeline.report.search_drawing import (
 )
 from quantbot_pipeline.report.search_importance import ImportanceEstimate
 from quantbot_pipeline.report.search_words import counted
+from quantbot_pipeline.report.tables import figure_text
 
 SLICE_POINTS = 500
 """Trials that are drawn per parameter at most."""
@@ -150,7 +150,7 @@ def _axis(parameter: Parameter, trials: Sequence[TrialRecord]) -> tuple[Figure, 
     """Return the axis of a parameter, and where each trial lies on it."""
     if isinstance(parameter, CategoricalParameter):
         choices = choices_of(parameter, trials)
-        names = [html.escape(shortened(value_text(choice), _CHOICE_LENGTH)) for choice in choices]
+        names = [figure_text(shortened(value_text(choice), _CHOICE_LENGTH)) for choice in choices]
         places = [float(choice_position(choices, trial.params[parameter.path])) for trial in trials]
         axis = {
             "tickmode": "array",

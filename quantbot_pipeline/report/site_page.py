@@ -81,3 +81,8 @@ def paged_strategies(content: SiteContent) -> tuple[Standing, ...]:
 def first_of(shown: int, total: int, what: str, how: str) -> str:
     """Return how many of how many are shown and how to get the others; empty where nothing is left out."""
     return f"The first {shown:,} of {total:,} {what}; {how}." if total > shown else ""
+
+
+def counted(count: int, what: str) -> str:
+    """Return how many of what there are, such as `1 call` and `2 calls`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

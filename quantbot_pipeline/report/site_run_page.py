@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbot_pipeline.report.site_content import RunDetail, RunLine, SiteContent, TradeList
-from quantbot_pipeline.report.site_page import NO_VALUE, SitePage, first_of, titled
+from quantbot_pipeline.report.site_page import NO_VALUE, SitePage, counted, first_of, titled
 from quantbot_pipeline.report.site_paths import RUNS, run_path
 from quantbot_pipeline.report.site_tables import run_table, trade_table
 from quantbot_pipeline.report.tables import Column, Source, Table
@@ -91,7 +91,7 @@ def run_page(
         {
             "run": run,
             "token": token,
-            "words": f"{trades.total:,} calls, {run.trade_count:,} trades.",
+            "words": f"{counted(trades.total, 'call')}, {counted(run.trade_count, 'trade')}.",
             "result": run_table(
                 [run],
                 (),

@@ -19,7 +19,7 @@ from quantbot_pipeline.report.site_content import (
     TokenPrices,
     TradeList,
 )
-from quantbot_pipeline.report.site_page import RUN_NOTE, SitePage, first_of, titled, version_of
+from quantbot_pipeline.report.site_page import RUN_NOTE, SitePage, counted, first_of, titled, version_of
 from quantbot_pipeline.report.site_paths import (
     CALLERS,
     SEARCHES,
@@ -167,7 +167,7 @@ def caller_page(content: SiteContent, name: CallerName) -> SitePage:
         {"months": months_figure(months)} if several else {},
         {
             "caller": name,
-            "words": f"{calls:,} calls simulated under {len(standings)} strategy versions.",
+            "words": f"{counted(calls, 'call')} simulated under {counted(len(standings), 'strategy version')}.",
             "standings": caller_table(
                 standings,
                 content.caller_pages,
@@ -221,8 +221,8 @@ def token_page(content: SiteContent, name: TokenName) -> SitePage:
         {
             "symbol": symbol,
             "token": f"{chain}:{address}",
-            "words": f"{_counted(len(calls), 'call')} of {_counted(len(callers), 'caller')}, simulated under "
-            f"{_counted(len(lines), 'strategy version')}.",
+            "words": f"{counted(len(calls), 'call')} of {counted(len(callers), 'caller')}, simulated under "
+            f"{counted(len(lines), 'strategy version')}.",
             "price_words": "" if prices is None else _price_words(prices),
             "price_sources": (Source("ohlcv_candles", filters=filters, order="timestamp"),),
             "results": token_table(
@@ -253,10 +253,6 @@ def token_page(content: SiteContent, name: TokenName) -> SitePage:
             ),
         },
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _price_words(prices: TokenPrices) -> str:

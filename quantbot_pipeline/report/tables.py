@@ -3,6 +3,7 @@
 A cell holds the raw value; its column says how it is written, and by what it is sorted.
 """
 
+import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -212,3 +213,8 @@ def visible(text: str) -> str:
         kept = LONGEST_TEXT // 2
         text = f"{text[:kept]} … ({len(text) - 2 * kept:,} characters are left out) … {text[-kept:]}"
     return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def figure_text(text: str) -> str:
+    """Return text from outside as Plotly shows it, which reads a small HTML; it knows no entity of a quote."""
+    return html.escape(text, quote=False)

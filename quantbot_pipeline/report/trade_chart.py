@@ -7,7 +7,6 @@ the number of their event, which is the first column of the event table.
 Plotly reads a small HTML in names and hover texts; every text that comes from outside is escaped here.
 """
 
-import html
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import numpy as np
 
 from quantbot_pipeline.engine.candles import FloatArray
 from quantbot_pipeline.engine.events import BUY_EVENTS, SELL_EVENTS, Event, EventType
+from quantbot_pipeline.report.tables import figure_text
 from quantbot_pipeline.report.trade_content import (
     DrawnCandles,
     IndicatorLine,
@@ -90,8 +90,8 @@ def trade_figure(content: TradeContent, drawing: TradeDrawing | None = None, *, 
     }
     if has_title:
         layout["title"] = {
-            "text": f"<b>{html.escape(title_text(content))}</b>",
-            "subtitle": {"text": html.escape(subtitle_text(content, drawing.drawn)), "font": {"size": 12}},
+            "text": f"<b>{figure_text(title_text(content))}</b>",
+            "subtitle": {"text": figure_text(subtitle_text(content, drawing.drawn)), "font": {"size": 12}},
             "x": 0,
             "xref": "paper",
             "xanchor": "left",
@@ -149,12 +149,12 @@ def _indicator_trace(drawing: TradeDrawing, line: IndicatorLine, k: int, axis: s
     is_histogram = line.output == "histogram"
     trace: Figure = {
         "type": "bar" if is_histogram else "scatter",
-        "name": html.escape(line.label),
+        "name": figure_text(line.label),
         "showlegend": axis == "y",
         "x": _moments(drawing.drawn.candles.timestamp.tolist()),
         "y": _nullable(drawing.sampled(line.values)),
         "yaxis": axis,
-        "hovertemplate": f"%{{x}}<br>{html.escape(line.label)} %{{y:.5~g}}<extra></extra>",
+        "hovertemplate": f"%{{x}}<br>{figure_text(line.label)} %{{y:.5~g}}<extra></extra>",
     }
     if is_histogram:
         return trace | {"marker": {"color": AVERAGE}, "opacity": 0.6}
@@ -173,7 +173,7 @@ def _level_traces(
             "showlegend": k == 0,
             **_steps(drawn, level),
             "line": {"shape": "hv", "width": width, "dash": dash, "color": colour},
-            "hovertemplate": f"{html.escape(shown_name(level.name, 60))}<br>%{{x}}<br>%{{y:.6~g}}<extra></extra>",
+            "hovertemplate": f"{figure_text(shown_name(level.name, 60))}<br>%{{x}}<br>%{{y:.6~g}}<extra></extra>",
         }
         for k, level in enumerate(levels)
     ]
@@ -258,8 +258,8 @@ def _edge(symbol: str) -> str:
 
 
 def _hover(event: Event) -> str:
-    row_text = html.escape(shown_name(reason_text(event.metadata), 80))
-    kind = html.escape(event.event_type.replace("_", " "))
+    row_text = figure_text(shown_name(reason_text(event.metadata), 80))
+    kind = figure_text(event.event_type.replace("_", " "))
     size = f"{share(event.size)} {'of the capital' if event.event_type in BUY_EVENTS else 'of what was bought'}"
     lines = [
         f"<b>{event.seq}: {kind}</b>",
@@ -365,7 +365,7 @@ def _pane_notes(axes: Figure, panes: Sequence[str]) -> list[Figure]:
             "xshift": 3,
             "showarrow": False,
             "font": {"size": 10},
-            "text": html.escape(title),
+            "text": figure_text(title),
         }
         for k, title in enumerate(panes)
     ]

@@ -43,9 +43,18 @@
   };
 
   // What is written into the cells of a heat map needs room, or it can't be read; it is shown when pointed at as well.
-  const CELL_OF_TEXT = 58;
+  const CELL_OF_TEXT = 44;
+  const LABELS = 190;
   const readable = (trace, width) =>
-    trace.texttemplate && width / trace.x.length < CELL_OF_TEXT ? { ...trace, texttemplate: "" } : trace;
+    trace.texttemplate && (width - LABELS) / trace.x.length < CELL_OF_TEXT ? { ...trace, texttemplate: "" } : trace;
+
+  // On a telephone, names beside a heat map must leave room for it.
+  const TELEPHONE = 480;
+  const fitted = (layout, width) => {
+    if (width >= TELEPHONE || layout.yaxis?.type !== "category") return layout;
+    const margin = { ...layout.margin, l: Math.min(layout.margin.l, 128) };
+    return { ...layout, margin, yaxis: { ...layout.yaxis, tickfont: { size: 9 } } };
+  };
 
   const drawn = new Set();
   // Pixels between the edges of a printed page, of A4 and of Letter.
@@ -54,8 +63,9 @@
   const draw = (name, figure) => {
     drawn.add(name);
     const config = { displayModeBar: false, responsive: true };
-    const data = figure.data.map((trace) => readable(trace, place(name).clientWidth));
-    Plotly.react(place(name), data, themed(figure.layout), config).catch((error) => apologise(name, String(error)));
+    const width = place(name).clientWidth;
+    const data = figure.data.map((trace) => readable(trace, width));
+    Plotly.react(place(name), data, themed(fitted(figure.layout, width)), config).catch((error) => apologise(name, String(error)));
   };
 
   const drawFigures = async (holder) => {

@@ -99,6 +99,13 @@ def test_callers_are_drawn_against_strategies_and_missing_pairs_stay_empty() -> 
     assert trace["zmax"] == -trace["zmin"] == 0.1
 
 
+def test_quotes_in_names_are_drawn_as_quotes_and_tags_as_text() -> None:
+    """Plotly showed `&quot;` where a name had a quote: it knows no entity of one."""
+    rows = [replace(STANDING, strategy="s", caller_name=("tg", "\"a\" 'b' <i> &amp;"))]
+
+    assert matrix_figure(rows)["data"][0]["y"] == ["tg / \"a\" 'b' &lt;i&gt; &amp;amp;"]
+
+
 def test_numbers_of_the_matrix_can_be_read_on_every_colour_of_it() -> None:
     (trace,) = matrix_figure([STANDING])["data"]
 
