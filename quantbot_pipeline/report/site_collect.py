@@ -235,7 +235,7 @@ def _check_strategy(narrowing: Narrowing, strategies: Sequence[Standing]) -> Non
         known = ", ".join(names[:10]) or "none"
         raise DataError(
             f"strategy '{narrowing.strategy}' has no completed, current backtest to report on; strategies that have: "
-            f"{known}; simulate it with 'quantbot backfill --strategy {shlex.quote(narrowing.strategy)}'"
+            f"{known}; simulate it with 'quantbot backfill --strategies {shlex.quote(narrowing.strategy)}'"
         )
 
 

@@ -175,7 +175,7 @@ def strategies_page(content: SiteContent) -> SitePage:
                 ),
             )
         ],
-        empty="No backtest has been completed yet: 'quantbot demo', or 'quantbot backfill --strategy NAME'.",
+        empty="No backtest has been completed yet: 'quantbot demo', or 'quantbot backfill --strategies NAME'.",
         figures={"equity": equity_figure(curves)} if curves else {},
         chart=chart if curves else None,
     )
@@ -249,7 +249,7 @@ def runs_page(content: SiteContent) -> SitePage:
                 note=f"{cut} {RUN_NOTE}".strip(),
             )
         ],
-        empty="No backtest has been completed yet: 'quantbot demo', or 'quantbot backfill --strategy NAME'.",
+        empty="No backtest has been completed yet: 'quantbot demo', or 'quantbot backfill --strategies NAME'.",
     )
 
 

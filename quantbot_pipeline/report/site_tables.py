@@ -383,7 +383,7 @@ def search_table(searches: Sequence[SearchLine], total: int, pages: Collection[i
     if len(pages) < total:
         note = (
             f"The newest {len(pages)} of {total:,} searches have a page; 'quantbot trials JOB' shows any of them, "
-            "'quantbot export-study' hands one to Optuna's dashboard."
+            "'quantbot trials JOB --export-study URL' hands one to Optuna's dashboard."
         )
     return Table(
         "searches",

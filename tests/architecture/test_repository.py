@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+_WITH_WORDS = {".py", ".j2", ".md", ".sql", ".toml", ".json", ".yaml", ".service", ".js"}
 
 
 def _tracked_files() -> list[Path]:
@@ -48,3 +49,21 @@ def test_test_files_of_folders_that_are_no_packages_have_names_of_their_own() ->
         if path.name.startswith("test_") and path.exists() and not (path.parent / "__init__.py").exists()
     ]
     assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
+def test_every_page_of_the_manual_that_is_named_is_there() -> None:
+    # Those of tests may be made up.
+    files = [path for path in _tracked_files() if path.suffix in _WITH_WORDS and "tests" not in path.parts]
+    named = {
+        (page, path.relative_to(ROOT).as_posix())
+        for path in files
+        if path.exists()
+        for page in re.findall(r"\bdocs/[\w./-]+?\.md\b", path.read_text(encoding="utf-8"))
+    }
+    named |= {
+        (f"docs/{page}", path.name)
+        for path in (ROOT / "docs").glob("*.md")
+        for page in re.findall(r"\]\(([\w./-]+\.md)[)#]", path.read_text(encoding="utf-8"))
+    }
+    assert len({page for page, _ in named}) > 10
+    assert sorted((page, where) for page, where in named if not (ROOT / page).resolve().is_file()) == []

@@ -1,11 +1,13 @@
-"""The operations manual: every command in it is one that the program takes, and the life of a home goes as it says."""
+"""Manuals and messages: every command in them is one that the program takes, and a home lives as the manual says."""
 
+import ast
 import os
 import re
 import shlex
 import subprocess
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 
 import click
@@ -15,7 +17,9 @@ import typer
 from quantbot_pipeline.cli.app import build_app
 
 ROOT = Path(__file__).parents[2]
-MANUALS = (ROOT / "docs" / "operations.md", ROOT / "deploy" / "README.md")
+OPERATIONS = ROOT / "docs" / "operations.md"
+MANUALS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "deploy").glob("*.md")))
+CODE = ROOT / "quantbot_pipeline"
 QUANTBOT = Path(sys.executable).with_name("quantbot")
 
 
@@ -29,23 +33,82 @@ def _commands(page: Path) -> list[str]:
     )
 
 
+def _texts(path: Path) -> list[str]:
+    """Return the texts of a module, a placeholder where values are put in, or the whole of another file."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return [text]
+    found: list[str] = []
+    parts: set[int] = set()
+    # Outer nodes come before what they hold.
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.JoinedStr):
+            parts |= {id(part) for part in node.values}
+            found.append("".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            found.append(node.value)
+    return found
+
+
+def _told_commands(path: Path) -> list[str]:
+    """Return the command lines of `quantbot` that a file of the program tells people."""
+    return [
+        command
+        for text in _texts(path)
+        for command in (
+            *re.findall(r"(?:'|`|<code>)(quantbot [a-z-]+[^'`<…|]*)", text),
+            *re.findall(r"(?:: |, |&& )(quantbot [a-z-]+\b[^'`<,;…\n]*)", text),
+            # Examples, which may hold what is quoted.
+            *re.findall(r"^ +(quantbot [a-z-]+\b[^&\n]*)", text, re.MULTILINE),
+        )
+    ]
+
+
+@lru_cache
+def _program() -> click.Command:
+    return typer.main.get_command(build_app())  # type: ignore[return-value]  # one of typer's own classes
+
+
+def _check(line: str) -> None:
+    command = _program()
+    words = shlex.split(line.replace("\\[", "["), comments=True)[1:]
+    context = None
+    while (inner := getattr(command, "commands", {}).get(words[0] if words else None)) is not None:
+        context = click.Context(command, info_name=command.name, parent=context)  # type: ignore[arg-type]
+        command, words = inner, words[1:]
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words[: words.index("--") if "--" in words else None]:
+        if word.startswith("-"):
+            assert word.split("=")[0] in options | {"--help"}, line
+    # A group of commands may list things by itself.
+    is_group = bool(getattr(command, "commands", None))
+    assert not (is_group and words and not words[0].startswith("-")), f"{line}: {words[0]} is no command"
+    assert context is not None, line
+
+
 @pytest.mark.parametrize("page", MANUALS, ids=lambda page: page.name)
-def test_every_command_of_the_manual_is_one_that_the_program_takes(page: Path) -> None:
+def test_every_command_of_a_manual_is_one_that_the_program_takes(page: Path) -> None:
     commands = _commands(page)
-    assert commands
+    assert commands or page.name not in ("README.md", OPERATIONS.name)
     for line in commands:
-        command: click.Command = typer.main.get_command(build_app())  # type: ignore[assignment]
-        words = shlex.split(line)[1:]
-        context = None
-        while (inner := getattr(command, "commands", {}).get(words[0] if words else None)) is not None:
-            context = click.Context(command, info_name=command.name, parent=context)  # type: ignore[arg-type]
-            command, words = inner, words[1:]
-        options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-        for word in words:
-            if word.startswith("-"):
-                assert word.split("=")[0] in options | {"--help"}, line
-        assert not (getattr(command, "commands", None) and words), f"{line}: {words[0]} is no command"
-        assert context is not None, line
+        _check(line)
+
+
+def test_every_command_that_messages_and_pages_tell_is_one_that_the_program_takes() -> None:
+    told = {
+        (command, path.name)
+        for path in CODE.rglob("*")
+        if path.suffix in (".py", ".j2", ".js")
+        for command in _told_commands(path)
+    }
+    assert len(told) > 200
+    wrong = []
+    for command, name in sorted(told):
+        try:
+            _check(command)
+        except (AssertionError, ValueError) as error:
+            wrong.append(f"{name}: {str(error).partition(chr(10))[0]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def test_a_command_that_does_not_exist_is_found(tmp_path: Path) -> None:
@@ -55,7 +118,12 @@ def test_a_command_that_does_not_exist_is_found(tmp_path: Path) -> None:
     for line in _commands(page):
         page.write_text(f"`{line.strip()}`")
         with pytest.raises(AssertionError):
-            test_every_command_of_the_manual_is_one_that_the_program_takes(page)
+            test_every_command_of_a_manual_is_one_that_the_program_takes(page)
+    module = tmp_path / "module.py"
+    module.write_text("why = f\"nothing is there; 'quantbot backfill --strategy {name}' \" 'makes it'\n")
+    assert _told_commands(module) == ["quantbot backfill --strategy X"]
+    with pytest.raises(AssertionError, match="--strategy X"):
+        _check(_told_commands(module)[0])
 
 
 @pytest.mark.deep
@@ -63,7 +131,7 @@ def test_a_command_that_does_not_exist_is_found(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_home_lives_as_the_manual_says() -> None:
     """Start, work, back up, upgrade, restore, roll back, stop: the blocks of the manual, line by line."""
-    text = MANUALS[0].read_text(encoding="utf-8")
+    text = OPERATIONS.read_text(encoding="utf-8")
     blocks = dict(re.findall(r"^## ([^\n]+)\n+```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     with tempfile.TemporaryDirectory(prefix="quantbot-manual-") as folder:
         base = Path(folder)
