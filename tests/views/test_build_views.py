@@ -228,6 +228,50 @@ def test_a_view_whose_test_fails_is_never_shown(bench: Workbench, database: Data
     assert {view.outcome for view in bench.build().failures} == {"failed", "skipped"}
 
 
+@pytest.mark.parametrize("materialized", ["view", "table"])
+def test_a_view_of_postgres_that_calls_what_may_write_is_refused_before_it_runs(
+    bench: Workbench, materialized: str
+) -> None:
+    bench.run("postgres", "create sequence counter")
+    header = f"materialized: {materialized}\n"
+    path = bench.folder / "postgres" / "int_things.sql"
+    for call, function in (
+        ("setval('counter', 40)", "setval"),
+        ("(select pg_catalog.nextval('counter'))", "nextval"),
+        ("lo_import('/etc/hostname')::bigint", "lo_import"),
+        ("length(pg_read_file('/etc/hostname'))", "pg_read_file"),
+        ("(random() * id)::bigint", "random"),
+    ):
+        bench.write("int_things", f"select\n    {call} as id\nfrom {{{{ source('things') }}}}", header=header)
+
+        (failure,) = bench.build("postgres.int_things").failures
+
+        assert failure.outcome == "failed"
+        # The header has seven lines.
+        assert failure.reason.startswith(f"{path}:9: the select calls {function}(), which ")
+    assert bench.ask("postgres", "select last_value, is_called from counter") == [(1, False)]
+    assert bench.ask("postgres", "select count(*) from pg_largeobject_metadata") == [(0,)]
+
+
+def test_a_test_of_postgres_that_calls_what_may_write_is_refused_before_it_runs(bench: Workbench) -> None:
+    bench.run("postgres", "create sequence counter")
+    header = "tests:\n  - expression: id < setval('counter', 40)\n"
+    bench.write("int_things", "select id from {{ source('things') }}", header=header)
+
+    (failure,) = bench.build("postgres.int_things").failures
+
+    assert "postgres/int_things.sql:5: the test expression(id < setval('counter', 40)) can't run in postgres: " in (
+        failure.reason
+    )
+    assert "it calls setval()" in failure.reason
+    # The same of where databases need not agree.
+    builds = PostgresBuilds(bench.postgres)
+    with pytest.raises(StorageError, match=r"it calls setval\(\)"):
+        list(builds.read_rows('"public"."things"', ["id", "id", "setval('counter', 40) > 0"]))
+    builds.close()
+    assert bench.ask("postgres", "select last_value, is_called from counter") == [(1, False)]
+
+
 def test_a_view_whose_columns_changed_is_replaced(bench: Workbench) -> None:
     three_layers(bench)
     bench.build()

@@ -9,7 +9,7 @@ from psycopg import sql
 
 from quantbot_pipeline.errors import MigrationError, ServerError, StorageError
 from quantbot_pipeline.storage.postgres_connection import Connection, PostgresTransaction, connect, describe_server
-from quantbot_pipeline.storage.views.files import ViewTest
+from quantbot_pipeline.storage.views.files import ViewTest, refusal
 from quantbot_pipeline.storage.views.rendering import View
 from quantbot_pipeline.storage.views.states import (
     Build,
@@ -107,6 +107,9 @@ class PostgresBuilds:
     def create(self, view: View, build_name: str, select: str, contents: Contents | None) -> None:
         """Create a view's build, with its rows where it is a table."""
         del contents
+        if called := self._volatile_functions(select):
+            line = next((line for name in called if (line := view.line_of(name)) is not None), None)
+            raise refusal(view.path, line, f"the select {_calls(called)}")
         kind = "table" if view.materialized == "table" else "view"
         self._run(f"create {kind} {self.build_address(build_name)} as\n{select}")
         if view.materialized == "table":
@@ -143,6 +146,8 @@ class PostgresBuilds:
         statement = failures_statement(
             "postgres", test, address, lambda name: addresses.get(name, self.source_address(name))
         )
+        if test.expression:
+            self._refuse_volatile_functions(statement)
         # A per cent sign would begin a parameter.
         text = statement.replace("%", "%%").replace(ACCEPTED_VALUES, "%(values)s")
         return self._count(text, {"values": list(test.values)})
@@ -155,6 +160,7 @@ class PostgresBuilds:
         """Yield what expressions of the project's files come to, row by row; the server keeps what is not read yet."""
         # Quoted identifiers and the project's own SQL.
         statement = f"select {', '.join(expressions)} from {address}"  # noqa: S608 - see above
+        self._refuse_volatile_functions(f"select row({', '.join(expressions)}) is null as asked from {address}")  # noqa: S608
         with (
             self._own_answers(),
             self._connection.transaction(),
@@ -235,6 +241,20 @@ class PostgresBuilds:
         with self._own_answers(), suppress(psycopg.errors.DependentObjectsStillExist, psycopg.errors.LockNotAvailable):
             self._connection.execute(_own(f"drop {kind} if exists {self.build_address(build.name)}"))
 
+    def _refuse_volatile_functions(self, statement: str) -> None:
+        if called := self._volatile_functions(statement):
+            raise StorageError(f"it {_calls(called)}")
+
+    def _volatile_functions(self, statement: str) -> list[str]:
+        """Return the functions in a select that may write, wait, read files or answer otherwise each time.
+
+        The owner of all tables runs it, so nothing else would hold them back.
+        """
+        # Making a view runs nothing of it, but Postgres looks up which function each name and operator means.
+        with self._own_answers(), self._connection.transaction(force_rollback=True):
+            self._connection.execute(_own(f"create temporary view quantbot_statement as\n{statement}"))
+            return [row["function_name"] for row in self._transaction.fetch_rows("views/find_volatile_functions")]
+
     def _has_reader(self) -> bool:
         row = self._run("select to_regrole(%(name)s) is not null", {"name": READER_ROLE}).fetchone()
         return row is not None and bool(row[0])
@@ -263,6 +283,14 @@ class PostgresBuilds:
             if self._connection.broken:
                 raise ServerError(f"Postgres went away while views were built: {first_line(error)}") from error
             raise StorageError(first_line(error)) from error
+
+
+def _calls(functions: Sequence[str]) -> str:
+    names = ", ".join(f"{name}()" for name in functions)
+    return (
+        f"calls {names}, which Postgres calls volatile: it may write, wait, read files or answer otherwise each time; "
+        "allowed are functions that only answer from what they are given"
+    )
 
 
 def _own(text: str) -> sql.SQL:
