@@ -42,11 +42,13 @@ class Case:
         return f"{self.target} {self.fault} {self.moment}"
 
 
-Harm = Callable[["_Scene"], "Iterator[None]"]
+Harm = Callable[["Scene"], "Iterator[None]"]
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
+    """A case under way: where, whose job, and what its stores are reached through."""
+
     home: FaultHome
     case: Case
     victim: Victim
@@ -58,7 +60,7 @@ class _Scene:
 
 
 @contextmanager
-def _kill(scene: _Scene) -> Iterator[None]:
+def _kill(scene: Scene) -> Iterator[None]:
     first = scene.pids[:1]
     send(first, signal.SIGKILL)
     if scene.case.target != "process":
@@ -67,21 +69,21 @@ def _kill(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _terminate(scene: _Scene) -> Iterator[None]:
+def _terminate(scene: Scene) -> Iterator[None]:
     # The others go on at once: they meet a server in the midst of its end.
     send(scene.pids[:1], signal.SIGTERM)
     yield
 
 
 @contextmanager
-def _kill_backends(scene: _Scene) -> Iterator[None]:
+def _kill_backends(scene: Scene) -> Iterator[None]:
     """Kill Postgres' processes but its first: it ends all connections and recovers by itself."""
     send(scene.pids[1:], signal.SIGKILL)
     yield
 
 
 @contextmanager
-def _stop(scene: _Scene) -> Iterator[None]:
+def _stop(scene: Scene) -> Iterator[None]:
     pids = scene.pids
     send(pids, signal.SIGSTOP)
     if scene.case.target == "process":
@@ -96,7 +98,7 @@ def _stop(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _reset(scene: _Scene) -> Iterator[None]:
+def _reset(scene: Scene) -> Iterator[None]:
     for name, relay in scene.relays.items():
         if scene.case.target in ("process", name):
             relay.reset()
@@ -104,7 +106,7 @@ def _reset(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _lose_answer(scene: _Scene) -> Iterator[None]:
+def _lose_answer(scene: Scene) -> Iterator[None]:
     """Let the server do its work and the client see a reset; of Postgres, the answer to the next COMMIT is lost."""
     relay = scene.relays[scene.case.target]
     relay.swallow_answer(b"COMMIT\0" if scene.case.target == "postgres" else b"")
@@ -113,7 +115,7 @@ def _lose_answer(scene: _Scene) -> Iterator[None]:
 
 
 @contextmanager
-def _fill_disk(scene: _Scene) -> Iterator[None]:
+def _fill_disk(scene: Scene) -> Iterator[None]:
     with scene.home.full_disk(scene.case.target):
         yield
 
@@ -127,16 +129,16 @@ FAULTS = {
     "lost-answer": _lose_answer,
     "full-disk": _fill_disk,
 }
-_OVER_RELAYS = {"reset", "lost-answer"}
+OVER_RELAYS = {"reset", "lost-answer"}
 
 
 def check(case: Case, home: FaultHome, undisturbed: Contents) -> None:
     """Run the job, let the fault happen, see what readers see, run it again, compare with an undisturbed one."""
     home.empty()
     with home.relays() as relays:
-        victim = home.start(relays=relays if case.fault in _OVER_RELAYS else None)
+        victim = home.start(relays=relays if case.fault in OVER_RELAYS else None)
         assert victim.run_to(case.moment), f"{case.moment!r} was never reached:\n{victim.text}"
-        with FAULTS[case.fault](_Scene(home, case, victim, relays)):
+        with FAULTS[case.fault](Scene(home, case, victim, relays)):
             victim.go_on()
             code = victim.finish()
     told = f"exit code {code}, last moment {victim.passed[-1]}\n{victim.text[-3000:]}"

@@ -67,12 +67,17 @@ def announce_stores(announcer: Announcer) -> None:
     from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
     from quantbot_pipeline.storage.postgres import PostgresStore
     from quantbot_pipeline.storage.postgres_connection import PostgresTransaction
+    from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
+    from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
     from quantbot_pipeline.workflows import train_models
 
     for store, label in ((PostgresStore, "state"), (ClickHouseStore, "history")):
         for name, method in inspect.getmembers(store, inspect.isfunction):
             if not name.startswith("_") and name != "close":
                 setattr(store, name, announcer.wrapped(method, _constant(f"{label}.{name}")))
+    for builds, label in ((PostgresBuilds, "postgres-views"), (ClickHouseBuilds, "clickhouse-views")):
+        for name in ("create", "accept", "publish"):
+            setattr(builds, name, announcer.wrapped(getattr(builds, name), _constant(f"{label}.{name}")))
     for name in ("_run", "copy_rows"):
         method = getattr(PostgresTransaction, name)
         setattr(PostgresTransaction, name, announcer.wrapped(method, _postgres_statement))
