@@ -82,7 +82,8 @@ _READER_RIGHTS: tuple[LiteralString, ...] = (
     # Defaults of its sessions: it has no right to write, so undoing the first one gains nothing.
     "alter role {reader} set default_transaction_read_only = on",
     "alter role {reader} set statement_timeout = '60s'",
-    "alter role {reader} set idle_in_transaction_session_timeout = '60s'",
+    # An open transaction keeps the views that it read from being replaced; a build waits for 30 s, see storage/views.
+    "alter role {reader} set idle_in_transaction_session_timeout = '20s'",
     "revoke connect, temporary on database quantbot, dagster, postgres, template1 from public",
     "grant connect on database quantbot to {reader}",
     "grant usage on schema public to {reader}",

@@ -13,7 +13,7 @@ from quantbot_pipeline.servers.status import ServerUrls
 from quantbot_pipeline.settings import Settings, load_settings
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.migrations import migrate
-from quantbot_pipeline.storage.views import build_views
+from quantbot_pipeline.storage.views import build_views, postgres_builds
 
 pytestmark = pytest.mark.server
 
@@ -40,6 +40,9 @@ def test_the_reader_of_postgres_reads_every_view(reader: psycopg.Connection) -> 
     for name in names:
         reader.execute(f"select count(*) from {name}".encode()).fetchall()  # noqa: S608 - names of the catalogue
     assert reader.execute("show statement_timeout").fetchone() == ("1min",)
+    # Shorter than a build waits for those who read what it replaces.
+    assert reader.execute("show idle_in_transaction_session_timeout").fetchone() == ("20s",)
+    assert int(postgres_builds._LOCK_TIMEOUT.removesuffix("s")) * postgres_builds._LOCK_ATTEMPTS >= 30
 
 
 @pytest.mark.parametrize(

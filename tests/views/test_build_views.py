@@ -25,7 +25,7 @@ from quantbot_pipeline.servers.clickhouse_server import EmbeddedClickHouse
 from quantbot_pipeline.settings import load_settings
 from quantbot_pipeline.storage.clickhouse_connection import ClickHouseConnection
 from quantbot_pipeline.storage.sql_files import Database
-from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views
+from quantbot_pipeline.storage.views import ViewBuild, build_views, check_views, postgres_builds
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
 from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
 from quantbot_pipeline.storage.views.states import Contents, unused_builds
@@ -538,6 +538,27 @@ def test_readers_meet_either_version_and_never_none(bench: Workbench) -> None:
 
     assert errors == []
     assert seen <= {(1, 2, 3), (2, 3)}
+
+
+def test_a_build_that_can_not_replace_what_is_read_names_who_reads_it(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_layers(bench)
+    bench.build()
+    monkeypatch.setattr(postgres_builds, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(postgres_builds, "_LOCK_ATTEMPTS", 2)
+    with psycopg.connect(bench.postgres, application_name="a dashboard") as reader:
+        reader.execute("select * from mart_things").fetchall()
+        three_layers(bench, "id > 1")
+
+        with pytest.raises(ServerError) as refused:
+            bench.build("+postgres.mart_things")
+
+        pid = reader.info.backend_pid
+    pattern = rf"held by pid {pid} \(user \w+, application a dashboard, idle in transaction since [-\d]+ [:\d]+ UTC\); "
+    assert re.search(pattern, str(refused.value)), str(refused.value)
+    bench.build().require_all()
+    assert bench.ids("postgres", "mart_things") == [2, 3]
 
 
 def test_builds_at_the_same_time_take_turns(bench: Workbench) -> None:

@@ -27,6 +27,7 @@ READER_ROLE = "quantbot_reader"
 _BUILDS = "view_builds"
 _LOCK_TIMEOUT = "5s"
 _LOCK_ATTEMPTS = 6
+_SESSIONS_SHOWN = 3
 
 
 class PostgresBuilds:
@@ -267,6 +268,20 @@ class PostgresBuilds:
         with self._own_answers():
             return self._connection.execute(_own(text), parameters)
 
+    def _lock_holders(self) -> str:
+        """Return who keeps others from changing views, as a part of a sentence; empty where it can't be said."""
+        if self._connection.info.transaction_status is not psycopg.pq.TransactionStatus.IDLE:
+            return ""
+        sessions = [
+            f"pid {row['pid']} (user {row['user_name']}, application {row['application_name'] or 'without a name'}, "
+            f"{row['state'] or 'state not told'} since {row['state_since']} UTC)"
+            for row in self._transaction.fetch_rows("views/find_readers")
+        ]
+        if not sessions:
+            return ""
+        others = f" and {len(sessions) - _SESSIONS_SHOWN} others" if len(sessions) > _SESSIONS_SHOWN else ""
+        return f"held by {', '.join(sessions[:_SESSIONS_SHOWN])}{others}; "
+
     @contextmanager
     def _own_answers(self) -> Iterator[None]:
         """Give errors of Postgres in the project's words."""
@@ -274,8 +289,8 @@ class PostgresBuilds:
             yield
         except psycopg.errors.LockNotAvailable as error:
             raise ServerError(
-                f"views of Postgres, or what they read, are locked by others without a pause: {first_line(error)}; run "
-                "'quantbot views build' again"
+                f"views of Postgres, or what they read, are locked by others without a pause: {first_line(error)}; "
+                f"{self._lock_holders()}end what they do, then run 'quantbot views build' again"
             ) from error
         except psycopg.errors.UndefinedTable as error:
             raise MigrationError(first_line(error)) from error
