@@ -105,7 +105,9 @@ def register(app: typer.Typer) -> None:
         from quantbot_pipeline.errors import InputError
         from quantbot_pipeline.learning.feature_registry import FEATURE_SET
         from quantbot_pipeline.learning.hindsight import read_attribute_features
+        from quantbot_pipeline.learning.model_addresses import require_file_name
 
+        require_file_name("--name:", name)
         if features not in (None, FEATURE_SET):
             raise InputError(f"--features: found {features!r}; this version builds {FEATURE_SET!r} alone")
         embargo_seconds = read_seconds(embargo, "--embargo")

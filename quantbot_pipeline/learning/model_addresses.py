@@ -6,11 +6,12 @@ the user's to install, and take their credentials from where that package looks 
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.errors import InputError, LearningError
 
 SCHEMES: dict[str, str] = {
     "file": "",
@@ -24,6 +25,21 @@ SCHEMES: dict[str, str] = {
 
 MAX_MODEL_BYTES = 1_000_000_000
 """Larger files are refused."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+def require_file_name(what: str, text: str) -> None:
+    """Refuse a name that can't be part of a file name everywhere.
+
+    Raises:
+        InputError: it is not 1 to 100 letters, digits, `.`, `_` and `-`, the first a letter or digit.
+    """
+    if _NAME.fullmatch(text) is None:
+        raise InputError(
+            f"{what} {text!r} can't be part of a file name; allowed are 1 to 100 letters, digits, '.', '_' and '-', "
+            "the first a letter or digit"
+        )
 
 
 def write_model_bytes(folder: Path | str, file_name: str, content: bytes) -> str:

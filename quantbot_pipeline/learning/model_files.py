@@ -12,7 +12,6 @@ replaced, and the same model gives the same bytes.
 import hashlib
 import io
 import json
-import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -39,6 +38,7 @@ from quantbot_pipeline.errors import LearningError
 from quantbot_pipeline.learning.calibration import SigmoidCalibrated
 from quantbot_pipeline.learning.model_addresses import (
     read_model_bytes,
+    require_file_name,
     shown_address,
     write_model_bytes,
 )
@@ -108,7 +108,6 @@ _MODELS = (
 )
 """What a pipeline is made of: steps that prepare rows, then one model, calibrated or not."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 _SCHEMA_FILE = "schema.json"
 
 # The earliest time that a zip archive can state.
@@ -131,19 +130,15 @@ def save_model(pipeline: Pipeline, folder: Path | str, name: str, version: str) 
         pipeline: Fitted pipeline of `training.train_model`.
         folder: Where to: a directory, made when it is absent, or the address of a folder
             (`model_addresses.SCHEMES`).
-        name: Name of the model, letters, digits, `.`, `_`, `-`, at most 100.
+        name: Name of the model, see `require_file_name`.
         version: Version of the model, the same.
 
     Raises:
-        LearningError: name or version is not allowed, the pipeline holds a type that `load_model` would
-            refuse, or the file can't be written.
+        InputError: name or version is not allowed.
+        LearningError: the pipeline holds a type that `load_model` would refuse, or the file can't be written.
     """
-    for what, text in (("name", name), ("version", version)):
-        if _NAME.fullmatch(text) is None:
-            raise LearningError(
-                f"model {what} {text!r} can't be part of a file name; allowed are 1 to 100 letters, digits, "
-                "'.', '_' and '-', the first a letter or digit"
-            )
+    require_file_name("model name", name)
+    require_file_name("model version", version)
     content = _canonical(skops.io.dumps(pipeline))
     _check_nodes(content, f"model {name} {version}")
     sha256 = hashlib.sha256(content).hexdigest()

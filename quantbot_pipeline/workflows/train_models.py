@@ -29,6 +29,7 @@ from quantbot_pipeline.learning.labels import (
     parse_label_definition,
     task_of,
 )
+from quantbot_pipeline.learning.model_addresses import require_file_name
 from quantbot_pipeline.learning.model_files import load_model, save_model
 from quantbot_pipeline.learning.model_kinds import ClassWeight, ModelType
 from quantbot_pipeline.learning.past_trades import float_column, integer_column
@@ -62,7 +63,7 @@ class ModelPlan:
     """Which model to train.
 
     Attributes:
-        name: Name of the model.
+        name: Name of the model, see `require_file_name`.
         strategy: The strategy whose trades are the label, and the caller's record; `OVERALL` for all of them.
         threshold: Net pnl above which a trade is a success, fraction of capital; where no label is given.
         label: What is learned; None is the pnl above the threshold.
@@ -91,6 +92,10 @@ class ModelPlan:
     record_strategy: str | None = None
     embargo_seconds: int = 0
     group_by: Literal["none", "token"] = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse a name that the model's file could not have, before anything is built."""
+        require_file_name("model name", self.name)
 
     @property
     def definition(self) -> TradeLabel | CandleLabel:

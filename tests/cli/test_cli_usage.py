@@ -141,6 +141,7 @@ def test_version_is_all_that_is_printed(quantbot: Quantbot) -> None:
         (["features", "build", "--feature", "attribute:max_gain"], ["'max_gain'", "what became of the call"]),
         (["features", "build", "--feature", "attribute:x_multiple"], ["'x_multiple'", "what became of the call"]),
         (["train", "--model", "oracle"], ["--model", "'oracle'", "hist_gbm", "logistic"]),
+        (["train", "--name", "../mine"], ["--name", "'../mine'", "letters, digits"]),
         (["train", "--threshold", "nan"], ["--threshold", "nan", "finite"]),
         (["train", "--features", "call_v1"], ["--features", "'call_v1'", "'call_v"]),
         (["train", "--embargo", "soon"], ["--embargo", "'soon'", "90s"]),

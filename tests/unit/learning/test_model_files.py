@@ -21,7 +21,7 @@ from conftest import DataSet, with_pnl_as_label
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.pipeline import Pipeline
 
-from quantbot_pipeline.errors import LearningError
+from quantbot_pipeline.errors import InputError, LearningError
 from quantbot_pipeline.learning.model_files import load_model, save_model
 from quantbot_pipeline.learning.model_kinds import ModelType
 from quantbot_pipeline.learning.scoring import SCORE_SCHEMA, score_calls
@@ -328,9 +328,9 @@ def test_address_that_leads_to_no_file_is_refused(uri: str, message: str) -> Non
 def test_name_that_can_not_be_part_of_a_file_name_is_refused(
     trained: TrainingResult, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(LearningError, match="model name"):
+    with pytest.raises(InputError, match="model name"):
         save_model(trained.pipeline, tmp_path, name, "1")
-    with pytest.raises(LearningError, match="model version"):
+    with pytest.raises(InputError, match="model version"):
         save_model(trained.pipeline, tmp_path, "a", name)
 
 
