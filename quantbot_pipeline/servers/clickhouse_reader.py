@@ -3,7 +3,7 @@
 The engine has one user and no grants, so the rules are kept here, in front of it, and by its own `readonly` setting
 behind them. That setting alone would let a reader write a file (`into outfile`), read one (`file('/…')`), end others'
 queries and call the network (`ai…`), so a statement is read first: it must begin with a word that asks, and may not
-name a function that reaches outside of the database. Where the text could be read in two ways, it is refused.
+name what reaches outside of the database or only waits. Where the text could be read in two ways, it is refused.
 """
 
 import re
@@ -25,10 +25,15 @@ _HARMLESS_TABLE_FUNCTIONS = frozenset(
     {"numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generateseries", "generate_series", "values", "null",
      "format", "view", "merge", "generaterandom", "sqlstandardvalues"}
 )  # fmt: skip
-_FORBIDDEN_NAMES = frozenset(
-    {"file", "sleep", "sleepeachrow", "outfile", "infile", "getserversetting", "getclienthttpheader",
-     "currentrequesturl", "evalmlmethod", "catboostevaluate"}
-)  # fmt: skip
+_REACHING_OUT = "may read files, call the network or another server, or run programs"
+_FORBIDDEN_NAMES = {
+    **dict.fromkeys(("sleep", "sleepeachrow"), "would only hold a connection"),
+    "outfile": "would write a file of the server",
+    "infile": "would read a file of the server",
+    **dict.fromkeys(("getserversetting", "getclienthttpheader", "currentrequesturl"), "would tell how the server runs"),
+    **dict.fromkeys(("file", "evalmlmethod", "catboostevaluate"), _REACHING_OUT),
+}
+"""What each would do. The text does not say in time whether a name is one of a function, so none is allowed."""
 
 # Settings that change how an answer looks or make it smaller. Others can read or write files, such as those of formats.
 _ALLOWED_SETTINGS = frozenset(
@@ -51,7 +56,7 @@ class ReaderRules:
 
     def __init__(self, table_functions: Iterable[str]) -> None:
         known = {name.lower() for name in table_functions}
-        self._forbidden = (known - _HARMLESS_TABLE_FUNCTIONS) | _FORBIDDEN_NAMES
+        self._forbidden = (known - _HARMLESS_TABLE_FUNCTIONS) | _FORBIDDEN_NAMES.keys()
 
     def check(self, statement: bytes) -> None:
         """Refuse a statement that does more than ask.
@@ -66,11 +71,11 @@ class ReaderRules:
             names = {name.lower() for name in names_in(statement)}
         except AmbiguousTextError as error:
             raise _refused(f"found {error}; allowed outside of quotes are the characters of plain SQL") from error
-        wrong = {name for name in names if name in self._forbidden or re.fullmatch(r"ai[a-z]+", name)}
-        if wrong:
-            raise _refused(
-                f"found {', '.join(sorted(wrong))}; no function that reaches outside of the database is allowed"
+        if wrong := {name for name in names if name in self._forbidden or re.fullmatch(r"ai[a-z]+", name)}:
+            found = "; ".join(
+                f"found {name}, which {_FORBIDDEN_NAMES.get(name, _REACHING_OUT)}" for name in sorted(wrong)
             )
+            raise _refused(f"{found}; such a name is refused wherever it is, also as that of a column or table")
 
     def settings(self, asked: Mapping[str, str]) -> dict[str, str]:
         """Return the settings of a reader's request: those asked for and allowed, then the limits.

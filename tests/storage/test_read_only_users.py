@@ -185,6 +185,21 @@ def test_the_reader_of_clickhouse_does_nothing_else(address: str, statement: str
 
 
 @pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("select sleep(3)", "found sleep, which would only hold a connection; such a name"),
+        ("select 1 into outfile '/srv/out'", "found outfile, which would write a file of the server; such a name"),
+        ("select 1 as file", "found file, which may read files, call the network or another server, or run programs; "),
+        ("select * from url('http://127.0.0.1:1/', LineAsString)", "found url, which may read files, call the network"),
+    ],
+)
+def test_a_refusal_says_what_the_name_would_do(address: str, statement: str, reason: str) -> None:
+    answer = _ask(address, statement)
+    assert reason in answer.text
+    assert "refused wherever it is, also as that of a column or table" in answer.text
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("output_format_schema", "/srv/out"),
