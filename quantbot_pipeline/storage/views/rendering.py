@@ -397,7 +397,9 @@ def _output_names(file: ViewFile, query: exp.Query) -> tuple[str, ...]:
     ]
     documented = {column.name for column in file.columns}
     for position, (name, line) in enumerate(outputs, start=1):
-        if name in ("", "*"):
+        if query.selects[position - 1].is_star:
+            raise refusal(file.path, line, f"output column {position} is '*'; say each column by its name")
+        if not name:
             raise refusal(
                 file.path, line, f"output column {position} has no name; allowed are columns and expressions 'as name'"
             )
