@@ -1,5 +1,6 @@
 """`quantbot report`."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,19 +38,32 @@ def register(app: typer.Typer) -> None:
     def report(
         *,
         run: list[int] = typer.Option([], "--run", help="Make the page of this run; may be repeated.", metavar="ID"),
-        strategy: str = typer.Option("", "--strategy", help="Only this strategy, all of its versions.", metavar="NAME"),
+        strategy: str = typer.Option("", "--strategy", help="Only this strategy.", metavar="NAME[@VERSION]"),
         caller: str = typer.Option("", "--caller", help="Only this caller's calls.", metavar="SOURCE/HANDLE"),
         since: Since = "",
         out: Path | None = typer.Option(None, "--out", help="Folder to write to.", metavar="DIR"),
         as_json: bool = typer.Option(False, "--json", help="Print paths and counts of pages as JSON."),
     ) -> None:
-        narrowing = _narrowing(run, strategy, caller, since)
+        narrowing = _narrowing(run, caller, since)
+        from quantbot_pipeline.cli.known_names import refuse_unknown_names
         from quantbot_pipeline.cli.stores import open_stores
         from quantbot_pipeline.storage.views import build_views
         from quantbot_pipeline.storage.views.readers import views_read_by
         from quantbot_pipeline.workflows.write_report import write_current_report
 
         with open_stores() as stores, waiting("building the views") as show:
+            refuse_unknown_names(stores.state, {"strategy": strategy, "caller": caller})
+            for run_id in narrowing.run_ids:
+                refuse_unknown_names(stores.state, {"run_id": run_id})
+            versions = {f"{row.name}@{row.version}": row for row in stores.state.load_strategies()}
+            names = {row.name for row in versions.values()}
+            # A name may hold an @ itself.
+            chosen = None if strategy in names else versions.get(strategy)
+            narrowing = replace(
+                narrowing,
+                strategy=strategy if chosen is None else chosen.name,
+                version="" if chosen is None else chosen.version,
+            )
             others = build_views(stores.urls.postgres, stores.urls.clickhouse, is_tolerant=True).require(
                 views_read_by("report", "trades")
             )
@@ -69,6 +83,8 @@ def register(app: typer.Typer) -> None:
                 f"trades of {runs} are not drawn, because this version can't read the strategies as they were stored; "
                 f"the first: {first}"
             )
+        if written.is_empty:
+            print_warning(f"no calls match ({narrowing.words()}); leave an option out to see more")
         changes = written.changes
         if as_json:
             print_json(
@@ -88,7 +104,7 @@ def register(app: typer.Typer) -> None:
         print_line(f"{changes.page_count} pages, {changes.written} of them written, {changes.removed} removed")
 
 
-def _narrowing(run_ids: list[int], strategy: str, caller: str, since: str) -> "Narrowing":
+def _narrowing(run_ids: list[int], caller: str, since: str) -> "Narrowing":
     from quantbot_pipeline.report.site_content import Narrowing
 
     source, slash, handle = caller.partition("/")
@@ -97,7 +113,6 @@ def _narrowing(run_ids: list[int], strategy: str, caller: str, since: str) -> "N
             f"--caller '{caller}' names no caller; allowed is SOURCE/HANDLE, as 'quantbot callers list' shows them"
         )
     return Narrowing(
-        strategy=strategy,
         caller=(source, handle) if caller else None,
         since=datetime.fromtimestamp(since_seconds(since), UTC) if since else None,
         run_ids=tuple(dict.fromkeys(run_ids)),

@@ -43,6 +43,7 @@ FROM_THE_FIRST_S = -(2**40)
 
 EVERY_CALL: Mapping[str, str | int] = {
     "strategy": "",
+    "version": "",
     "caller_source": "",
     "caller_handle": "",
     "since_s": FROM_THE_FIRST_S,

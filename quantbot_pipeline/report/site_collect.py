@@ -93,13 +93,14 @@ def collect_site(
     narrowing = narrowing or Narrowing()
     narrowed = _parameters(narrowing)
     overview = collect_report(state, history, generated_at=generated_at, narrowed=narrowed)
-    strategies = tuple(row for row in overview.strategies if narrowing.strategy in ("", row.strategy))
+    strategies = tuple(row for row in overview.strategies if narrowing.has_strategy(row.strategy, row.version))
     _check_strategy(narrowing, overview.strategies)
     caller_rows = _callers(history, narrowing, strategies)
     callers = tuple(standing_of(row, "caller_rank") for row in caller_rows)
     caller_pages = (narrowing.caller,) if narrowing.caller else _best_callers(callers)[:CALLER_PAGES]
     of_callers = {
         "strategy": narrowed["strategy"],
+        "version": narrowed["version"],
         "since_s": narrowed["since_s"],
         "caller_sources": [source for source, _ in caller_pages],
         "caller_handles": [handle for _, handle in caller_pages],
@@ -108,6 +109,7 @@ def collect_site(
         history,
         "report/list_tokens",
         strategy=narrowing.strategy,
+        version=narrowing.version,
         row_limit=LISTED_ROWS,
         token_limit=TOKEN_PAGES,
     )
@@ -223,6 +225,7 @@ def _parameters(narrowing: Narrowing) -> dict[str, str | int]:
     since = narrowing.since
     return {
         "strategy": narrowing.strategy,
+        "version": narrowing.version,
         "caller_source": source,
         "caller_handle": handle,
         "since_s": FROM_THE_FIRST_S if since is None else int(since.timestamp()),
@@ -230,12 +233,12 @@ def _parameters(narrowing: Narrowing) -> dict[str, str | int]:
 
 
 def _check_strategy(narrowing: Narrowing, strategies: Sequence[Standing]) -> None:
-    names = sorted({row.strategy for row in strategies})
-    if narrowing.strategy and narrowing.strategy not in names:
+    if narrowing.strategy and not any(narrowing.has_strategy(row.strategy, row.version) for row in strategies):
+        names = sorted({f"{row.strategy}@{row.version}" if narrowing.version else row.strategy for row in strategies})
         known = ", ".join(names[:10]) or "none"
         raise DataError(
-            f"strategy '{narrowing.strategy}' has no completed, current backtest to report on; strategies that have: "
-            f"{known}; simulate it with 'quantbot backfill --strategies {shlex.quote(narrowing.strategy)}'"
+            f"strategy '{narrowing.strategy_text}' has no completed, current backtest to report on; strategies that "
+            f"have: {known}; simulate it with 'quantbot backfill --strategies {shlex.quote(narrowing.strategy)}'"
         )
 
 
@@ -246,6 +249,7 @@ def _callers(history: HistoryStore, narrowing: Narrowing, strategies: Sequence[S
         history,
         "report/list_callers",
         strategy=narrowing.strategy,
+        version=narrowing.version,
         caller_source=source,
         caller_handle=handle,
         # The same number for each strategy version, so that none is left out.
@@ -254,7 +258,7 @@ def _callers(history: HistoryStore, narrowing: Narrowing, strategies: Sequence[S
     if narrowing.caller and not found:
         raise DataError(
             f"caller '{source}/{handle}' has no call in a completed, current backtest"
-            f"{f' of strategy {narrowing.strategy}' if narrowing.strategy else ''}; "
+            f"{f' of strategy {narrowing.strategy_text}' if narrowing.strategy else ''}; "
             "'quantbot callers list' shows source and handle of all callers"
         )
     order = {(row.strategy, row.version): row.rank for row in strategies}

@@ -28,7 +28,8 @@ class Narrowing:
     """What a report is narrowed to; the default is everything.
 
     Attributes:
-        strategy: Name of a strategy; all of its versions.
+        strategy: Name of a strategy.
+        version: Of the strategy; all of its versions without it.
         caller: Source and handle; runs that looked at one of the caller's calls.
         since: Calls made from then on, in UTC; runs whose window ends after it.
         run_ids: Runs that get a page, however many others there are. Narrows nothing else.
@@ -38,17 +39,27 @@ class Narrowing:
     caller: CallerName | None = None
     since: datetime | None = None
     run_ids: tuple[int, ...] = ()
+    version: str = ""
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing is left out."""
         return not self.strategy and self.caller is None and self.since is None
 
+    @property
+    def strategy_text(self) -> str:
+        """The strategy as `NAME` or `NAME@VERSION`; empty for every one."""
+        return f"{self.strategy}@{self.version}" if self.version else self.strategy
+
+    def has_strategy(self, strategy: str, version: str) -> bool:
+        """Return whether a strategy version is among what it is narrowed to."""
+        return self.strategy in ("", strategy) and self.version in ("", version)
+
     def folder(self) -> str:
         """Return the folder of a narrowed report, from that of the whole one; empty for the whole one."""
         if self.is_whole:
             return ""
-        digest = hashlib.sha256(repr((self.strategy, self.caller, self.since)).encode()).hexdigest()[:8]
+        digest = hashlib.sha256(repr((self.strategy_text, self.caller, self.since)).encode()).hexdigest()[:8]
         readable = re.sub(r"[^a-z0-9]+", "-", self.words().lower()[:60]).strip("-")
         return f"only-{readable}-{digest}"
 
@@ -56,7 +67,7 @@ class Narrowing:
         """Return what it is narrowed to, such as `strategy ladder, calls since 2025-03-01`."""
         said = []
         if self.strategy:
-            said.append(f"strategy {self.strategy}")
+            said.append(f"strategy {self.strategy_text}")
         if self.caller:
             said.append(f"caller {self.caller[0]} / {self.caller[1]}")
         if self.since:

@@ -139,8 +139,8 @@ def _curves_note(content: SiteContent, drawn: Sequence[EquityCurve]) -> str:
 
 def _drawn_curves(content: SiteContent) -> tuple[EquityCurve, ...]:
     """Return the curves of the best-ranked strategies, as many as there are colours that can be told apart."""
-    wanted = content.narrowing.strategy
-    curves = (curve for curve in content.overview.equity if wanted in ("", curve.strategy))
+    has_strategy = content.narrowing.has_strategy
+    curves = (curve for curve in content.overview.equity if has_strategy(curve.strategy, curve.version))
     return tuple(islice(curves, len(CURVE_COLOURS)))
 
 

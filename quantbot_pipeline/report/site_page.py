@@ -69,8 +69,7 @@ def version_of(row: Standing) -> StrategyName:
 
 def shown_strategies(content: SiteContent) -> tuple[Standing, ...]:
     """Return the strategy versions that the report is of, best first."""
-    wanted = content.narrowing.strategy
-    return tuple(row for row in content.overview.strategies if wanted in ("", row.strategy))
+    return tuple(row for row in content.overview.strategies if content.narrowing.has_strategy(*version_of(row)))
 
 
 def paged_strategies(content: SiteContent) -> tuple[Standing, ...]:

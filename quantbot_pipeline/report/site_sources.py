@@ -7,7 +7,7 @@ Filter = tuple[str, str | int]
 
 
 def mart_source(relation: str, narrowing: Narrowing, *filters: Filter, order: str) -> Source:
-    """Return a view that has a column `strategy_name`, narrowed to the strategy that the report is narrowed to."""
+    """Return a view that has a column `strategy_name`, narrowed to the strategy of the report."""
     return Source(relation, filters=_narrowed(narrowing, filters, with_caller=False), order=order)
 
 
@@ -44,6 +44,8 @@ def runs_source(narrowing: Narrowing, *filters: Filter) -> Source:
 def _narrowed(narrowing: Narrowing, filters: tuple[Filter, ...], *, with_caller: bool = True) -> tuple[Filter, ...]:
     """Return filters with those of the report that do not stand among them yet."""
     own: list[Filter] = [("strategy_name", narrowing.strategy)] if narrowing.strategy else []
+    if narrowing.version:
+        own.append(("strategy_version", narrowing.version))
     if narrowing.caller and with_caller:
         own += [("caller_source", narrowing.caller[0]), ("caller_handle", narrowing.caller[1])]
     named = {column for column, _ in filters}

@@ -32,11 +32,13 @@ class WrittenReport:
         changes: Pages written, left as they were, and removed.
         asked_for: The pages of the runs, the strategy or the caller that were asked for by name.
         undrawn: Why trades of runs whose pages were written are not drawn, by run.
+        is_empty: Whether no call is in what the report was narrowed to.
     """
 
     changes: SiteChanges
     asked_for: tuple[Path, ...] = ()
     undrawn: Mapping[int, str] = field(default_factory=dict)
+    is_empty: bool = False
 
 
 def write_current_report(
@@ -76,7 +78,10 @@ def write_current_report(
         for page in pages[:-1]:
             folder.put(render_site_page(page, generated_at=now, narrowing=narrowing, paths=paths))
         changes = folder.finish(render_site_page(pages[-1], generated_at=now, narrowing=narrowing, paths=paths))
-    return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)), undrawn)
+    is_empty = not (
+        narrowing.is_whole or content.overview.example or any(each.total for each in content.strategy_trades.values())
+    )
+    return WrittenReport(changes, tuple(directory / path for path in _asked_for(content)), undrawn, is_empty)
 
 
 def _write_runs(

@@ -374,11 +374,24 @@ def test_version_that_is_in_use_is_chosen_by_hand(
 
 
 @pytest.mark.server
-def test_report_and_views_answer_in_json(stocked: Quantbot) -> None:
+def test_report_and_views_answer_in_json(stocked: Quantbot, monkeypatch: pytest.MonkeyPatch) -> None:
     report = stocked("report", "--json").document
     assert report["pages"] == report["written"] + report["unchanged"]
     assert Path(report["report"]).name == "index.html"
     assert Path(report["report"]).stat().st_size > 20_000
+    version = stocked("report", "--strategy", "conservative-24h@1", "--json").document
+    assert "only-strategy-conservative-24h-1-" in version["report"]
+    assert [Path(path).parent.name for path in version["asked_for"]] == ["strategies"]
+    late = stocked("report", "--since", "2099-01-01")
+    assert late.code == 0
+    assert "no calls match (calls since 2099-01-01); leave an option out" in " ".join(late.err.split())
+    with monkeypatch.context() as patch:
+        # What is unknown is refused before anything is built.
+        patch.setattr("quantbot_pipeline.storage.views.build_views", None)
+        stocked("report", "--strategy", "conservative-24").refuses("'conservative-24' is unknown", "conservative-24h")
+        stocked("report", "--strategy", "conservative-24h@9").refuses("near are conservative-24h@1")
+        stocked("report", "--caller", "telegram/nobody").refuses("'telegram/nobody'")
+        stocked("report", "--run", "987654321").refuses("run 987654321 is unknown")
     # The report built them.
     built = stocked("views", "build", "--select", "+mart_caller_leaderboard", "--database", "postgres", "--json")
     assert built.code == 0

@@ -146,6 +146,7 @@ def test_lists_of_a_narrowed_report_hold_what_was_asked_for_and_so_do_their_stat
     on_a = scene.run("s", {ann[0]: 0.5, ann[1]: -0.1, bob: 0.2})
     on_b = scene.run("s", {ann[2]: None}, window_end=datetime(2025, 3, 1, tzinfo=UTC))
     other = scene.run(HOSTILE, {ann[0]: 0.1, bob: -0.4})
+    newer = scene.run("s", {bob: 0.3}, version="2")
     _build(scene)
     since = JANUARY.replace(day=9)
     # Calls under s by page, newest first, and the runs that may hold them.
@@ -157,20 +158,21 @@ def test_lists_of_a_narrowed_report_hold_what_was_asked_for_and_so_do_their_stat
             {
                 s_page: [ann[2], bob, ann[1], ann[0]],
                 hostile_page: [bob, ann[0]],
-                token_a: [bob, bob, ann[1], ann[0], ann[0]],
+                token_a: [bob, bob, bob, ann[1], ann[0], ann[0]],
             },
-            {on_a, on_b, other},
+            {on_a, on_b, other, newer},
         ),
         (
             Narrowing(caller=("test", HOSTILE)),
-            {s_page: [bob], hostile_page: [bob], token_a: [bob, bob], caller_path(("test", HOSTILE)): [bob, bob]},
-            {on_a, other},
+            {s_page: [bob], hostile_page: [bob], token_a: [bob] * 3, caller_path(("test", HOSTILE)): [bob] * 3},
+            {on_a, other, newer},
         ),
         (
             Narrowing(since=since),
-            {s_page: [ann[2], bob, ann[1]], hostile_page: [bob], token_a: [bob, bob, ann[1]], token_b: [ann[2]]},
-            {on_a, on_b, other},
+            {s_page: [ann[2], bob, ann[1]], hostile_page: [bob], token_a: [*[bob] * 3, ann[1]], token_b: [ann[2]]},
+            {on_a, on_b, other, newer},
         ),
+        (Narrowing("s", version="2"), {strategy_path(("s", "2")): [bob], token_a: [bob]}, {newer}),
         (
             Narrowing("s", ("test", "ann"), JANUARY.replace(day=10)),
             {s_page: [ann[2]], caller_path(("test", "ann")): [ann[2]]},
@@ -178,7 +180,12 @@ def test_lists_of_a_narrowed_report_hold_what_was_asked_for_and_so_do_their_stat
         ),
     ):
         folder = tmp_path / (narrowing.folder() or "whole")
-        _write(scene, folder, narrowing)
+        written = _write(scene, folder, narrowing)
+        assert not written.is_empty
+        assert (s_page in _pages(folder)) == (narrowing.version != "2")
+        drawn = re.search(r"Chart of the trade on call (\d+)", (folder / "index.html").read_text("utf-8"))
+        assert drawn is None or int(drawn[1]) in {call for calls in trades.values() for call in calls}
+        assert (drawn is None) == (narrowing.caller == ("test", "ann"))
         for page, calls in trades.items():
             shown = re.findall(r'data-v="(\d+)"><code', (folder / page).read_text("utf-8"))
             # Trades of the same moment are in the order of their calls' ids.
@@ -187,6 +194,9 @@ def test_lists_of_a_narrowed_report_hold_what_was_asked_for_and_so_do_their_stat
         assert {int(run) for run in listed} == runs, narrowing.words()
         assert (token_b in _pages(folder)) == (ann[2] in trades[next(iter(trades))]), narrowing.words()
         _check_statements(scene, folder)
+    assert _write(scene, tmp_path / "none", Narrowing(since=datetime(2099, 1, 1, tzinfo=UTC))).is_empty
+    with pytest.raises(DataError, match=r"strategy 's@3' has no .* backtest.* s@1, s@2; .* --strategies s'"):
+        _write(scene, tmp_path, Narrowing("s", version="3"))
 
 
 def _check_statements(scene: Scene, folder: Path) -> None:

@@ -24,7 +24,7 @@ from quantbot_pipeline.report.site_pages import list_pages, page_paths
 from quantbot_pipeline.report.site_paths import caller_path, strategy_path, token_path
 from quantbot_pipeline.report.site_render import RenderedPage, plotly_path, render_site_page
 from quantbot_pipeline.report.site_run_page import DRAWN_TRADES, choose_drawn, run_page
-from quantbot_pipeline.report.site_sources import months_source, runs_source
+from quantbot_pipeline.report.site_sources import mart_source, months_source, runs_source
 from quantbot_pipeline.report.site_tables import trade_table
 from quantbot_pipeline.report.tables import Interval, Source, Table, visible
 
@@ -280,13 +280,15 @@ def test_folders_of_narrowed_reports_differ_and_say_what_they_hold() -> None:
         Narrowing(run_ids=(4,)),
         Narrowing(strategy="a b"),
         Narrowing(strategy="a/b"),
+        Narrowing(strategy="a", version="b"),
         Narrowing(caller=("../..", "x")),
     ]
     folders = [each.folder() for each in made]
 
     assert folders[:2] == ["", ""]
     assert re.fullmatch(r"only-strategy-a-b-[0-9a-f]{8}", folders[2])
-    assert len(set(folders[2:])) == 3
+    assert re.fullmatch(r"only-strategy-a-b-[0-9a-f]{8}", folders[4])
+    assert len(set(folders[2:])) == 4
     assert all("/" not in folder and ".." not in folder for folder in folders)
 
 
@@ -615,6 +617,9 @@ def test_a_narrowed_report_says_where_its_rows_come_from() -> None:
         "caller_source = 'tg' and caller_handle = 'ann' and signal_timestamp >= '2025-02-03 12:30:00') "
         "order by run_rank"
     )
+    assert mart_source("mart_exit_reasons", Narrowing("one", version="2"), order="exit_event").sql() == (
+        "select * from mart_exit_reasons where strategy_name = 'one' and strategy_version = '2' order by exit_event"
+    )
     # A filter of the page's own stands once.
     assert months_source(narrowing, ("strategy_name", "one")).sql() == (
         "select * from mart_caller_months where strategy_name = 'one' and caller_source = 'tg' and caller_handle = "
@@ -630,4 +635,6 @@ def test_the_overview_is_of_the_strategy_that_is_asked_for_alone() -> None:
     paths = [page.path for page in list_pages(narrowed)]
 
     assert [path for path in paths if path.startswith("strategies/")] == [strategy_path(("one", "1"))]
+    another = replace(narrowed, narrowing=Narrowing(strategy="one", version="2"))
+    assert not [page.path for page in list_pages(another) if page.path.startswith("strategies/")]
     assert content().strategies[0].strategy == "plain"

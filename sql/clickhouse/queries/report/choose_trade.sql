@@ -1,7 +1,7 @@
 -- The trade that shows most: the most kinds of event, then the number of events nearest to eight, so that
 -- a drawing of it stays readable; then the oldest. A call that was not published yet has no caller and no time.
 -- grain: at most one row
--- parameters: strategy and caller_handle (empty: every one), caller_source, since_s
+-- parameters: strategy, version and caller_handle (empty: every one), caller_source, since_s
 -- units: times in seconds since the epoch, UTC; pnl on capital 1
 select
     strategy_name,
@@ -19,7 +19,8 @@ from int_trades
 where
     has_bought
     and caller_handle != ''
-    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and {strategy:String} in ('', strategy_name)
+    and {version:String} in ('', strategy_version)
     and (
         {caller_handle:String} = ''
         or (caller_source = {caller_source:String} and caller_handle = {caller_handle:String})

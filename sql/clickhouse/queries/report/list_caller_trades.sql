@@ -1,6 +1,7 @@
 -- The latest calls of callers under every strategy version, and what became of them.
 -- grain: one row per caller, strategy version and call, latest first; trade_total is the number of all of the caller
--- parameters: caller_sources and caller_handles, pairwise; strategy (empty: every one), since_s, trade_limit (by caller)
+-- parameters: caller_sources and caller_handles, pairwise; strategy and version (empty: every one), since_s,
+--   trade_limit (by caller)
 -- units: as in mart_caller_trades; times in seconds since the epoch, UTC
 select
     strategy_name,
@@ -28,7 +29,8 @@ select
 from mart_caller_trades
 where
     (caller_source, caller_handle) in arrayZip({caller_sources:Array(String)}, {caller_handles:Array(String)})
-    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and {strategy:String} in ('', strategy_name)
+    and {version:String} in ('', strategy_version)
     and toInt64(toUnixTimestamp(signal_timestamp)) >= {since_s:Int64}
 order by caller_source, caller_handle, signal_timestamp desc, call_id desc, strategy_name, strategy_version
 limit {trade_limit:UInt32} by caller_source, caller_handle

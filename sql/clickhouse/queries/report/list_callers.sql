@@ -1,7 +1,7 @@
 -- Callers under strategy versions: the first of each leaderboard, or the one that was asked for.
 -- grain: one row per strategy version and caller; version_caller_count is the number of all callers of the strategy
 --   version, caller_count of all strategy versions that the filter leaves
--- parameters: strategy and caller_handle (empty: every one), caller_source, caller_limit (by strategy version)
+-- parameters: strategy, version and caller_handle (empty: every one), caller_source, caller_limit (by strategy version)
 -- units: as in mart_caller_leaderboard
 with
 ranked as (
@@ -25,7 +25,9 @@ ranked as (
         count() over (partition by strategy_name, strategy_version) as version_caller_count,
         uniqExactIf((caller_source, caller_handle), caller_handle != '') over () as caller_count
     from mart_caller_leaderboard
-    where {strategy:String} = '' or strategy_name = {strategy:String}
+    where
+        {strategy:String} in ('', strategy_name)
+        and {version:String} in ('', strategy_version)
 )
 
 select

@@ -2,8 +2,9 @@
 -- and the latest that traded.
 -- grain: one row per run; run_count is the number of all that the filters leave, version_run_count of those of the
 --   strategy version, token_run_count of those on the token
--- parameters: strategy and caller_handle (empty: every one), caller_source, since_s (window ends after it); chains and
---   token_addresses, pairwise; run_limit, version_limit, token_limit, latest_limit; run_ids (listed whatever the limits)
+-- parameters: strategy, version and caller_handle (empty: every one), caller_source, since_s (window ends after it);
+--   chains and token_addresses, pairwise; run_limit, version_limit, token_limit, latest_limit; run_ids (listed whatever the
+--   limits)
 -- units: as in mart_runs_ranked; times in seconds since the epoch, UTC
 with
 numbered as (
@@ -35,7 +36,8 @@ numbered as (
         count() over (partition by chain, token_address) as token_run_count
     from mart_runs_ranked
     where
-        ({strategy:String} = '' or strategy_name = {strategy:String})
+        {strategy:String} in ('', strategy_name)
+        and {version:String} in ('', strategy_version)
         and toInt64(toUnixTimestamp(window_end)) > {since_s:Int64}
         and (
             {caller_handle:String} = ''

@@ -1,6 +1,6 @@
 -- The latest calls under each strategy version, and what became of them.
 -- grain: one row per strategy version and call, latest first; trade_total is the number of all of the strategy version
--- parameters: strategy_names and strategy_versions, pairwise; strategy and caller_handle (empty: every one),
+-- parameters: strategy_names and strategy_versions, pairwise; strategy, version and caller_handle (empty: every one),
 --   caller_source, since_s, trade_limit (by strategy version)
 -- units: as in mart_trades; times in seconds since the epoch, UTC
 select
@@ -31,7 +31,8 @@ where
     (strategy_name, strategy_version) in arrayZip(
         {strategy_names:Array(String)}, {strategy_versions:Array(String)}
     )
-    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and {strategy:String} in ('', strategy_name)
+    and {version:String} in ('', strategy_version)
     and (
         {caller_handle:String} = ''
         or (caller_source = {caller_source:String} and caller_handle = {caller_handle:String})

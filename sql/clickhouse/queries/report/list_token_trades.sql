@@ -1,7 +1,7 @@
 -- The latest calls on tokens under every strategy version, and what became of them.
 -- grain: one row per token, strategy version and call, latest first; trade_total is the number of all on the token
--- parameters: chains and token_addresses, pairwise; strategy and caller_handle (empty: every one), caller_source, since_s,
---   trade_limit (by token)
+-- parameters: chains and token_addresses, pairwise; strategy, version and caller_handle (empty: every one),
+--   caller_source, since_s, trade_limit (by token)
 -- units: as in mart_trades; times in seconds since the epoch, UTC
 select
     strategy_name,
@@ -29,7 +29,8 @@ select
 from mart_trades
 where
     (chain, token_address) in arrayZip({chains:Array(String)}, {token_addresses:Array(String)})
-    and ({strategy:String} = '' or strategy_name = {strategy:String})
+    and {strategy:String} in ('', strategy_name)
+    and {version:String} in ('', strategy_version)
     and (
         {caller_handle:String} = ''
         or (caller_source = {caller_source:String} and caller_handle = {caller_handle:String})

@@ -1,7 +1,7 @@
 -- Results by token under each strategy version: what brought most, and what cost most, first.
 -- grain: one row per strategy version and token, of the tokens of the first rows and those that most hangs on; row_count
 --   is the number of all that the filter leaves, token_count of their tokens
--- parameters: strategy (empty: every one), row_limit, token_limit
+-- parameters: strategy and version (empty: every one), row_limit, token_limit
 -- units: as in mart_token_results; token_place counts tokens by what they brought or cost under any strategy version
 with
 weighed as (
@@ -21,7 +21,9 @@ weighed as (
         total_pnl,
         max(abs(total_pnl)) over (partition by chain, token_address) as weight
     from mart_token_results
-    where {strategy:String} = '' or strategy_name = {strategy:String}
+    where
+        {strategy:String} in ('', strategy_name)
+        and {version:String} in ('', strategy_version)
 ),
 
 numbered as (
