@@ -1,14 +1,17 @@
 """`quantbot views`: build, test and describe the views of both databases."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from quantbot_pipeline.cli.console import print_error, print_json, print_line, print_rows, waiting
+from quantbot_pipeline.cli.console import print_error, print_json, print_line, print_rows, print_warning, waiting
 
 if TYPE_CHECKING:
     from quantbot_pipeline.storage.sql_files import Database
+    from quantbot_pipeline.storage.views import ViewTestResult
 
 Select = Annotated[
     list[str] | None,
@@ -82,6 +85,8 @@ def build(*, select: Select = None, database: InDatabase = None, as_json: AsJson
 def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson = False) -> None:
     """Run the tests in the views' headers on the rows that are stored now; exit 1 if one fails.
 
+    Prints how many passed per view; what failed comes last, with file, line and the first keys, then the counts.
+
     Also compares both databases where views of one name answer in both (`agrees` in the header), and prints the first
     keys that differ. What is behind, such as a table older than its rows, is said and is no failure.
 
@@ -103,6 +108,7 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
             "database": result.database,
             "view": result.view,
             "test": result.test,
+            "place": result.place,
             "result": f"not compared: {result.not_compared}"
             if result.not_compared
             else "passed"
@@ -115,11 +121,29 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
         examples = [list(result.examples) for result in results]
         print_json([row | {"examples": of_row} for row, of_row in zip(rows, examples, strict=True)])
     else:
-        print_rows("View tests", rows)
-        for result in results:
-            for example in result.examples:
-                print_error(f"{result.view}: {example}")
+        _print_results(results)
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+def _print_results(results: "Sequence[ViewTestResult]") -> None:
+    """Print how many tests of each view passed, then what was not compared and what failed, then the counts."""
+    not_compared = [result for result in results if result.not_compared]
+    failed = [result for result in results if not result.passed]
+    left = {(result.database, result.view, result.test) for result in (*not_compared, *failed)}
+    views = dict.fromkeys((result.database, result.view) for result in results)
+    passed = Counter((one.database, one.view) for one in results if (one.database, one.view, one.test) not in left)
+    print_rows(
+        "View tests",
+        [{"database": database, "view": view, "passed": passed[database, view]} for database, view in views],
+    )
+    for result in not_compared:
+        print_warning(f"{result.database}.{result.view}: not compared: {result.not_compared}")
+    for result in failed:
+        rows = "1 row fails" if result.failures == 1 else f"{result.failures:,} rows fail"
+        print_error(f"{result.place}: {result.database}.{result.view}: {rows} {result.test}")
+        for example in result.examples:
+            print_error(f"  {example}")
+    print_line(f"{passed.total():,} passed, {len(failed):,} failed, {len(not_compared):,} not compared")
 
 
 def docs(

@@ -221,7 +221,10 @@ def test_a_view_whose_test_fails_is_never_shown(bench: Workbench, database: Data
 
     found = {view.view: view for view in built.views if view.database == database}
     assert (found["int_things"].outcome, found["mart_things"].outcome) == ("failed", "skipped")
-    assert f"{database}/int_things.sql:6: the test expression(id < 2) finds 2 rows" in found["int_things"].reason
+    assert (
+        f"{database}/int_things.sql:6: the test expression(id < 2) finds 2 rows, the first: "
+        in found["int_things"].reason
+    )
     assert [test.failures for test in found["int_things"].tests] == [0, 2]
     assert bench.ids(database, "mart_things") == [1, 2, 3]
     # It is tried again, and fails again, until it is repaired.
@@ -739,6 +742,11 @@ def test_header_tests_count_the_rows_that_break_them(bench: Workbench) -> None:
     for database in DATABASES:
         (result,) = (view for view in built.views if (view.database, view.view) == (database, "int_things"))
         assert [test.failures for test in result.tests] == expected
+        assert [test.examples for test in result.tests][:2] == [("id 3",), ()]
+        assert set(result.tests[2].examples) <= {f"id {number}, nothing null" for number in (1, 2, 3)}
+        assert set(result.tests[3].examples) == {"id 2, name b", "id 3, name c"}
+        assert result.tests[5].examples == ("id 1, name a",)
+        assert len(result.tests[7].examples) == 3
     with pytest.raises(StorageError, match=r"int_things\.sql:\d+: the test unique\(id\) can't run in postgres"):
         check_views(bench.postgres, bench.clickhouse, folder=bench.folder, tables=TABLES)
 
@@ -754,6 +762,9 @@ def test_tests_of_shown_views_see_the_rows_of_now(bench: Workbench) -> None:
     assert [(result.database, result.test, result.failures) for result in results] == [
         ("postgres", "unique(id)", 1),
         ("clickhouse", "unique(id)", 1),
+    ]
+    assert [(result.place, result.examples) for result in results] == [
+        (f"{bench.folder / database / 'stg_things.sql'}:5", ("id 1",)) for database in DATABASES
     ]
     # The file did not change, so its build is left alone, whatever its rows say.
     assert {view.outcome for view in bench.build().views} == {"unchanged"}

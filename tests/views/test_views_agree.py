@@ -1,6 +1,7 @@
 """Views of one name in both databases hold the same: told when they do, when not, and when it can't be said."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def test_a_planted_difference_is_told_with_its_key_by_the_command_too(
     assert answer.exit_code == 1, answer.output
     (failed,) = [row for row in json.loads(answer.stdout) if row["result"] != "passed"]
     assert failed["examples"] == [example]
+    answer = CliRunner().invoke(build_app(), ["views", "test", "--select", "mart_strategy_leaderboard"])
+    lines = answer.output.splitlines()
+    assert re.fullmatch(r"\d+ passed, 1 failed, 0 not compared", lines[-1])
+    assert re.search(
+        r"postgres/mart_strategy_leaderboard\.sql:\d+: postgres\.mart_strategy_leaderboard: 1 row fails ", lines[-3]
+    )
+    assert lines[-2].endswith(example)
+    # One line for each view, whatever it tests.
+    assert len(lines) < 12
 
     settings = load_settings(home=tmp_path, postgres_url=played.urls.postgres, clickhouse_url=played.urls.clickhouse)
     (check,) = [check for check in build_agreement_checks() if "mart_strategy_leaderboard" in str(check.check_key)]

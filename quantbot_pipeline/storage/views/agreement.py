@@ -23,9 +23,7 @@ from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
 from quantbot_pipeline.storage.views.rendering import DATABASES, View, content_hashes, load_views, sources_of
 from quantbot_pipeline.storage.views.selection import names_above, select_views
 from quantbot_pipeline.storage.views.states import ViewBuilds, first_line
-from quantbot_pipeline.storage.views.testing import ViewTestResult, quoted
-
-EXAMPLES_SHOWN = 3
+from quantbot_pipeline.storage.views.testing import EXAMPLES_SHOWN, ViewTestResult, quoted
 
 _TOLERANCE = 1e-6
 """Sums are added up in another order, and from means in Postgres; anything that matters is far greater."""
@@ -141,7 +139,8 @@ class _Comparison:
             reason = after.reason or ("" if after.runs.equals(before.runs) else "runs were completed meanwhile")
         if reason:
             differences, examples = 0, []
-        return ViewTestResult("postgres", view.name, str(agrees), differences, tuple(examples), reason)
+        place = f"{view.path}:{agrees.line}"
+        return ViewTestResult("postgres", view.name, str(agrees), differences, place, tuple(examples), reason)
 
     def _standing(self, view: View) -> _Standing:
         runs = self._builds["postgres"].current_runs()

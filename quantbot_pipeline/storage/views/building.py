@@ -257,9 +257,16 @@ def check_views(
 
 def _tested(builds: ViewBuilds, view: View, address: str, addresses: Mapping[str, str]) -> list[ViewTestResult]:
     results = []
+    keys = next((test.columns for test in view.tests if test.kind == "unique"), view.output_names)
     for test in view.tests:
+        examples: list[str] = []
         try:
             failures = builds.count_failures(test, address, addresses)
+            if failures:
+                shown = test.columns if test.kind == "unique" else tuple(dict.fromkeys((*keys, *test.columns)))
+                for row in builds.first_failures(test, address, addresses, shown):
+                    values = ("null" if value is None else value for value in row)
+                    examples.append(", ".join(f"{name} {value}" for name, value in zip(shown, values, strict=True)))
         except ServerError:
             raise
         except StorageError as error:
@@ -267,7 +274,8 @@ def _tested(builds: ViewBuilds, view: View, address: str, addresses: Mapping[str
                 f"{view.path}:{test.line}: the test {test} can't run in {view.database}: {first_line(error)}; correct "
                 "the test, or run 'quantbot views build' where the view is not built yet"
             ) from error
-        results.append(ViewTestResult(view.database, view.name, str(test), failures))
+        place = f"{view.path}:{test.line}"
+        results.append(ViewTestResult(view.database, view.name, str(test), failures, place, tuple(examples)))
     return results
 
 
@@ -341,7 +349,7 @@ class _Builder:
         if result.outcome == "unchanged":
             if self._is_describing and view.name in self._chosen:
                 again = _tested(self._builds, view, self._builds.build_address(build_name), self._addresses())
-                return _judged(view, replace(result, tests=tuple(again)))
+                return _judged(replace(result, tests=tuple(again)))
             return result
         self._tell(f"building {self._database}.{view.name}")
         trial_name = build_name + TRIAL_SUFFIX
@@ -352,7 +360,7 @@ class _Builder:
             address = self._builds.build_address(trial_name)
             tests = tuple(_tested(self._builds, view, address, self._addresses() | {view.name: address}))
             row_count = self._builds.count_rows(address) if trial.is_table else None
-            judged = _judged(view, replace(result, tests=tests, row_count=row_count))
+            judged = _judged(replace(result, tests=tests, row_count=row_count))
             if judged.has_failed:
                 self._builds.drop_build(trial)
             else:
@@ -425,14 +433,14 @@ class _Builder:
         return dropped
 
 
-def _judged(view: View, result: BuiltView) -> BuiltView:
+def _judged(result: BuiltView) -> BuiltView:
     """Return a result as failed where a test found rows."""
     wrong = [test for test in result.tests if not test.passed]
     if not wrong:
         return result
-    lines = {str(test): test.line for test in view.tests}
     reason = "; ".join(
-        f"{view.path}:{lines[test.test]}: the test {test.test} finds {test.failures} rows" for test in wrong
+        f"{test.place}: the test {test.test} finds {test.failures} rows, the first: {' | '.join(test.examples)}"
+        for test in wrong
     )
     return replace(result, outcome="failed", reason=reason)
 

@@ -151,11 +151,23 @@ class ClickHouseBuilds:
 
     def count_failures(self, test: ViewTest, address: str, addresses: Mapping[str, str]) -> int:
         """Return how many rows break a test."""
+        return int(self._failures(test, address, addresses).column(0)[0].as_py())
+
+    def first_failures(
+        self, test: ViewTest, address: str, addresses: Mapping[str, str], shown: Sequence[str]
+    ) -> list[tuple[str | None, ...]]:
+        """Return columns, as texts, of the first rows (of `unique`: keys) that break a test."""
+        rows = self._failures(test, address, addresses, shown)
+        return list(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+    def _failures(
+        self, test: ViewTest, address: str, addresses: Mapping[str, str], shown: Sequence[str] = ()
+    ) -> pa.Table:
         statement = failures_statement(
-            "clickhouse", test, address, lambda name: addresses.get(name, self.source_address(name))
+            "clickhouse", test, address, lambda name: addresses.get(name, self.source_address(name)), shown=shown
         )
         with _own_answers():
-            rows = self._connection.fetch_table(
+            return self._connection.fetch_table(
                 # Keys of a hundred million rows go to the disk, not over the limit of memory.
                 statement.replace(ACCEPTED_VALUES, "{values:Array(String)}")
                 + f" settings max_bytes_before_external_group_by = {_SPILL_BYTES}",
@@ -163,7 +175,6 @@ class ClickHouseBuilds:
                 # Without a parameter in it, the client would take a per cent sign for one.
                 parameters={"values": list(test.values)} if ACCEPTED_VALUES in statement else {},
             )
-        return int(rows.column(0)[0].as_py())
 
     def current_runs(self) -> pa.Table:
         """Return the current backtests that Postgres published here, by id."""

@@ -140,18 +140,31 @@ class PostgresBuilds:
 
     def count_rows(self, address: str) -> int:
         """Return how many rows a view or table has."""
-        return self._count(f"select count(*) from {address}")  # noqa: S608 - a quoted identifier
+        row = self._run(f"select count(*) from {address}").fetchone()  # noqa: S608 - a quoted identifier
+        return int(str(row[0])) if row else 0
 
     def count_failures(self, test: ViewTest, address: str, addresses: Mapping[str, str]) -> int:
         """Return how many rows break a test."""
+        return int(str(self._failures(test, address, addresses)[0][0]))
+
+    def first_failures(
+        self, test: ViewTest, address: str, addresses: Mapping[str, str], shown: Sequence[str]
+    ) -> list[tuple[str | None, ...]]:
+        """Return columns, as texts, of the first rows (of `unique`: keys) that break a test."""
+        rows = self._failures(test, address, addresses, shown)
+        return [tuple(None if value is None else str(value) for value in row) for row in rows]
+
+    def _failures(
+        self, test: ViewTest, address: str, addresses: Mapping[str, str], shown: Sequence[str] = ()
+    ) -> list[tuple[object, ...]]:
         statement = failures_statement(
-            "postgres", test, address, lambda name: addresses.get(name, self.source_address(name))
+            "postgres", test, address, lambda name: addresses.get(name, self.source_address(name)), shown=shown
         )
         if test.expression:
             self._refuse_volatile_functions(statement)
         # A per cent sign would begin a parameter.
         text = statement.replace("%", "%%").replace(ACCEPTED_VALUES, "%(values)s")
-        return self._count(text, {"values": list(test.values)})
+        return self._run(text, {"values": list(test.values)}).fetchall()
 
     def current_runs(self) -> pa.Table:
         """Return the current backtests, by id."""
@@ -259,10 +272,6 @@ class PostgresBuilds:
     def _has_reader(self) -> bool:
         row = self._run("select to_regrole(%(name)s) is not null", {"name": READER_ROLE}).fetchone()
         return row is not None and bool(row[0])
-
-    def _count(self, text: str, parameters: Mapping[str, object] | None = None) -> int:
-        row = self._run(text, parameters).fetchone()
-        return int(str(row[0])) if row else 0
 
     def _run(self, text: str, parameters: Mapping[str, object] | None = None) -> "psycopg.Cursor[tuple[object, ...]]":
         with self._own_answers():

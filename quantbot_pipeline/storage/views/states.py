@@ -170,6 +170,12 @@ class ViewBuilds(Protocol):
         """Return how many rows break a test."""
         ...
 
+    def first_failures(
+        self, test: ViewTest, address: str, addresses: Mapping[str, str], shown: Sequence[str]
+    ) -> list[tuple[str | None, ...]]:
+        """Return columns, as texts, of the first rows (of `unique`: keys) that break a test."""
+        ...
+
     def current_runs(self) -> pa.Table:
         """Return the completed, current backtests that views show, and the verdict on their candles, by id."""
         ...
