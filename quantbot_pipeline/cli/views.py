@@ -95,6 +95,7 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
     from quantbot_pipeline.cli.stores import open_stores
     from quantbot_pipeline.storage.views import check_views
 
+    refused: list[tuple[str, str, str]] = []
     with open_stores() as stores, waiting("testing the views") as tell:
         results = check_views(
             stores.urls.postgres,
@@ -102,7 +103,9 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
             databases=_databases(database),
             selection=select or (),
             on_progress=tell,
+            on_refused=lambda *about: refused.append(about),
         )
+    _warn_of_refused(refused)
     rows = [
         {
             "database": result.database,
@@ -123,6 +126,12 @@ def check(*, select: Select = None, database: InDatabase = None, as_json: AsJson
     else:
         _print_results(results)
     raise typer.Exit(0 if all(result.passed for result in results) else 1)
+
+
+def _warn_of_refused(refused: "Sequence[tuple[str, str, str]]") -> None:
+    """Warn of views that are not understood, where they are not needed for what was asked."""
+    for database, view, reason in refused:
+        print_warning(f"view {database}.{view} is not understood (not needed here): {reason}")
 
 
 def _print_results(results: "Sequence[ViewTestResult]") -> None:
@@ -164,16 +173,17 @@ def docs(
     """
     from quantbot_pipeline.cli.stores import load_checked_settings
     from quantbot_pipeline.errors import ConfigError
-    from quantbot_pipeline.storage.views import load_views, select_views
+    from quantbot_pipeline.storage.views import load_selected_views
     from quantbot_pipeline.storage.views.catalogue import write_catalogue
 
     folder = load_checked_settings().reports_directory / "views" if out is None else out
     with waiting("reading the views"):
-        loaded = [view for name in _databases(database) for view in load_views(name)]
+        selected = load_selected_views(_databases(database), select or ())
         try:
-            page, data = write_catalogue(select_views(loaded, select or ()), folder)
+            page, data = write_catalogue(selected.chosen, folder)
         except OSError as error:
             raise ConfigError(f"--out {folder} can't be written to: {error.strerror}; choose another folder") from error
+    _warn_of_refused([(where, name, reason) for (where, name), reason in selected.refused.items()])
     if as_json:
         print_json({"page": str(page), "data": str(data)})
     else:

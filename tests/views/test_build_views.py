@@ -909,6 +909,19 @@ def test_readers_stop_only_for_views_that_they_need(bench: Workbench) -> None:
         assert bench.ids(database, "mart_things") == [1, 2, 3]
         assert bench.ids(database, "mart_others") == [3]
     assert len(built.require([("postgres", "stg_things")])) == 8
+    told: list[str] = []
+    check_views(
+        bench.postgres,
+        bench.clickhouse,
+        selection=["stg_things"],
+        folder=bench.folder,
+        tables=TABLES,
+        on_refused=lambda database, name, reason: told.append(f"{database}.{name}: {reason}"),
+    )
+    assert [one.split(": ")[0] for one in told] == [
+        f"{db}.{name}" for db in DATABASES for name in ("stg_others", "mart_others")
+    ]
+    assert all("does not understand the select" in one for one in told)
     with pytest.raises(MigrationError, match=r"view postgres\.int_things is not built: .*int_things\.sql:7: .*nmae"):
         built.require([("postgres", "mart_things")])
     with pytest.raises(MigrationError, match=r"mart_others is not built: .*stg_others\.sql:7: sqlglot does not"):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from quantbot_pipeline.errors import MigrationError
 from quantbot_pipeline.storage.sql_files import Database
-from quantbot_pipeline.storage.views import load_views
+from quantbot_pipeline.storage.views import load_selected_views, load_views
 from quantbot_pipeline.storage.views.readers import ViewReader, need_of, unmet_needs, view_readers, views_read_by
 from quantbot_pipeline.storage.views.rendering import DATABASES, load_readable_views
 
@@ -100,6 +101,22 @@ def test_the_report_needs_the_views_that_its_queries_read() -> None:
     assert ("postgres", "mart_pipeline_health") in needed
     assert ("postgres", "mart_optimization_frontier") not in needed
     assert {name for _, name in needed} <= {view.name for database in DATABASES for view in load_views(database)}
+
+
+def test_a_circle_stops_only_what_is_in_it(tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
+    folder.mkdir()
+    write(folder, "stg_good", "select 1 as one from {{ source('runs') }}")
+    write(folder, "int_round", "select one from {{ ref('mart_round') }}")
+    write(folder, "mart_round", "select one from {{ ref('int_round') }}")
+
+    selected = load_selected_views(["postgres"], ["stg_good+"], tmp_path, TABLES)
+
+    assert [view.name for view in selected.chosen] == ["stg_good"]
+    assert selected.refused.keys() == {("postgres", "int_round"), ("postgres", "mart_round")}
+    for selection in ([], ["mart_*"], ["stg_good", "postgres.int_round"]):
+        with pytest.raises(MigrationError, match="in a circle"):
+            load_selected_views(["postgres"], selection, tmp_path, TABLES)
 
 
 def test_files_that_are_not_understood_leave_the_others_readable(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from quantbot_pipeline.storage.views.agreement import agreeing_views, check_agre
 from quantbot_pipeline.storage.views.building import BuiltView, ViewBuild, build_views, check_views
 from quantbot_pipeline.storage.views.files import ViewColumn, ViewTest
 from quantbot_pipeline.storage.views.rendering import View, load_views
-from quantbot_pipeline.storage.views.selection import select_views
+from quantbot_pipeline.storage.views.selection import load_selected_views, select_views
 from quantbot_pipeline.storage.views.testing import ViewTestResult
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "build_views",
     "check_agreement",
     "check_views",
+    "load_selected_views",
     "load_views",
     "select_views",
 ]

@@ -20,8 +20,8 @@ from quantbot_pipeline.storage.sql_files import Database
 from quantbot_pipeline.storage.views.clickhouse_builds import ClickHouseBuilds
 from quantbot_pipeline.storage.views.files import ViewAgreement, near_names, refusal
 from quantbot_pipeline.storage.views.postgres_builds import PostgresBuilds
-from quantbot_pipeline.storage.views.rendering import DATABASES, View, content_hashes, load_views, sources_of
-from quantbot_pipeline.storage.views.selection import names_above, select_views
+from quantbot_pipeline.storage.views.rendering import DATABASES, View, content_hashes, sources_of
+from quantbot_pipeline.storage.views.selection import load_selected_views, names_above
 from quantbot_pipeline.storage.views.states import ViewBuilds, first_line
 from quantbot_pipeline.storage.views.testing import EXAMPLES_SHOWN, ViewTestResult, quoted
 
@@ -54,15 +54,15 @@ def check_agreement(
         One result per view: how many rows differ, with the first of them, or why it can't be said for now.
 
     Raises:
-        MigrationError: a view's file is not understood, or its namesake lacks what it says.
+        MigrationError: the file of a view that is asked for is not understood, or its namesake lacks what it says.
         StorageError: a view can't be read.
         ServerError: a server does not answer.
     """
-    loaded: dict[Database, list[View]] = {
-        database: load_views(database, None if folder is None else folder / database, tables) for database in DATABASES
-    }
-    chosen = {view.name for view in select_views([view for views in loaded.values() for view in views], selection)}
-    pairs = [pair for pair in agreeing_views(loaded["postgres"], loaded["clickhouse"]) if pair.name in chosen]
+    selected = load_selected_views(DATABASES, selection, folder, tables)
+    loaded = selected.loaded
+    # One whose namesake is not understood can't be compared.
+    chosen = {view.name for view in selected.chosen if ("clickhouse", view.name) not in selected.refused}
+    pairs = agreeing_views([view for view in loaded["postgres"] if view.name in chosen], loaded["clickhouse"])
     if not pairs:
         return []
     with ExitStack() as closing:

@@ -26,7 +26,7 @@ from quantbot_pipeline.storage.views.rendering import (
     load_views,
     sources_of,
 )
-from quantbot_pipeline.storage.views.selection import names_above, select_views
+from quantbot_pipeline.storage.views.selection import load_selected_views, names_above, select_views
 from quantbot_pipeline.storage.views.states import (
     TRIAL_SUFFIX,
     Build,
@@ -206,6 +206,7 @@ def check_views(
     folder: Path | None = None,
     tables: frozenset[str] | None = None,
     on_progress: Callable[[str], None] | None = None,
+    on_refused: Callable[[Database, str, str], None] = lambda _database, _name, _reason: None,
 ) -> list[ViewTestResult]:
     """Run the tests of views as they are shown now, on the rows that are stored now.
 
@@ -219,9 +220,10 @@ def check_views(
         folder: Folder with a folder of view files per database; the project's by default.
         tables: Tables that views may read; those of the migrations by default.
         on_progress: Told which view is being tested.
+        on_refused: Told database, name and reason of views that are not understood and not needed for the selection.
 
     Raises:
-        MigrationError: a view's file is not understood.
+        MigrationError: the file of a view that is asked for is not understood.
         ConfigError: a part of the selection fits no view of these databases.
         StorageError: a test can't run: the view was not built yet, for one.
         ServerError: a server does not answer.
@@ -229,21 +231,16 @@ def check_views(
     results: list[ViewTestResult] = []
     tell = on_progress or (lambda _: None)
     # Of all databases at once: what is asked for may be in one of them alone.
-    chosen = select_views(
-        [
-            view
-            for database in databases
-            for view in load_views(database, None if folder is None else folder / database, tables)
-        ],
-        selection,
-    )
+    selected = load_selected_views(databases, selection, folder, tables)
+    for (database, name), reason in selected.refused.items():
+        on_refused(database, name, reason)
     for database in databases:
         builds: ViewBuilds = (
             PostgresBuilds(postgres_url) if database == "postgres" else ClickHouseBuilds(clickhouse_url)
         )
         with ExitStack() as closing:
             closing.callback(builds.close)
-            for view in chosen:
+            for view in selected.chosen:
                 if view.database != database:
                     continue
                 tell(f"testing {database}.{view.name}")
