@@ -148,6 +148,16 @@ def test_ways_of_clickhouse_to_read_more_are_refused(tmp_path: Path, body: str) 
         one(tmp_path, body, database="clickhouse")
 
 
+@pytest.mark.parametrize("call", ["file('/etc/hostname')", '"FILE" (name)', "aiGenerate('x')", "length(sleep(1))"])
+def test_functions_of_clickhouse_that_reach_out_are_refused(tmp_path: Path, call: str) -> None:
+    body = f"select\n    {call} as one\nfrom {{{{ source('runs') }}}}"
+    with pytest.raises(MigrationError, match=r"stg_a\.sql:[78]: found \w+\(\), which reads files"):
+        one(tmp_path, body, database="clickhouse")
+    header = HEADER.replace("*/", f"tests:\n  - expression: one = {call}\n*/")
+    with pytest.raises(MigrationError, match=r"stg_a\.sql:7: found \w+\(\), which reads files"):
+        one(tmp_path, "select 1 as one from {{ source('runs') }}", header, database="clickhouse")
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
