@@ -17,6 +17,7 @@ from quantbot_pipeline.cli.console import (
     visible,
 )
 from quantbot_pipeline.cli.help_text import flowing
+from quantbot_pipeline.cli.option_values import LARGEST_ID
 
 if TYPE_CHECKING:
     from quantbot_pipeline.report.trade_content import TradeContent
@@ -55,11 +56,15 @@ def register(app: typer.Typer) -> None:
 
     @app.command(help=_TRADE_HELP)
     def trade(
-        call_id: int = typer.Argument(..., help="Id of the call, as in 'quantbot trades'.", metavar="CALL_ID"),
+        call_id: int = typer.Argument(
+            ..., min=1, max=LARGEST_ID, help="Id of the call, as in 'quantbot trades'.", metavar="CALL_ID"
+        ),
         strategy: str | None = typer.Option(
             None, help="The strategy; may be left out where one alone has a trade.", metavar="NAME[@VERSION]"
         ),
-        run: int | None = typer.Option(None, min=1, help="Id of the run; without it the current backtest."),
+        run: int | None = typer.Option(
+            None, min=1, max=LARGEST_ID, help="Id of the run; without it the current backtest."
+        ),
         out: Path | None = typer.Option(None, help="File to draw into: .png, .html or .json."),
         *,
         is_opened: bool = typer.Option(False, "--open", help="Open the page in the browser."),

@@ -293,6 +293,8 @@ def _axes(drawing: TradeDrawing, panes: Sequence[str]) -> Figure:
             "type": "log" if drawing.is_logarithmic else "linear",
             "tickformat": ".3~e" if drawing.is_tiny else ".4~g",
             "nticks": 8,
+            # Plotly would write nine numbers into each power of ten, one over the other.
+            **({"tickvals": list(drawing.price_ticks)} if drawing.price_ticks else {}),
             "domain": [round(floor + (gap if panes else 0), 4), 1],
         },
     }

@@ -242,7 +242,10 @@ def _why_nothing(call: Mapping[str, Any], strategy: str | None) -> str:
     call_id = call["call_id"]
     if call["side"] != "buy" or call["signal_type"] != "entry":
         kind = f"{call['signal_type'].replace('_', ' ')} call to {call['side']}"
-        return f"call {call_id} is a {kind}: it opens no trade of its own; 'quantbot trades' lists those that do"
+        article = "an" if kind[:1] in "aeiou" else "a"
+        return (
+            f"call {call_id} is {article} {kind}: it opens no trade of its own; 'quantbot trades' lists those that do"
+        )
     under = "any strategy" if strategy is None else strategy
     return f"call {call_id} was not simulated under {under} yet; 'quantbot backfill' does it"
 

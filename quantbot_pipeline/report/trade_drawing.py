@@ -29,6 +29,10 @@ _SCIENTIFIC_BELOW = 1e-4
 # Above this ratio of the highest to the lowest price, equal falls look equal only on a logarithmic axis.
 _LOGARITHMIC_ABOVE = 2.5
 
+# Numbers on a logarithmic axis, and how they may stand in each power of ten, the closest first.
+_MOST_TICKS = 8
+_LOGARITHMIC_STEPS = ((1.0, 1.5, 2.0, 3.0, 5.0, 7.0), (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,))
+
 # More panes than these leave no room for the price.
 _MOST_PANES = 5
 
@@ -59,6 +63,7 @@ class TradeDrawing:
         panes_left_out: Titles of the others.
         is_logarithmic: Whether prices need a logarithmic axis.
         is_tiny: Whether prices are told best in powers of ten.
+        price_ticks: Prices to write beside a logarithmic axis, far enough from each other; empty for a linear one.
     """
 
     drawn: DrawnCandles
@@ -69,6 +74,7 @@ class TradeDrawing:
     panes_left_out: tuple[str, ...]
     is_logarithmic: bool
     is_tiny: bool
+    price_ticks: tuple[float, ...]
 
     def sampled(self, values: FloatArray) -> FloatArray:
         """Return an indicator's values at the closes of the drawn candles."""
@@ -89,6 +95,7 @@ def plan_drawing(content: TradeContent, most_candles: int = MOST_CANDLES) -> Tra
             by_kind.setdefault(key, []).append(line)
     panes = [Pane(title, tuple(lines)) for title, lines in by_kind.items()]
     prices = _prices(content, drawn, shown)
+    is_logarithmic = bool(prices) and min(prices) > 0 and max(prices) / min(prices) > _LOGARITHMIC_ABOVE
     return TradeDrawing(
         drawn=drawn,
         levels=shown,
@@ -96,9 +103,21 @@ def plan_drawing(content: TradeContent, most_candles: int = MOST_CANDLES) -> Tra
         on_price=on_price,
         panes=tuple(panes[:_MOST_PANES]),
         panes_left_out=tuple(pane.title for pane in panes[_MOST_PANES:]),
-        is_logarithmic=bool(prices) and min(prices) > 0 and max(prices) / min(prices) > _LOGARITHMIC_ABOVE,
+        is_logarithmic=is_logarithmic,
         is_tiny=bool(prices) and max(prices) < _SCIENTIFIC_BELOW,
+        price_ticks=_logarithmic_ticks(min(prices), max(prices)) if is_logarithmic else (),
     )
+
+
+def _logarithmic_ticks(low: float, high: float) -> tuple[float, ...]:
+    """Return round prices between two; both differ by more than `_LOGARITHMIC_ABOVE`."""
+    first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
+    for steps in _LOGARITHMIC_STEPS:
+        found = [float(f"{step}e{power}") for power in range(first, last + 1) for step in steps]
+        within = tuple(price for price in found if low <= price <= high)
+        if len(within) <= _MOST_TICKS:
+            return within
+    return within[:: math.ceil(len(within) / _MOST_TICKS)]
 
 
 def drawing_notes(content: TradeContent, drawing: TradeDrawing) -> list[str]:

@@ -1,7 +1,7 @@
 """The chart of one trade as a PNG file, for places that show pictures alone.
 
 The same as the interactive chart, drawn by Matplotlib on a canvas of its own: nothing global is read or set. Texts from
-outside are drawn as they are, never as formulas, and what the font can't show is left as a box.
+outside are drawn as they are, never as formulas; what the font can't show is left as a box, and a line says of what.
 """
 
 import math
@@ -50,6 +50,7 @@ _DOTS_PER_INCH = 110
 # More candles than these are less than two dots wide.
 _MOST_CANDLES = 500
 _MOST_NUMBERED = 24
+_MOST_BOXES = 8
 _SECONDS_PER_DAY = 86_400
 
 _INK, _MUTED, _RULE, _PAPER = "#1c1e21", "#5c6068", "#e3e1da", "#ffffff"
@@ -265,8 +266,11 @@ def _write_words(figure: Figure, content: TradeContent, drawing: TradeDrawing, i
     def write(text: str, below_top: float, **how: Any) -> None:
         figure.text(0.085, 1 - below_top / inches, _drawable(text), va="top", parse_math=False, **how)
 
-    write(title_text(content), 0.14, fontsize=14, fontweight="bold", color=_INK)
-    write(subtitle_text(content, drawing.drawn), 0.44, fontsize=10, color=_MUTED)
+    title, subtitle = title_text(content), subtitle_text(content, drawing.drawn)
+    write(title, 0.14, fontsize=14, fontweight="bold", color=_INK)
+    write(subtitle, 0.44, fontsize=10, color=_MUTED)
+    if boxes := box_note(title + subtitle):
+        write(boxes, 0.66, fontsize=8, color=_MUTED)
     notes = "; ".join(drawing_notes(content, drawing))
     if notes:
         figure.text(
@@ -283,6 +287,15 @@ def _write_words(figure: Figure, content: TradeContent, drawing: TradeDrawing, i
 @lru_cache(maxsize=1)
 def _characters() -> frozenset[int]:
     return frozenset(FT2Font(findfont(FontProperties(family="DejaVu Sans"))).get_charmap())
+
+
+def box_note(text: str) -> str:
+    """Return what the boxes in a text stand for, by number in Unicode; empty without one."""
+    known = _characters()
+    lacked = [f"U+{ord(character):04X}" for character in dict.fromkeys(text) if ord(character) not in known]
+    more = f" and {len(lacked) - _MOST_BOXES} more" if len(lacked) > _MOST_BOXES else ""
+    named = ", ".join(lacked[:_MOST_BOXES])
+    return f"\N{WHITE SQUARE} is what the font of pictures can't show: {named}{more}" if lacked else ""
 
 
 def _drawable(text: str) -> str:

@@ -90,11 +90,17 @@ def test_the_page_is_opened_in_the_browser_or_said_that_there_is_none(
 def test_what_has_no_trade_is_told_with_what_to_do(stocked: Quantbot, databases: Databases) -> None:
     call = str(_traded_call(stocked))
 
+    stocked("trade", "--strategy", "x", "--", "-5").refuses("CALL_ID", "greater than or equal to 1 (found '-5')")
     stocked("trade", "987654321").refuses("call 987654321 is unknown", "quantbot trades")
     stocked("trade", call, "--strategy", "none-such").refuses("'none-such' is unknown", "conservative-24h")
     stocked("trade", call, "--strategy", "conservative-24h@9").refuses("but under version 1")
     stocked("trade", call, "--run", "987654321").refuses("run 987654321 is unknown")
     with psycopg.connect(databases.postgres, autocommit=True) as connection:
+        left = connection.execute(
+            "select id from calls where signal_type = 'exit' and side = 'sell' limit 1"
+        ).fetchone()
+        assert left is not None
+        stocked("trade", str(left[0]), *CHOSEN).refuses(f"call {left[0]} is an exit call to sell", "quantbot trades")
         # Other tests may have simulated every preset.
         connection.execute(
             "insert into strategies (name, version, category, description, config_json, config_hash) "

@@ -48,10 +48,12 @@
   const readable = (trace, width) =>
     trace.texttemplate && (width - LABELS) / trace.x.length < CELL_OF_TEXT ? { ...trace, texttemplate: "" } : trace;
 
-  // On a telephone, names beside a heat map must leave room for it.
+  // On a telephone, names beside a heat map must leave room for it, and times beneath a chart for each other.
   const TELEPHONE = 480;
   const fitted = (layout, width) => {
-    if (width >= TELEPHONE || layout.yaxis?.type !== "category") return layout;
+    if (width >= TELEPHONE) return layout;
+    if (layout.xaxis?.type === "date") return { ...layout, xaxis: { ...layout.xaxis, nticks: 4 } };
+    if (layout.yaxis?.type !== "category") return layout;
     const margin = { ...layout.margin, l: Math.min(layout.margin.l, 128) };
     return { ...layout, margin, yaxis: { ...layout.yaxis, tickfont: { size: 9 } } };
   };

@@ -638,3 +638,9 @@ def test_the_overview_is_of_the_strategy_that_is_asked_for_alone() -> None:
     another = replace(narrowed, narrowing=Narrowing(strategy="one", version="2"))
     assert not [page.path for page in list_pages(another) if page.path.startswith("strategies/")]
     assert content().strategies[0].strategy == "plain"
+
+
+def test_a_short_name_of_a_row_takes_no_more_room_than_it_needs(plain: dict[str, RenderedPage]) -> None:
+    # Names have a least width, of which a telephone has little.
+    assert '<th class="when" scope="row" data-v="7">' in plain["runs.html"].text
+    assert 'class="name" scope="row"' in plain["callers.html"].text

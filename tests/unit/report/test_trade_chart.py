@@ -18,7 +18,7 @@ from quantbot_pipeline.report.trade_content import TradeContent, TradedCall, dra
 from quantbot_pipeline.report.trade_document import trade_document
 from quantbot_pipeline.report.trade_drawing import drawing_notes, plan_drawing
 from quantbot_pipeline.report.trade_page import render_trade_page
-from quantbot_pipeline.report.trade_picture import draw_trade_png
+from quantbot_pipeline.report.trade_picture import box_note, draw_trade_png
 from quantbot_pipeline.report.trade_words import describe_trade, plot_small_trade
 
 # Cursor moves, text turned around, HTML, a formula of Matplotlib's, an emoji.
@@ -207,6 +207,27 @@ def test_a_png_is_drawn_without_a_warning_and_the_same_each_time(content: TradeC
     assert first.startswith(b"\x89PNG")
     assert first == second
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.png"]
+
+
+def test_a_picture_says_which_characters_its_font_cannot_show() -> None:
+    assert box_note("BONK · é □ 🚀 老 🚀") == "□ is what the font of pictures can't show: U+1F680, U+8001"
+    assert box_note("".join(chr(0x4E00 + k) for k in range(11))).endswith("U+4E07 and 3 more")
+    assert box_note("BONK") == ""
+
+
+@pytest.mark.parametrize(
+    ("highest", "ticks"),
+    [
+        (3.0, [1.0, 1.5, 2.0, 3.0]),
+        (90.0, [1.0, 2.0, 5.0, 10.0, 20.0, 50.0]),
+        (3e4, [1.0, 10.0, 100.0, 1e3, 1e4]),
+        (1e14, [1.0, 1e2, 1e4, 1e6, 1e8, 1e10, 1e12, 1e14]),
+    ],
+)
+def test_numbers_of_a_logarithmic_axis_leave_room_for_each_other(highest: float, ticks: list[float]) -> None:
+    candles = candles_of([0, 1, 1, 1, 1], [60, 1, highest, 1, 1])
+
+    assert trade_figure(content_of(candles, strategy_of()))["layout"]["yaxis"]["tickvals"] == ticks
 
 
 def test_a_small_plot_marks_every_fill_and_is_an_image_whatever_the_names() -> None:
