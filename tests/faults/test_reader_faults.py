@@ -120,19 +120,7 @@ def home(researched: FaultHome, whole: Seen) -> Iterator[FaultHome]:
     researched.close_victims()
 
 
-_UNSOLVED = Case("clickhouse", "full-disk", "views before clickhouse-views.publish 1")
-
-
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=pytest.mark.xfail(strict=True, reason="a view is shown whose build is gone"))
-        if case == _UNSOLVED
-        else case
-        for case in CASES
-    ],
-    ids=lambda case: str(case).replace(" ", "-").replace("/", "."),
-)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case).replace(" ", "-").replace("/", "."))
 def test_views_and_report_are_whole_or_absent_after_every_fault_of_a_server(
     case: Case, home: FaultHome, whole: Seen
 ) -> None:

@@ -76,6 +76,7 @@ class ClickHouseBuilds:
                 is_table=bool(row["is_table"]),
                 contents=Contents.parse(row["contents"]),
                 definition=row["definition"],
+                is_told=bool(row["definition"]),
             )
             for row in rows
         }
@@ -90,6 +91,7 @@ class ClickHouseBuilds:
                 row["view_name"],
                 build_name_in(row["definition"]),
                 (row["view_comment"], *row["column_comments"]),
+                is_told=bool(row["definition"]),
             )
             for row in rows
         }
@@ -193,7 +195,7 @@ class ClickHouseBuilds:
         """Let the views that people read show new builds, each of them at once.
 
         Returns:
-            By view, why it could not be changed; those keep what they showed.
+            By view, why it could not be changed, and keeps what it showed, or why it will not last.
         """
         refused = {}
         for publication in publications:
@@ -213,6 +215,12 @@ class ClickHouseBuilds:
                 raise
             except StorageError as error:
                 refused[view.name] = first_line(error)
+        # On a full disk it acknowledges a view whose definition it could not write: readers have it until a restart.
+        kept = self.published()
+        for publication in publications:
+            name = publication.view.name
+            if name not in refused and (name not in kept or not kept[name].is_told):
+                refused[name] = "ClickHouse could not keep its definition: make room on its disk"
         return refused
 
     def unpublish(self, name: str) -> str | None:

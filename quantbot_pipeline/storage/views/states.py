@@ -32,7 +32,8 @@ class Contents:
         blocks: What was last written to each of their partitions, which a server counts from its start on. Merges
             leave it as it is.
         parts: Their files, which merges change too.
-        started_s: When the server was started, seconds since the epoch; give or take one, as it is reckoned.
+        started_s: When the server was started, seconds since the epoch; give or take one, as it is reckoned. 0 where it
+            ran for less than three: any other start is further away than these from one that is told.
     """
 
     blocks: str
@@ -50,7 +51,7 @@ class Contents:
 
     def are_still(self, later: "Contents") -> bool:
         """Return whether the same rows are there at a later moment; where it can't be told, they are not."""
-        is_of_one_start = abs(later.started_s - self.started_s) <= 1
+        is_of_one_start = self.started_s > 0 and abs(later.started_s - self.started_s) <= 1
         return later.parts == self.parts or (later.blocks == self.blocks and is_of_one_start)
 
 
@@ -63,12 +64,14 @@ class Build:
         is_table: Whether its rows are stored.
         contents: What its sources held when it was filled; None where that is not known.
         definition: Its SQL as the database gives it, where builds are found by name in it.
+        is_told: Whether the database could tell its definition.
     """
 
     name: str
     is_table: bool
     contents: Contents | None = None
     definition: str = ""
+    is_told: bool = True
 
     @property
     def reads(self) -> frozenset[str]:
@@ -102,12 +105,14 @@ class PublishedView:
         build_name: The build that it shows; None where it is no view of this kind.
         comments: Of the view and of its columns in order.
         is_readable: Whether the read-only role may read it, where there is one.
+        is_told: Whether the database could tell its definition; the build is not known else.
     """
 
     name: str
     build_name: str | None
     comments: tuple[str, ...]
     is_readable: bool = True
+    is_told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,12 @@ def build_names_in(definition: str) -> frozenset[str]:
 
 
 def unused_builds(builds: Mapping[str, Build], published: Mapping[str, PublishedView]) -> list[Build]:
-    """Return the builds that no published view shows or reads through others, those that read others first."""
+    """Return the builds that no published view shows or reads through others, those that read others first.
+
+    None where a definition is not told: any build may be read by it.
+    """
+    if not (all(build.is_told for build in builds.values()) and all(view.is_told for view in published.values())):
+        return []
     shown = {view.build_name for view in published.values() if view.build_name is not None} & builds.keys()
     used = shown | reached(shown, lambda name: builds[name].reads & builds.keys())
     unused = builds.keys() - used
