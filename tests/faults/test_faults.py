@@ -76,16 +76,12 @@ LOST_ANSWERS = {
 CHOSEN = (
     Case("process", "kill", "candles after clickhouse:+ohlcv_candles 4"),
     Case("process", "kill", "simulate after state.complete_runs 2"),
-    Case("process", "term", "search before state.store_trials 2"),
     Case("postgres", "kill", "alerts after postgres:alerts/insert_staged_alerts 1"),
     Case("postgres", "reset", "candles before clickhouse:+ohlcv_candles 3"),
     Case("postgres", "lost-answer", "simulate before state.complete_runs 1"),
     Case("postgres", "full-disk", "candles after postgres:imports/insert_staged_batches 2"),
     Case("clickhouse", "kill", "simulate before clickhouse:+simulation_aggregates 1"),
-    Case("clickhouse", "term", "train before clickhouse:+ml_features 1"),
-    Case("clickhouse", "reset", "search after state.claim_runs 2"),
     Case("clickhouse", "full-disk", "candles before clickhouse:+ohlcv_candles 3"),
-    Case("process", "full-disk", "train before clickhouse:+ml_features 1"),
 )
 
 _STOPPED_SECONDS = 30.0
