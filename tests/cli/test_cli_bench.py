@@ -70,6 +70,7 @@ def _hold_to_what_a_run_is(document: dict[str, Any]) -> None:
             assert row["pnl_difference"] < 1e-6 * row["trades"], row
 
 
+@pytest.mark.deep
 @pytest.mark.slow
 def test_quick_run_measures_everything_on_seeded_and_real_candles(quantbot: Quantbot, candle_file: Path) -> None:
     answer = quantbot("bench", "engine", "--quick", "--memory", "--candles", candle_file, "--json")

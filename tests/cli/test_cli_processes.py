@@ -78,6 +78,7 @@ def test_ctrl_c_during_the_demo_is_one_line_and_130(
     assert err.splitlines()[-1] == "stopped; what was finished is stored, run the command again to go on"
 
 
+@pytest.mark.deep
 def test_progress_of_the_demo_goes_to_standard_error(fresh_databases: Databases, sample: SampleFiles) -> None:
     alerts = [argument for file in sample.alert_files for argument in ("--alerts", file)]
     with _started("demo", "--json", "--candles", sample.candle_files[0].parent, *alerts) as process:

@@ -96,7 +96,8 @@ def test_materialisations_are_in_the_lineage(home: Home, first: dict[str, Any]) 
     assert json.loads(done.stdout.splitlines()[-1]) == []
 
 
-@pytest.mark.parametrize("victim", ["clickhouse", pytest.param("postgres", marks=pytest.mark.deep)])
+@pytest.mark.deep
+@pytest.mark.parametrize("victim", ["clickhouse", "postgres"])
 def test_killed_in_the_middle_and_run_again_gives_the_same_counts(
     victim: str, other_home: Home, first: dict[str, Any]
 ) -> None:

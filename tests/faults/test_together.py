@@ -71,6 +71,7 @@ def test_a_backfill_goes_on_when_the_one_it_waits_for_is_killed(
     _expect_undisturbed(fault_home, steps, undisturbed)
 
 
+@pytest.mark.deep
 def test_a_backfill_that_was_stopped_for_a_while_doubles_nothing_when_it_goes_on(
     fault_home: FaultHome, undisturbed: Contents
 ) -> None:
